@@ -1,0 +1,1 @@
+"""What wkgpu gains over its peers: `python -m benchmarks`."""

@@ -1,0 +1,133 @@
+"""Timing two libraries against each other, and the figures that result."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
+
+
+def _nothing(number: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Side:
+    """How one library does the work.
+
+    Attributes
+    ----------
+    library
+        Its name.
+    run
+        The work itself, which is timed. It gets the number of the round; what it returns is dropped at once.
+    prepare
+        What has to happen before a round and is not timed.
+    """
+
+    library: str
+    run: Callable[[int], object]
+    prepare: Callable[[int], None] = _nothing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured, in rounds that alternate between wkgpu and its peer.
+
+    Attributes
+    ----------
+    name, work
+        For the command line, and for people.
+    unit
+        Of all numbers: "GB/s", where more is better, else less is.
+    peer
+        Name of the library that wkgpu is compared with; empty where it is compared with a limit.
+    ours, theirs
+        One number for each round; empty where that library did not take part.
+    at_least
+        The ratio to the peer that is wanted.
+    below
+        The limit that is wanted.
+    """
+
+    name: str
+    work: str
+    unit: str
+    peer: str = ""
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
+    at_least: float | None = None
+    below: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better wkgpu is than its peer, by the medians."""
+        if not self.ours or not self.theirs:
+            return None
+        ours, theirs = median(self.ours), median(self.theirs)
+        return ours / theirs if self.unit == "GB/s" else theirs / ours
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the target is met; None where there is none, or wkgpu did not take part."""
+        if self.at_least is not None and self.ratio is not None:
+            return self.ratio >= self.at_least
+        if self.below is not None and self.ours:
+            return median(self.ours) < self.below
+        return None
+
+
+def compare(
+    name: str,
+    work: str,
+    ours: Side | None,
+    theirs: Side,
+    rounds: int,
+    *,
+    nbytes: int | None = None,
+    count: int | None = None,
+    at_least: float | None = None,
+) -> Figure:
+    """Let both libraries do the work in turns, so that a disturbance of the machine meets both.
+
+    Parameters
+    ----------
+    name, work, at_least
+        As in `Figure`.
+    ours, theirs
+        wkgpu, or None where it cannot do the work, and its peer.
+    rounds
+        How often each of them does the work.
+    nbytes
+        Size of the voxels of one round in bytes: the figure is in GB/s.
+    count
+        Number of equal pieces of work in one round: the figure is in ms for one piece.
+    """
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for number in range(rounds):
+        for key, side in (("ours", ours), ("theirs", theirs)):
+            if side is not None:
+                seconds[key].append(_time(side, number))
+
+    def in_unit(times: list[float]) -> list[float]:
+        return [nbytes / t / 1e9 for t in times] if nbytes else [t / (count or 1) * 1e3 for t in times]
+
+    unit = "GB/s" if nbytes else "ms"
+    return Figure(
+        name, work, unit, theirs.library, in_unit(seconds["ours"]), in_unit(seconds["theirs"]), at_least=at_least
+    )
+
+
+def _time(side: Side, number: int) -> float:
+    """Seconds that one round takes; the result is freed before the clock of the next round starts."""
+    side.prepare(number)
+    gc.collect()
+    os.sync()  # what earlier rounds wrote must not be written back at the expense of this one
+    start = time.perf_counter()
+    result = side.run(number)
+    seconds = time.perf_counter() - start
+    del result
+    return seconds

@@ -1,0 +1,339 @@
+"""The kernels compiled for the CPU, and the two loops that join them with liblz4: `read_chunks` and `encode_chunks`.
+
+Both take a range of rows of a plan's chunk table and run without the GIL from the first to the last byte: a Python
+thread calls them once for some dozens of chunks. Every array argument is a table of int64 and everything else an
+integer or an address, so one compiled version, cached on disk, serves all voxel types and memory layouts.
+
+A failure does not raise here: ``failure`` (int64, 3 items) receives the code, the row of the chunk, and a detail.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+
+from . import gathering, machine, placement
+
+# Failures, as ``failure[0]``
+OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, TOO_LARGE, ENCODE_FAILED = range(7)
+# Codecs, as the ``codec`` argument
+RAW, LZ4, LZ4HC = range(3)
+
+# Chunks that are fetched together and sorted into runs along x: a cube of 4x4x4 in Morton order.
+WINDOW = 64
+
+
+@overload(placement.copy_run, target="cpu", inline="always")
+def _copy_run(target, at, source, start, units, streaming, lane, lanes):
+    def copy(target, at, source, start, units, streaming, lane, lanes):
+        goal = target + at
+        begin = source + start
+        if streaming and (goal | units) & 31 == 0:
+            for offset in range(0, units, 32):
+                machine.stream_32_bytes(goal + offset, begin + offset)
+        else:
+            machine.copy_bytes(goal, begin, units)
+
+    return copy
+
+
+@overload(placement.clear_run, target="cpu", inline="always")
+def _clear_run(target, at, units, lane, lanes):
+    def clear(target, at, units, lane, lanes):
+        machine.clear_bytes(target + at, units)
+
+    return clear
+
+
+@overload(placement.copy_item, target="cpu", inline="always")
+def _copy_item(target, at, source, start, units):
+    def copy(target, at, source, start, units):
+        goal = target + at
+        begin = source + start
+        if units == 1:
+            machine.copy_1_byte(goal, begin)
+        elif units == 2:
+            machine.copy_2_bytes(goal, begin)
+        elif units == 4:
+            machine.copy_4_bytes(goal, begin)
+        else:
+            machine.copy_8_bytes(goal, begin)
+
+    return copy
+
+
+_place_group = njit(nogil=True)(placement.place_group)
+_clear_group = njit(nogil=True)(placement.clear_group)
+_copy_box = njit(nogil=True)(placement.copy_box)
+_common_length = njit(nogil=True)(gathering.common_length)
+_common_begin = njit(nogil=True)(gathering.common_begin)
+_is_covered = njit(nogil=True)(gathering.is_covered)
+
+
+@njit(nogil=True)
+def _fetch(descriptor, offset, nbytes, target, failure):
+    """Read exactly ``nbytes`` of a file to an address; whether that worked."""
+    done = 0
+    while done < nbytes:
+        got = machine.pread(np.int32(descriptor), target + done, nbytes - done, offset + done)
+        if got <= 0:
+            failure[0] = READ_FAILED if got < 0 else TRUNCATED
+            failure[2] = offset + done
+            return False
+        done += got
+    return True
+
+
+@njit(nogil=True)
+def _fetch_segments(low, high, segments, descriptors, staging, failure):
+    """Read all of the staging space's bytes ``low`` to ``high`` that segments cover to the address ``staging``."""
+    files, offsets, lengths, places = segments
+    left, right = 0, places.size  # the last segment that begins at or before `low`
+    while right - left > 1:
+        middle = (left + right) // 2
+        if places[middle] <= low:
+            left = middle
+        else:
+            right = middle
+    for segment in range(left, places.size):
+        if places[segment] >= high:
+            break
+        begin = max(low, places[segment])
+        end = min(high, places[segment] + lengths[segment])
+        offset = offsets[segment] + begin - places[segment]
+        if end > begin and not _fetch(
+            descriptors[files[segment]], offset, end - begin, staging + begin - low, failure
+        ):  # fmt: skip
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _comes_before(a, b, bases, origins):
+    """Whether chunk ``a`` is placed before chunk ``b``: by box, then z, y, x."""
+    if bases[a] != bases[b]:
+        return bases[a] < bases[b]
+    if origins[a, 2] != origins[b, 2]:
+        return origins[a, 2] < origins[b, 2]
+    if origins[a, 1] != origins[b, 1]:
+        return origins[a, 1] < origins[b, 1]
+    return origins[a, 0] < origins[b, 0]
+
+
+@njit(nogil=True)
+def _sort_window(order, first, last, bases, origins):
+    """Fill ``order`` with the rows ``first`` to ``last``, sorted so that x-neighbours follow each other."""
+    for row in range(first, last):
+        slot = row - first
+        while slot > 0 and _comes_before(row, order[slot - 1], bases, origins):
+            order[slot] = order[slot - 1]
+            slot -= 1
+        order[slot] = row
+
+
+@njit(nogil=True)
+def _follows(a, b, bases, origins, chunk_x):
+    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
+    return (
+        bases[a] == bases[b]
+        and origins[a, 2] == origins[b, 2]
+        and origins[a, 1] == origins[b, 1]
+        and origins[a, 0] + chunk_x == origins[b, 0]
+    )
+
+
+@njit(nogil=True)
+def _decode(codec, source, nbytes, target, size, row, failure):
+    """Decode one chunk; whether it decoded to exactly ``size`` bytes."""
+    if nbytes > machine.LZ4_MAX_INPUT_BYTES:
+        failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
+        return False
+    decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
+    if decoded != size:
+        failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
+        failure[1], failure[2] = row, decoded
+        return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def read_chunks(
+    first, last, descriptors, segments, chunks, origins, geometry, codec, size,
+    staging, capacity, scratch, slots, target, streaming, failure,
+):  # fmt: skip
+    """Fetch, decode and place the chunks of the rows ``first`` to ``last``.
+
+    Parameters
+    ----------
+    descriptors : int64 (files,)
+        Open files.
+    segments : tuple of int64 (segments,)
+        File, offset in it, bytes, and place in the staging space, ascending.
+    chunks : tuple of int64 (chunks,)
+        Place in the staging space, ascending; encoded bytes; and where the chunk's box begins in the output.
+    origins : int64 (chunks, 3)
+        First voxel of each chunk in its box.
+    geometry : tuple of int
+        As in `placement.place_group`, in bytes.
+    codec, size : int
+        How chunks are encoded, and the bytes of a decoded one.
+    staging, capacity : int
+        Address and bytes of a buffer that holds at least the largest encoded chunk.
+    scratch, slots : int
+        Address of a buffer for ``slots`` decoded chunks.
+    target : int
+        Address of the output.
+    """
+    places, lengths, bases = chunks
+    order = np.empty(WINDOW, np.int64)
+    window = first
+    while window < last:
+        low = places[window]
+        high = low
+        after = window
+        while after < last and after - window < WINDOW and places[after] + lengths[after] - low <= capacity:
+            high = max(high, places[after] + lengths[after])
+            after += 1
+        if after == window:
+            failure[0], failure[1], failure[2] = TOO_LARGE, window, lengths[window]
+            return
+        failure[1] = window
+        if not _fetch_segments(low, high, segments, descriptors, staging, failure):
+            return
+        _sort_window(order, window, after, bases, origins)
+        done = 0
+        while done < after - window:
+            row = order[done]
+            count = 1
+            start = staging + places[row] - low
+            if codec == RAW:  # chunks that also follow each other in the file are placed from where they lie
+                while (
+                    done + count < after - window
+                    and _follows(order[done + count - 1], order[done + count], bases, origins, geometry[0])
+                    and places[order[done + count]] == places[row] + count * size
+                ):
+                    count += 1
+            else:
+                if not _decode(codec, start, lengths[row], scratch, size, row, failure):
+                    return
+                while (
+                    done + count < after - window
+                    and count < slots
+                    and _follows(order[done + count - 1], order[done + count], bases, origins, geometry[0])
+                ):
+                    row = order[done + count]
+                    start = staging + places[row] - low
+                    if not _decode(codec, start, lengths[row], scratch + count * size, size, row, failure):
+                        return
+                    count += 1
+                start = scratch
+            row = order[done]
+            origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+            lines = geometry[1] * geometry[2]
+            _place_group(0, lines, 1, 0, 1, start, 0, count, target, bases[row], origin, geometry, streaming)
+            done += count
+        window = after
+    if streaming:
+        machine.drain_streams()
+
+
+@njit(nogil=True, cache=True)
+def clear_chunks(first, last, bases, origins, geometry, target):
+    """Zero what the absent chunks of the rows ``first`` to ``last`` would have covered; arguments as above."""
+    row = first
+    while row < last:
+        count = 1
+        while row + count < last and _follows(row + count - 1, row + count, bases, origins, geometry[0]):
+            count += 1
+        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+        _clear_group(0, geometry[1] * geometry[2], 1, 0, 1, count, target, bases[row], origin, geometry)
+        row += count
+
+
+@njit(nogil=True, cache=True)
+def copy_box(source, target, extents, source_strides, target_strides, units):
+    """Copy a 4-D box between two layouts; `placement.copy_box` over all of its rows."""
+    rows = extents[0] * extents[1] * extents[2]
+    _copy_box(0, rows, 1, 0, 1, source, 0, target, 0, extents, source_strides, target_strides, units)
+
+
+@njit(nogil=True)
+def _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units):
+    """Copy the voxels that a box has for a chunk into that chunk."""
+    a, b, c, d = axes
+    begin, goal = _common_begin(corner, data_strides, chunk_strides)
+    extents = (
+        _common_length(corner[a], chunk_shape[a], box_shape[a]),
+        _common_length(corner[b], chunk_shape[b], box_shape[b]),
+        _common_length(corner[c], chunk_shape[c], box_shape[c]),
+        _common_length(corner[d], chunk_shape[d], box_shape[d]),
+    )
+    source_strides = (data_strides[a], data_strides[b], data_strides[c], data_strides[d])
+    target_strides = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
+    rows = extents[0] * extents[1] * extents[2]
+    _copy_box(0, rows, 1, 0, 1, data, begin, chunk, goal, extents, source_strides, target_strides, units)
+
+
+@njit(nogil=True)
+def _encode(codec, level, state, source, size, target, capacity):
+    """Encode one chunk; its encoded bytes, 0 where they do not fit."""
+    room = np.int32(min(capacity, machine.LZ4_MAX_OUTPUT_BYTES))
+    if codec == LZ4:
+        return np.int64(machine.lz4_encode(state, source, target, np.int32(size), room, 1))
+    return np.int64(machine.lz4hc_encode(state, source, target, np.int32(size), room, np.int32(level)))
+
+
+@njit(nogil=True, cache=True)
+def encode_chunks(
+    first, last, descriptor, offsets, lengths, origins, layout, data, codec, level, size,
+    staging, scratch, state, output, capacity, sizes, failure,
+):  # fmt: skip
+    """Encode the chunks of the rows ``first`` to ``last`` one after another to the address ``output``.
+
+    Parameters
+    ----------
+    descriptor : int
+        The shard as it was, open, or -1; read for chunks that the data covers only in part.
+    offsets, lengths : int64 (chunks,)
+        Where the chunk was in it; a length of 0 for a chunk that is covered, or was never stored (then it was zero).
+    origins : int64 (chunks, 3)
+        First voxel of each chunk in the box of new voxels.
+    layout : tuple
+        ``(chunk shape, box shape, strides of the data, strides of a chunk, axes, units)``. Shapes and strides are
+        ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
+    data : int
+        Address of the box's first voxel.
+    codec, level, size : int
+        How to encode, LZ4HC's level, and the bytes of a decoded chunk.
+    staging, scratch, state : int
+        Addresses of buffers for an encoded and a decoded chunk, and of an encoder state.
+    output, capacity : int
+        Address and bytes of the buffer for the encoded chunks.
+    sizes : int64 (chunks,)
+        Receives the encoded bytes of each chunk.
+    """
+    chunk_shape, box_shape, data_strides, chunk_strides, axes, units = layout
+    if codec == LZ4:
+        machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
+    end = 0
+    for row in range(first, last):
+        failure[1] = row
+        chunk = output + end if codec == RAW else scratch
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        if lengths[row] > 0:
+            if not _fetch(descriptor, offsets[row], lengths[row], chunk if codec == RAW else staging, failure):
+                return
+            if codec != RAW and not _decode(codec, staging, lengths[row], chunk, size, row, failure):
+                return
+        elif not _is_covered(corner, chunk_shape, box_shape):
+            machine.clear_bytes(chunk, size)
+        _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units)
+        written = np.int64(size)
+        if codec != RAW:
+            written = _encode(codec, level, state, chunk, size, output + end, capacity - end)
+            if written <= 0:
+                failure[0], failure[2] = ENCODE_FAILED, capacity - end
+                return
+        sizes[row] = written
+        end += written

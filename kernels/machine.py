@@ -1,0 +1,131 @@
+"""What Numba lacks for the CPU: copies between addresses, liblz4 and positional file access, without the GIL.
+
+liblz4 comes from the wheel of the ``lz4`` package, whose extension module exports the C library's functions. They are
+given to LLVM by name, so compiled kernels that call them can be cached on disk and loaded by another process.
+Signatures: ``lz4.h``, ``lz4hc.h`` (liblz4 1.10) and POSIX ``pread``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import llvmlite.binding
+import lz4.block
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_BYTE = ir.IntType(8)
+
+
+def _lz4_function(name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
+    """liblz4's function ``name`` as something that a compiled kernel can call."""
+    symbol = f"wkgpu_{name}"  # a name of our own: somebody else may have registered another liblz4
+    address = ctypes.cast(getattr(_liblz4, name), ctypes.c_void_p).value
+    llvmlite.binding.add_symbol(symbol, address)
+    return types.ExternalFunction(symbol, result(*arguments))
+
+
+_liblz4 = ctypes.CDLL(lz4.block._block.__file__)
+_address, _int = types.intp, types.int32  # signed: Numba makes a float of uint64 + int64
+
+# (source, target, source bytes, target capacity) -> decoded bytes, negative for a malformed chunk
+lz4_decode = _lz4_function("LZ4_decompress_safe", _int, _address, _address, _int, _int)
+# (state, source, target, source bytes, target capacity, acceleration) -> encoded bytes, 0 where it does not fit.
+# The state must have been initialised once; "fastReset" then spares clearing 16 KiB for each chunk.
+lz4_encode = _lz4_function(
+    "LZ4_compress_fast_extState_fastReset", _int, _address, _address, _address, _int, _int, _int
+)
+lz4_begin = _lz4_function("LZ4_initStream", _address, _address, _address)
+# (state, source, target, source bytes, target capacity, level) -> encoded bytes
+lz4hc_encode = _lz4_function("LZ4_compress_HC_extStateHC", _int, _address, _address, _address, _int, _int, _int)
+
+LZ4_STATE_BYTES: int = _liblz4.LZ4_sizeofState()
+LZ4HC_STATE_BYTES: int = _liblz4.LZ4_sizeofStateHC()
+LZ4_MAX_INPUT_BYTES = 0x7E000000
+LZ4_MAX_OUTPUT_BYTES = LZ4_MAX_INPUT_BYTES + LZ4_MAX_INPUT_BYTES // 255 + 16
+
+# (file descriptor, buffer, bytes, offset) -> bytes read, -1 for an error
+pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.intp, types.int64))
+
+
+def lz4_bound(nbytes: int) -> int:
+    """The most bytes that LZ4 makes of ``nbytes`` (``LZ4_COMPRESSBOUND`` of lz4.h)."""
+    return nbytes + nbytes // 255 + 16
+
+
+def _pointer(builder, address, kind=_BYTE):
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+@intrinsic
+def copy_bytes(context, target, source, nbytes):
+    """``memcpy`` between two addresses."""
+
+    def generate(context, builder, signature, arguments):
+        target, source, nbytes = arguments
+        cgutils.raw_memcpy(builder, _pointer(builder, target), _pointer(builder, source), nbytes, 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
+def clear_bytes(context, target, nbytes):
+    """``memset`` to zero at an address."""
+
+    def generate(context, builder, signature, arguments):
+        target, nbytes = arguments
+        cgutils.memset(builder, _pointer(builder, target), nbytes, 0)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
+def stream_32_bytes(context, target, source):
+    """Copy 32 bytes past the caches to a 32-byte-aligned address.
+
+    An ordinary store first reads the cache line that it is going to overwrite; large outputs are written several
+    times faster when neighbouring halves of a line are streamed one right after the other.
+    """
+
+    def generate(context, builder, signature, arguments):
+        target, source = arguments
+        vector = ir.VectorType(ir.IntType(64), 4)
+        value = builder.load(_pointer(builder, source, vector), align=1)
+        store = builder.store(value, _pointer(builder, target, vector), align=32)
+        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+@intrinsic
+def drain_streams(context):
+    """Make streamed stores visible to the other threads before this one says that it is done."""
+
+    def generate(context, builder, signature, arguments):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _item_copier(bits: int):
+    @intrinsic
+    def copy(context, target, source):
+        def generate(context, builder, signature, arguments):
+            target, source = arguments
+            kind = ir.IntType(bits)
+            value = builder.load(_pointer(builder, source, kind), align=1)
+            builder.store(value, _pointer(builder, target, kind), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), generate
+
+    return copy
+
+
+copy_1_byte, copy_2_bytes, copy_4_bytes, copy_8_bytes = (_item_copier(bits) for bits in (8, 16, 32, 64))

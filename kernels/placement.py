@@ -1,0 +1,122 @@
+"""Moving voxels between decoded chunks and boxes: the bodies that every machine compiles.
+
+These are plain Python functions. Each is a loop over *rows*, ``range(first, last, step)``, so that a thread pool can
+hand out ranges and a CUDA grid can stride; a row may be shared by ``lanes`` workers, of which this one is ``lane``.
+
+All lengths, offsets and strides are in *units*: bytes on the CPU, where a copy takes any alignment, and machine words
+(the largest that divides every run) on a GPU. ``source`` and ``target`` are only handed on to the primitives
+`copy_run`, `clear_run` and `copy_item`, so they can be arrays (here, and on a GPU) or plain addresses (on the CPU,
+where one compiled version then serves every dtype, layout and read-only flag). A machine gives its own primitives with
+``numba.extending.overload``; what stands here is their definition, and what the simulator and the tests run.
+"""
+
+from __future__ import annotations
+
+
+def copy_run(target, at, source, start, units, streaming, lane, lanes):
+    """Copy ``units`` neighbouring units. ``streaming``: the target will not be read again soon."""
+    for unit in range(lane, units, lanes):
+        target[at + unit] = source[start + unit]
+
+
+def clear_run(target, at, units, lane, lanes):
+    """Set ``units`` neighbouring units to zero."""
+    for unit in range(lane, units, lanes):
+        target[at + unit] = 0
+
+
+def copy_item(target, at, source, start, units):
+    """Copy one item of 1, 2, 4 or 8 bytes, ``units`` units long."""
+    for unit in range(units):
+        target[at + unit] = source[start + unit]
+
+
+def place_group(first, last, step, lane, lanes, source, start, count, target, base, origin, geometry, streaming):
+    """Place ``count`` chunks that are x-neighbours, decoded one after another, into a box; a row is a line along x.
+
+    Lines go through all the chunks of the group before the next one begins: whole cache lines are written at a time.
+
+    Parameters
+    ----------
+    source, start
+        The decoded chunks, and where the first one begins.
+    target, base
+        The output, and where this chunk's box begins in it.
+    origin
+        ``(x, y, z)`` of the first chunk's first voxel in the box, in voxels; negative where the chunk begins before it.
+    geometry
+        ``(chunk x, y, z, box x, y, z, units of a voxel, units from one y to the next, from one z to the next)``.
+    """
+    chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
+    skip = max(-origin[0], 0)
+    voxels = min(origin[0] + count * chunk_x, box_x) - origin[0] - skip
+    begin_y, begin_z = max(-origin[1], 0), max(-origin[2], 0)
+    lines_y = min(chunk_y, box_y - origin[1]) - begin_y
+    lines_z = min(chunk_z, box_z - origin[2]) - begin_z
+    if voxels <= 0 or lines_y <= 0 or lines_z <= 0:
+        return
+    length = chunk_x * voxel
+    chunk = length * chunk_y * chunk_z
+    corner = base + (origin[0] + skip) * voxel
+    for row in range(first, min(last, lines_y * lines_z), step):
+        z = row // lines_y
+        y = row - z * lines_y + begin_y
+        z += begin_z
+        at = corner + (origin[1] + y) * stride_y + (origin[2] + z) * stride_z
+        piece = start + (z * chunk_y + y) * length
+        inside = skip * voxel
+        remaining = voxels * voxel
+        while remaining > 0:
+            units = min(length - inside, remaining)
+            copy_run(target, at, source, piece + inside, units, streaming, lane, lanes)
+            at += units
+            remaining -= units
+            inside = 0
+            piece += chunk
+
+
+def clear_group(first, last, step, lane, lanes, count, target, base, origin, geometry):
+    """Zero what ``count`` absent x-neighbours would have covered of a box; a row is a line along x.
+
+    The parameters are those of `place_group`.
+    """
+    chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
+    begin_x, begin_y, begin_z = max(origin[0], 0), max(origin[1], 0), max(origin[2], 0)
+    voxels = min(origin[0] + count * chunk_x, box_x) - begin_x
+    lines_y = min(origin[1] + chunk_y, box_y) - begin_y
+    lines_z = min(origin[2] + chunk_z, box_z) - begin_z
+    if voxels <= 0 or lines_y <= 0 or lines_z <= 0:
+        return
+    corner = base + begin_x * voxel
+    for row in range(first, min(last, lines_y * lines_z), step):
+        z = row // lines_y
+        y = row - z * lines_y
+        at = corner + (begin_y + y) * stride_y + (begin_z + z) * stride_z
+        clear_run(target, at, voxels * voxel, lane, lanes)
+
+
+def copy_box(first, last, step, lane, lanes, source, start, target, at, extents, source_strides, target_strides, units):
+    """Copy a 4-D box between any two layouts; a row is one run of the innermost, last axis.
+
+    The caller sorts the axes, so that the last one has the smallest source stride. Where it is contiguous on both
+    sides, whole lines are moved at a time; only layouts that really differ are moved item by item, of ``units`` each.
+    """
+    across, down, deep, along = extents
+    for row in range(first, min(last, across * down * deep), step):
+        outer = row // deep
+        z = row - outer * deep
+        x = outer // down
+        y = outer - x * down
+        begin = start + x * source_strides[0] + y * source_strides[1] + z * source_strides[2]
+        goal = at + x * target_strides[0] + y * target_strides[1] + z * target_strides[2]
+        if source_strides[3] == units and target_strides[3] == units:
+            copy_run(target, goal, source, begin, along * units, False, lane, lanes)
+        elif units == 1 or units == 2 or units == 4 or units == 8:
+            for item in range(lane, along, lanes):
+                copy_item(target, goal + item * target_strides[3], source, begin + item * source_strides[3], units)
+        else:
+            for item in range(along):
+                copy_run(
+                    target, goal + item * target_strides[3], source, begin + item * source_strides[3], units, False,
+                    lane, lanes,
+                )  # fmt: skip

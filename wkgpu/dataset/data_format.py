@@ -1,0 +1,49 @@
+"""The file formats in which a layer's voxels may be stored."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from wkgpu.errors import UnsupportedError
+
+
+class DataFormat(str, Enum):
+    """How a layer stores its voxels, by its name in the properties file.
+
+    A member equals its name: ``DataFormat.WKW == "wkw"``. What this version reads and writes is WKW; layers of the
+    other formats are listed with their properties.
+
+    Examples
+    --------
+    >>> DataFormat.parse("wkw")
+    <DataFormat.WKW: 'wkw'>
+    """
+
+    WKW = "wkw"
+    Zarr = "zarr"
+    Zarr3 = "zarr3"
+    N5 = "n5"
+    NeuroglancerPrecomputed = "neuroglancerPrecomputed"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def parse(cls, value: Any) -> DataFormat:
+        """Read a format from its name, or from the same member of another library's enumeration.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no such format.
+        """
+        name = value.value if isinstance(value, Enum) else value
+        try:
+            return cls(name)
+        except ValueError:
+            known = ", ".join(repr(member.value) for member in cls)
+            raise UnsupportedError(f"data_format {name!r} is unknown; use one of {known}.") from None
+
+
+DEFAULT_DATA_FORMAT = DataFormat.WKW

@@ -1,0 +1,154 @@
+"""Arguments of earlier generations of the WEBKNOSSOS library, and what they are called today.
+
+All of them are in the tables below and nowhere else. `accepts_legacy` finds by a function's own parameters which of
+them concern it: an old name works if the function takes the new one. Each use warns with a `DeprecationWarning` that
+names its successor.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
+
+from wkgpu.dataset.element_class import dtype_of
+from wkgpu.errors import ArgumentError
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+Keywords: TypeAlias = dict[str, Any]
+
+
+def _dtype_per_channel(dtype_per_layer: Any, keywords: Keywords) -> Any:
+    """Divide the type of a whole voxel by its channels: three channels of "uint24" are uint8."""
+    name = dtype_per_layer if isinstance(dtype_per_layer, str) else getattr(dtype_per_layer, "__name__", None)
+    return dtype_of(name or str(dtype_per_layer), keywords.get("num_channels") or 1)
+
+
+def _compression(block_type: Any, keywords: Keywords) -> Any:
+    """Translate the number that a WKW header has for a codec."""
+    return {1: False, 2: True, 3: "lz4hc"}.get(block_type, block_type)
+
+
+class Successor(NamedTuple):
+    """The argument that took the place of an older one, and how the older one's value becomes its."""
+
+    name: str
+    convert: Callable[[Any, Keywords], Any] | None = None
+
+
+RENAMED: dict[str, Successor] = {
+    "allow_resize": Successor("json_update_allowed"),
+    "block_len": Successor("chunk_shape"),  # voxels along an edge
+    "block_type": Successor("compress", _compression),
+    "chunk_size": Successor("chunk_shape"),
+    "dataset_path": Successor("path"),
+    "dtype_per_channel": Successor("dtype"),
+    "dtype_per_layer": Successor("dtype", _dtype_per_channel),
+    "file_len": Successor("chunks_per_shard"),  # chunks along an edge
+    "name": Successor("layer_name"),
+    "scale": Successor("voxel_size"),
+}
+"""Old name of an argument: today's."""
+
+OUTDATED: dict[str, str] = {
+    "chunks_per_shard": "use shard_shape, in voxels",
+    "offset": "use relative_offset or absolute_offset, in Mag(1), and give size in Mag(1) as well",
+}
+"""Arguments that still exist, and what to use instead."""
+
+WITHOUT_MEANING = {"allow_unaligned"}
+"""Arguments that are taken and change nothing: every region can be written, and by several processes at once."""
+
+
+def accepts_legacy(
+    *positional: tuple[str, ...],
+) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
+    """Let a function take the arguments of earlier generations.
+
+    Parameters
+    ----------
+    *positional
+        Names for positional arguments beyond the function's own. Where generations disagree there is one tuple of
+        names for each; the first one counts that is long enough and repeats no argument that is given by its name.
+
+    Examples
+    --------
+    >>> @accepts_legacy(("chunk_shape",))
+    ... def add(mag, *, chunk_shape=32):
+    ...     return mag, chunk_shape
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     add(1, block_len=16), add(1, 16)
+    ((1, 16), (1, 16))
+    """
+
+    def decorate(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        parameters = inspect.signature(function).parameters
+        own = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters.values())
+        renamed = {old for old, new in RENAMED.items() if new.name in parameters and old not in parameters}
+        dropped = WITHOUT_MEANING - set(parameters) if "data" in parameters else set()
+        legacy = frozenset(renamed | dropped | (OUTDATED.keys() & parameters.keys()))
+
+        @functools.wraps(function)
+        def accepting(*args: Any, **keywords: Any) -> _Result:
+            if len(args) > own or not legacy.isdisjoint(keywords):
+                args, keywords = _translated(function.__qualname__, args, keywords, own, positional, legacy)
+            return function(*args, **keywords)  # type: ignore[arg-type]  # checked by the call itself
+
+        return accepting
+
+    return decorate
+
+
+def warn_deprecated(message: str) -> None:
+    """Warn of the caller's use of something old, at the line outside of wkgpu that made it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("wkgpu."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, DeprecationWarning, stacklevel=level - 1)
+
+
+def _translated(
+    function: str,
+    args: tuple[Any, ...],
+    keywords: Keywords,
+    own: int,
+    positional: tuple[tuple[str, ...], ...],
+    legacy: frozenset[str],
+) -> tuple[tuple[Any, ...], Keywords]:
+    """Return the arguments in today's form."""
+    keywords = _with_named_positionals(function, args[own:], keywords, positional)
+    translated: Keywords = {}
+    for name, value in keywords.items():
+        successor = RENAMED.get(name) if name in legacy else None
+        if successor is None:
+            if name in legacy and name in OUTDATED and value is not None:
+                warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
+            if name in WITHOUT_MEANING and name in legacy:
+                continue
+            new = name
+        else:
+            new = successor.name
+            warn_deprecated(f"{function}(): {name} is deprecated; use {new}.")
+            value = successor.convert(value, keywords) if successor.convert else value
+        if new in translated or (new != name and new in keywords):
+            raise ArgumentError(f"{function}() got {name} and another argument for {new}; give {new} alone.")
+        translated[new] = value
+    return args[:own], translated
+
+
+def _with_named_positionals(
+    function: str, values: tuple[Any, ...], keywords: Keywords, positional: tuple[tuple[str, ...], ...]
+) -> Keywords:
+    """Give names to the positional arguments that the function itself does not take."""
+    if not values:
+        return keywords
+    for names in positional:
+        if len(names) >= len(values) and keywords.keys().isdisjoint(names[: len(values)]):
+            named = {name: value for name, value in zip(names, values, strict=False) if value is not None}
+            warn_deprecated(f"{function}(): pass {', '.join(names[: len(values)])} by name.")
+            return named | keywords
+    raise ArgumentError(f"{function}() got {len(values)} positional argument(s) too many; pass them by name.")

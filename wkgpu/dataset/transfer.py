@@ -1,0 +1,106 @@
+"""Boxes of voxels between a stored mag and arrays: storage plans, an engine executes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from wkgpu.engines import Engine
+from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.storage.layout import Triple
+from wkgpu.storage.stored_array import StoredArray
+
+
+def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, out: Any = None) -> Any:
+    """Read one box.
+
+    Parameters
+    ----------
+    topleft, shape : tuple of int
+        First voxel and voxels ``(x, y, z)`` in the array's own grid.
+    out : array (channel, x, y, z), optional
+        Is filled and returned. Fastest where it is in Fortran order.
+
+    Returns
+    -------
+    array (channel, x, y, z)
+        In Fortran order, of the engine; what is not stored is 0.
+    """
+    if out is None:
+        return _read(array, engine, [topleft], shape)[..., 0]
+    expected = (array.layout.num_channels, *shape)
+    _check_out(array, out, expected)
+    _read_into(array, engine, [topleft], shape, out[..., None])
+    return out
+
+
+def read_boxes(
+    array: StoredArray, engine: Engine, topleft: Sequence[Triple], shape: Triple, out: Any = None
+) -> Any:
+    """Read boxes of one shape in one plan.
+
+    Parameters
+    ----------
+    topleft : sequence of (x, y, z)
+        First voxels in the array's own grid.
+    shape : tuple of int
+        Voxels ``(x, y, z)`` of each box.
+    out : array (box, channel, x, y, z), optional
+        Is filled and returned. Fastest where each box is in Fortran order.
+
+    Returns
+    -------
+    array (box, channel, x, y, z)
+        Each box in Fortran order.
+    """
+    if out is None:
+        return engine.xp.moveaxis(_read(array, engine, topleft, shape), -1, 0)
+    expected = (len(topleft), array.layout.num_channels, *shape)
+    _check_out(array, out, expected)
+    _read_into(array, engine, topleft, shape, engine.xp.moveaxis(out, 0, -1))
+    return out
+
+
+def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) -> None:
+    """Write one box ``(channel, x, y, z)``; its dtype and channels fit the array."""
+    voxels = engine.asarray(data)
+    x, y, z = voxels.shape[1:]
+    for shard_write in array.shard_writes(topleft, (x, y, z)):
+        with shard_write as plan:
+            engine.write(plan, voxels)
+
+
+def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple) -> Any:
+    """Read into new memory ``(channel, x, y, z, box)``, which is not touched before it is filled."""
+    layout = array.layout
+    full_shape = (layout.num_channels, *shape, len(toplefts))
+    out = None
+    for plan in array.read_plans(toplefts, shape):
+        with plan:
+            if out is None:
+                # Where nothing is stored, untouched zero pages are the fastest answer.
+                out = (engine.empty if plan.files else engine.zeros)(full_shape, layout.dtype)
+                if not plan.files:
+                    continue
+            engine.read(plan, out)
+    return out
+
+
+def _read_into(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
+    """Fill an array ``(channel, x, y, z, box)`` of any layout."""
+    if not engine.takes(out):
+        out[...] = _read(array, engine, toplefts, shape)
+        return
+    for plan in array.read_plans(toplefts, shape):
+        with plan:
+            engine.read(plan, out)
+
+
+def _check_out(array: StoredArray, out: Any, expected: tuple[int, ...]) -> None:
+    if tuple(out.shape) != expected:
+        raise ShapeError(f"out has shape {tuple(out.shape)}; this read needs {expected}.")
+    if out.dtype != array.layout.dtype:
+        raise DtypeError(f"out has dtype {out.dtype}; the voxels are {array.layout.dtype}.")
+    if prod(expected) and not getattr(getattr(out, "flags", None), "writeable", True):
+        raise ShapeError("out is not writeable; pass an array that can be filled.")

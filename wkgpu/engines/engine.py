@@ -1,0 +1,73 @@
+"""What an engine must promise.
+
+- It executes plans and knows nothing of files' formats, datasets or views.
+- Voxels do not depend on it: every engine returns, bit for bit, what every other one returns.
+- Memory beyond the output is bounded: by the batches it works in, and never by the size of a plan.
+- A chunk that cannot be fetched or decoded raises a `ChunkError` that names its file; no voxel of it is returned.
+- It can be called by any number of threads at once.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.write_plan import WritePlan
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A machine that reads and writes voxels."""
+
+    @property
+    def name(self) -> str:
+        """``"cpu"``, ``"cuda:0"``, ..."""
+        ...
+
+    @property
+    def xp(self) -> ModuleType:
+        """The array module whose arrays it returns, for example NumPy: what a per-chunk function computes with."""
+        ...
+
+    def asarray(self, data: Any) -> Any:
+        """Return data (NumPy, CuPy, anything with DLPack) as this engine's array, copied only where it must be."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return uninitialised memory for an output, in Fortran order."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return zeroed memory for an output, in Fortran order."""
+        ...
+
+    def takes(self, out: Any) -> bool:
+        """Whether `read` can fill this array: on its machine, and with neighbouring channels and x."""
+        ...
+
+    def read(self, plan: ReadPlan, out: Any) -> None:
+        """Fill every voxel that the plan covers.
+
+        Parameters
+        ----------
+        plan : ReadPlan
+            Open.
+        out : array (channel, x, y, z, box)
+            Of the plan's dtype; channels and x are contiguous, the boxes, y and z at any positive distance.
+        """
+        ...
+
+    def write(self, plan: WritePlan, data: Any) -> None:
+        """Write a box of voxels into the plan's shard and set the plan's sizes.
+
+        Parameters
+        ----------
+        plan : WritePlan
+            Open.
+        data : array (channel, x, y, z)
+            Of this engine, of the plan's dtype and shape, with any strides.
+        """
+        ...

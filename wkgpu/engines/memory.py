@@ -1,0 +1,108 @@
+"""Memory of outputs that is kept when the last array on it dies, and given to the next read.
+
+Fresh pages are a main cost of a large read: the system has to find and clear each of them when it is first touched.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.settings import config
+
+_ALIGNMENT = 64  # a cache line: streamed stores need it
+_WORTH_KEEPING = 1 << 20  # the C library keeps smaller blocks by itself
+
+
+class OutputMemory:
+    """Blocks of memory that return when their arrays are gone; at most `wkgpu.config.pool_bytes` of them are kept."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[int, list[NDArray[np.uint8]]] = {}  # by size, in the order in which they came back
+        self._held = 0
+        # Blocks come back from garbage collection, which can begin while this very thread holds the lock.
+        self._lock = threading.RLock()
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[Any]:
+        """Return an uninitialised array in Fortran order; a large one is aligned to a cache line."""
+        nbytes = prod(shape) * dtype.itemsize
+        if nbytes < _WORTH_KEEPING:
+            return np.empty(shape, dtype, order="F")
+        lease = np.asarray(_Lease(self._take(nbytes), nbytes, self))
+        return np.ndarray(shape, dtype, lease, order="F")
+
+    def clear(self) -> None:
+        """Give all kept memory back to the system."""
+        with self._lock:
+            self._blocks.clear()
+            self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that are kept for the next reads."""
+        return self._held
+
+    def _take(self, nbytes: int) -> NDArray[np.uint8]:
+        size = _rounded(nbytes)
+        with self._lock:
+            blocks = self._blocks.get(size)
+            if blocks:
+                self._held -= size
+                block = blocks.pop()
+                if not blocks:
+                    del self._blocks[size]
+                return block
+        return np.empty(size, np.uint8)
+
+    def give_back(self, block: NDArray[np.uint8]) -> None:
+        """Keep a block, dropping those of other sizes that have been kept the longest."""
+        with self._lock:
+            if block.nbytes > config.pool_bytes:
+                return
+            self._blocks.setdefault(block.nbytes, []).append(block)
+            self._held += block.nbytes
+            while self._held > config.pool_bytes:
+                size = next(iter(self._blocks))
+                self._held -= self._blocks[size].pop(0).nbytes
+                if not self._blocks[size]:
+                    del self._blocks[size]
+
+    def forget_lock(self) -> None:
+        """Take a new lock in a forked child: another thread may have held the old one."""
+        self._lock = threading.RLock()
+
+
+class _Lease:
+    """What an array of `OutputMemory` stands on; it dies with the last array and gives the block back."""
+
+    __slots__ = ("__array_interface__", "_block", "_memory")
+
+    def __init__(self, block: NDArray[np.uint8], nbytes: int, memory: OutputMemory) -> None:
+        self._block = block
+        self._memory = memory
+        self.__array_interface__ = _aligned(block, nbytes).__array_interface__
+
+    def __del__(self) -> None:
+        self._memory.give_back(self._block)
+
+
+def _aligned(block: NDArray[np.uint8], nbytes: int) -> NDArray[np.uint8]:
+    begin = -block.ctypes.data % _ALIGNMENT
+    return block[begin : begin + nbytes]
+
+
+def _rounded(nbytes: int) -> int:
+    """Round up to an eighth of the size's power of two, so that outputs of nearly one size share blocks."""
+    step = max(1 << (nbytes.bit_length() - 4), 4096)
+    return -(-(nbytes + _ALIGNMENT) // step) * step
+
+
+output_memory = OutputMemory()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=output_memory.forget_lock)

@@ -1,0 +1,90 @@
+"""Settings of this process, read by the engines and the storage at each call.
+
+Each has an environment variable, ``WKGPU_`` and its name in capitals, that gives its first value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from wkgpu.errors import ConfigurationError
+
+_Value = TypeVar("_Value")
+
+
+def _from_environment(name: str, parse: Callable[[str], _Value], default: _Value) -> _Value:
+    variable = f"WKGPU_{name.upper()}"
+    text = os.environ.get(variable, "")
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The environment variable {variable} is {text!r}: {error}. Correct or unset it."
+        ) from error
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"{value} is negative")
+    return value
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
+        raise ValueError("give 0 or 1")
+    return text.lower() in ("1", "true", "yes")
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _setting(name: str, parse: Callable[[str], _Value], default: Callable[[], _Value]) -> _Value:
+    made: _Value = field(default_factory=lambda: _from_environment(name, parse, default()))
+    return made
+
+
+@dataclass
+class Config:
+    """The settings; `wkgpu.config` is the one in force.
+
+    Parameters
+    ----------
+    device : str
+        Where views are read to by default: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+    threads : int
+        Threads of the CPU engine; by default the cores that this process may use.
+    staging_bytes : int
+        Encoded bytes that one thread fetches before it decodes them (more, where a single chunk is larger).
+    pool_bytes : int
+        Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
+        0 keeps none.
+    coalesce_bytes : int
+        A gap between two wanted byte ranges of a shard up to this long is read along with them.
+    durable_writes : bool
+        Wait until the disk has a shard before it replaces the old one. Without it a crash of a process leaves the old
+        or the new shard whole; with it a power failure does as well.
+
+    Examples
+    --------
+    >>> import wkgpu
+    >>> wkgpu.config.threads = 2
+    """
+
+    device: str = _setting("device", str, lambda: "auto")
+    threads: int = _setting("threads", _count, _usable_cores)
+    staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
+    pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)
+    coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
+    durable_writes: bool = _setting("durable_writes", _truth, lambda: False)
+
+
+config = Config()

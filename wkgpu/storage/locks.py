@@ -1,0 +1,99 @@
+"""Exclusive locks on files across threads and processes, which leave nothing behind.
+
+Where the system has them (Linux) these are open-file-description locks on single bytes: they belong to the opened file
+and not to the process, so that two threads exclude each other too; the bytes need not exist in the file, so that one
+anchor file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
+whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
+locks".
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
+
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
+
+
+@contextmanager
+def file_lock(path: Path | str, byte: int = 0) -> Iterator[None]:
+    """Hold the lock number ``byte`` of a file; waits until it is free.
+
+    Parameters
+    ----------
+    path : Path
+        An existing, writable file. It may be replaced by renaming while somebody waits for its lock: the lock that is
+        then held is that of the new file.
+    byte : int
+        Which of the file's locks, 0 to 2**62.
+
+    Raises
+    ------
+    NotFoundError, ReadOnlyError, StorageAccessError
+        Where the file does not exist, is not writable, or its file system has no locks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile() as file, file_lock(file.name):
+    ...     print("alone")
+    alone
+    """
+    descriptor = _locked_descriptor(path, byte)
+    try:
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def _locked_descriptor(path: Path | str, byte: int) -> int:
+    while True:
+        descriptor = _open(path)
+        try:
+            _acquire(descriptor, byte)
+            if _is_current(descriptor, path):
+                return descriptor
+        except OSError as error:
+            os.close(descriptor)
+            raise StorageAccessError(
+                error.errno, f"Cannot lock {path}: {error.strerror}. To be written, its file system needs file locks"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _open(path: Path | str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} does not exist; it is needed to lock what is written beside it.") from error
+    except (PermissionError, OSError) as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ReadOnlyError(f"{path} is not writable ({error.strerror}); its dataset can only be read.") from error
+        raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
+
+
+def _acquire(descriptor: int, byte: int) -> None:
+    if hasattr(fcntl, "F_OFD_SETLKW"):
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_current(descriptor: int, path: Path | str) -> bool:
+    """Whether the locked file is still the one at its path, and not one that a rename has replaced."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(descriptor)
+    return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)

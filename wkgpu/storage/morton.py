@@ -1,0 +1,82 @@
+"""Morton order: the order in which WKW stores the chunks of a shard.
+
+The bits of a chunk's x, y and z are interleaved, x in the lowest bit: chunks that are neighbours in space are near
+each other in the file. Reference: G. M. Morton, "A computer oriented geodetic data base", IBM, 1966, and the WKW
+format description.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_BITS = 20
+"""Bits of one coordinate that fit an int64 code; WKW needs 15."""
+
+
+def spread_bits(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Move bit ``i`` of each value to bit ``3 i``.
+
+    Examples
+    --------
+    >>> spread_bits(np.array([1, 2, 3, 7])).tolist()
+    [1, 8, 9, 73]
+    """
+    code = values & 0x1FFFFF
+    for shift, mask in (
+        (32, 0x001F00000000FFFF),
+        (16, 0x001F0000FF0000FF),
+        (8, 0x100F00F00F00F00F),
+        (4, 0x10C30C30C30C30C3),
+        (2, 0x1249249249249249),
+    ):
+        code = (code | (code << shift)) & mask
+    return code
+
+
+def compact_bits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Move bit ``3 i`` of each code to bit ``i``: the inverse of `spread_bits`."""
+    value = codes & 0x1249249249249249
+    for shift, mask in (
+        (2, 0x10C30C30C30C30C3),
+        (4, 0x100F00F00F00F00F),
+        (8, 0x001F0000FF0000FF),
+        (16, 0x001F00000000FFFF),
+        (32, 0x1FFFFF),
+    ):
+        value = (value | (value >> shift)) & mask
+    return value
+
+
+def encode(coordinates: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Morton codes of chunk coordinates.
+
+    Parameters
+    ----------
+    coordinates : int64 (n, 3)
+        ``(x, y, z)`` in chunks, 0 to 2**20 - 1.
+
+    Returns
+    -------
+    int64 (n,)
+
+    Examples
+    --------
+    >>> encode(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 3, 3]])).tolist()
+    [1, 2, 4, 63]
+    """
+    # One pass over all three columns costs less than three passes when there are few rows, as for a patch.
+    spread = spread_bits(coordinates)
+    code: NDArray[np.int64] = spread[:, 0] | (spread[:, 1] << 1) | (spread[:, 2] << 2)
+    return code
+
+
+def decode(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Chunk coordinates ``(x, y, z)`` of Morton codes, int64 (n, 3): the inverse of `encode`.
+
+    Examples
+    --------
+    >>> decode(np.array([63, 4])).tolist()
+    [[3, 3, 3], [0, 0, 1]]
+    """
+    return np.stack([compact_bits(codes), compact_bits(codes >> 1), compact_bits(codes >> 2)], axis=1)

@@ -1,0 +1,229 @@
+"""A read as data: which bytes of which files to fetch, and where each decoded chunk goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+
+from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows
+from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.shard_file import ShardFile
+
+FILES_PER_PLAN = 256
+"""A plan holds its files open; a box of many small shards makes several plans."""
+
+
+class Segments(NamedTuple):
+    """Byte ranges to fetch, one request each, ascending in the staging space. All int64 (n,)."""
+
+    file: Ints
+    """Position in the plan's files."""
+    offset: Ints
+    """Where the range begins in the file."""
+    nbytes: Ints
+    place: Ints
+    """Where its first byte goes in the staging space."""
+
+
+class Chunks(NamedTuple):
+    """Encoded chunks (of raw ones: pieces) in the staging space, ascending. All int64."""
+
+    place: Ints
+    """(n,) Where the chunk begins in the staging space."""
+    nbytes: Ints
+    """(n,) Its encoded bytes."""
+    box: Ints
+    """(n,) Which of the plan's boxes it is for."""
+    origin: Ints
+    """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
+
+
+class Gaps(NamedTuple):
+    """Chunks that are stored nowhere and read as zeros, sorted by box, z, y, x. All int64."""
+
+    box: Ints
+    """(n,) Which box."""
+    origin: Ints
+    """(n, 3) First voxel in that box."""
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """Tables that an engine executes, in any cut: *fetch* segments, *decode* chunks, *place* them in the boxes.
+
+    The *staging space* is an address space, not memory: the wanted bytes of all the files, one behind the other. An
+    engine takes chunks in order, as many as it likes at a time, and fetches what the segments say of their addresses.
+
+    A plan holds its files open until `close`, or the end of a ``with`` block.
+    """
+
+    layout: ArrayLayout
+    pieces: Pieces
+    shape: Triple
+    """``(x, y, z)`` voxels of each box."""
+    boxes: int
+    files: tuple[ShardFile, ...]
+    segments: Segments
+    chunks: Chunks
+    gaps: Gaps
+
+    @property
+    def nbytes_staged(self) -> int:
+        """Bytes that are fetched in all."""
+        return int(self.segments.nbytes.sum())
+
+    @property
+    def nbytes_decoded(self) -> int:
+        """Bytes that the chunks decode to in all."""
+        return len(self.chunks.place) * self.pieces.nbytes
+
+    @property
+    def nbytes_largest(self) -> int:
+        """Bytes of the largest encoded chunk: no staging buffer can be smaller."""
+        return int(self.chunks.nbytes.max(initial=0))
+
+    def locate(self, row: int) -> tuple[str, Triple]:
+        """Name the file and the first voxel in its box of the chunk in a row, for messages."""
+        segment = int(np.searchsorted(self.segments.place, self.chunks.place[row], side="right")) - 1
+        x, y, z = self.chunks.origin[row].tolist()
+        return self.files[int(self.segments.file[segment])].path, (x, y, z)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.boxes} x {self.shape} voxels from {len(self.files)} files: {len(self.chunks.place)} chunks in "
+            f"{len(self.segments.place)} segments of {self.nbytes_staged} bytes, {len(self.gaps.box)} absent"
+        )
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> ReadPlan:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Located(NamedTuple):
+    """Rows of one file, sorted by their offset in it."""
+
+    rows: ShardRows
+    order: Ints
+    offset: Ints
+    nbytes: Ints
+
+
+def read_plans(
+    layout: ArrayLayout,
+    pieces: Pieces,
+    boxes: int,
+    shape: Triple,
+    rows: Iterable[ShardRows],
+    open_shard: Callable[[Triple], ShardFile | None],
+    ordinals: Callable[[Ints], Ints],
+    coalesce_bytes: int,
+) -> Iterator[ReadPlan]:
+    """Yield plans for the rows of `chunk_grid.touched_rows`; each must be closed by its user.
+
+    Parameters
+    ----------
+    open_shard, ordinals
+        What a format knows: the file of a shard, and the position in its index of chunks ``(n, 3)``.
+    coalesce_bytes : int
+        Gap between two wanted ranges up to which they are fetched as one.
+    """
+    files: list[ShardFile] = []
+    located: list[_Located] = []
+    gaps: list[Gaps] = []
+
+    def assembled() -> ReadPlan:
+        segments, chunks = _tables(located, coalesce_bytes)
+        return ReadPlan(layout, pieces, shape, boxes, tuple(files), segments, chunks, _joined(gaps))
+
+    try:
+        for shard_rows in rows:
+            file = open_shard(shard_rows.shard)
+            if file is None:
+                gaps.append(Gaps(shard_rows.box, shard_rows.origin))
+                continue
+            files.append(file)
+            located.append(_locate(shard_rows, file, pieces, ordinals, gaps))
+            if len(files) == FILES_PER_PLAN:
+                plan = assembled()
+                files, located, gaps = [], [], []
+                yield plan
+        plan = assembled()
+        files = []
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    yield plan
+
+
+def _locate(
+    rows: ShardRows, file: ShardFile, pieces: Pieces, ordinals: Callable[[Ints], Ints], gaps: list[Gaps]
+) -> _Located:
+    offset, nbytes = file.index.extents(ordinals(rows.chunk))
+    if rows.part is not None:
+        offset = offset + rows.part * pieces.nbytes
+        nbytes = np.full(len(offset), pieces.nbytes, np.int64)
+    order = offset.argsort(kind="stable")
+    nbytes = nbytes[order]
+    if not nbytes.all():
+        absent = order[nbytes == 0]
+        gaps.append(Gaps(rows.box[absent], rows.origin[absent]))
+        order = order[nbytes > 0]
+        nbytes = nbytes[nbytes > 0]
+    return _Located(rows, order, offset[order], nbytes)
+
+
+def _tables(located: list[_Located], coalesce_bytes: int) -> tuple[Segments, Chunks]:
+    """Lay the wanted ranges of all files into the staging space, joining what is near enough in a file."""
+    if not located:
+        none = np.zeros(0, np.int64)
+        return Segments(none, none, none, none), Chunks(none, none, none, np.zeros((0, 3), np.int64))
+    offset = _concatenated([found.offset for found in located])
+    nbytes = _concatenated([found.nbytes for found in located])
+    file = np.repeat(np.arange(len(located)), [len(found.offset) for found in located])
+    box = _concatenated([found.rows.box[found.order] for found in located])
+    origin = _concatenated([found.rows.origin[found.order] for found in located])
+    end = offset + nbytes
+    begins = np.ones(len(offset), np.bool_)  # whether a new segment begins at this chunk
+    begins[1:] = offset[1:] - end[:-1] > coalesce_bytes
+    if len(located) > 1:
+        begins[1:] |= file[1:] != file[:-1]
+    heads = np.flatnonzero(begins)
+    lengths = np.maximum.reduceat(end, heads) - offset[heads] if len(heads) else np.zeros(0, np.int64)
+    places = np.cumsum(lengths) - lengths
+    segment = np.cumsum(begins) - 1
+    place = places[segment] + (offset - offset[heads][segment])
+    return Segments(file[heads], offset[heads], lengths, places), Chunks(place, nbytes, box, origin)
+
+
+def _joined(gaps: list[Gaps]) -> Gaps:
+    """Join gaps and sort them, so that those along x follow each other."""
+    if not gaps:
+        return Gaps(np.zeros(0, np.int64), np.zeros((0, 3), np.int64))
+    box = _concatenated([gap.box for gap in gaps])
+    origin = _concatenated([gap.origin for gap in gaps])
+    order = np.lexsort((origin[:, 0], origin[:, 1], origin[:, 2], box))
+    return Gaps(box[order], origin[order])
+
+
+def _concatenated(parts: list[Ints]) -> Ints:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def nbytes_box(layout: ArrayLayout, shape: Triple) -> int:
+    """Bytes of a decoded box of ``(x, y, z)`` voxels."""
+    return prod(shape) * layout.voxel_bytes

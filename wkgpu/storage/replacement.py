@@ -1,0 +1,112 @@
+"""Files that appear, or replace another one, all at once: written beside it and renamed over it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from wkgpu.errors import ReadOnlyError, StorageAccessError
+from wkgpu.settings import config
+
+
+class Replacement:
+    """A new file that takes the place of ``path`` at the end of a ``with`` block, unless that raises.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or to replace, whose permissions the new one takes over. Missing folders are made.
+    temporary_name : str, optional
+        Name of the new file until then, in the same folder. A fixed name is for files that are written under a lock:
+        what a crash has left is then overwritten by the next writer, and never piles up.
+
+    Attributes
+    ----------
+    descriptor : int
+        The new file, open for reading and writing.
+
+    Raises
+    ------
+    ReadOnlyError, StorageAccessError
+        Where the folder or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a" / "file"
+    >>> with Replacement(path) as new:
+    ...     _ = os.write(new.descriptor, b"whole")
+    >>> path.read_bytes()
+    b'whole'
+    """
+
+    def __init__(self, path: Path, temporary_name: str | None = None) -> None:
+        self._path = path
+        self._temporary = path.with_name(temporary_name or f".{path.name}.{secrets.token_hex(6)}.tmp")
+        self.descriptor = -1
+
+    def __enter__(self) -> Replacement:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise _refused(self._path, error) from error
+        if self._path.exists():
+            os.fchmod(self.descriptor, self._path.stat().st_mode & 0o7777)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._commit()
+        except OSError as failure:
+            raise _refused(self._path, failure) from failure
+        finally:
+            os.close(self.descriptor)
+            self._temporary.unlink(missing_ok=True)
+
+    def _commit(self) -> None:
+        if not config.durable_writes:
+            self._temporary.replace(self._path)
+            return
+        os.fsync(self.descriptor)
+        self._temporary.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def atomic_write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file at once: a reader sees the old content or the new one.
+
+    Raises
+    ------
+    ReadOnlyError, StorageAccessError
+        Where the folder or the file cannot be written; the old file is then as it was.
+    """
+    with Replacement(path) as new:
+        try:
+            write_all(new.descriptor, data, 0)
+        except OSError as error:
+            raise _refused(path, error) from error
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of ``data`` at a file offset: ``os.pwrite`` may stop early, for example at 2 GiB."""
+    rest = memoryview(data).cast("B")
+    while rest:
+        done = os.pwrite(descriptor, rest, offset)
+        rest = rest[done:]
+        offset += done
+
+
+def _refused(path: Path, error: OSError) -> ReadOnlyError | StorageAccessError:
+    if isinstance(error, PermissionError):
+        return ReadOnlyError(f"Cannot write {path}: {error.strerror}. Give yourself write permission for its folder.")
+    return StorageAccessError(error.errno, f"Cannot write {path}: {error.strerror}")

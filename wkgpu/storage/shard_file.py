@@ -1,0 +1,87 @@
+"""An opened shard file, whose index and whose bytes come from one and the same state of the file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wkgpu.errors import StorageAccessError
+from wkgpu.storage.shard_index import ShardIndex, shard_indexes
+
+IndexReader = Callable[[int, int, str], ShardIndex]
+"""Reads and checks an index: (file descriptor, bytes of the file, path)."""
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard, open for reading.
+
+    The descriptor stays on the file that was opened: when somebody replaces the shard, this one goes on reading the
+    old one, whole.
+    """
+
+    path: str
+    descriptor: int
+    nbytes: int
+    index: ShardIndex
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.descriptor)
+
+
+def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
+    """Open a shard, with its index from the cache or read anew; None where it does not exist.
+
+    Raises
+    ------
+    StorageAccessError
+        Where it cannot be opened, or is not a file.
+    FormatError
+        Where the index is bad.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        hint = " Its folder is a file." if error.errno == errno.ENOTDIR else ""
+        raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}.{hint}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StorageAccessError(errno.EISDIR, f"{path} is a folder or a device where a shard file belongs")
+        index = shard_indexes.get(path, status)
+        if index is None:
+            index = read_index(descriptor, status.st_size, path)
+            shard_indexes.put(path, status, index)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return ShardFile(path, descriptor, status.st_size, index)
+
+
+def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) -> bytes:
+    """Read up to ``nbytes``; fewer only where the file ends.
+
+    Raises
+    ------
+    StorageAccessError
+        Where the system reports an error.
+    """
+    parts = []
+    try:
+        while nbytes > 0:
+            part = os.pread(descriptor, nbytes, offset)
+            if not part:
+                break
+            parts.append(part)
+            nbytes -= len(part)
+            offset += len(part)
+    except OSError as error:
+        raise StorageAccessError(error.errno, f"Cannot read {path}: {error.strerror}") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)

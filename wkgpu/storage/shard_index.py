@@ -1,0 +1,123 @@
+"""Where the chunks of a shard lie in its file, and a cache of that for the shards that were read last."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+class ShardIndex(Protocol):
+    """Answers where chunks lie in one shard file. Its values have been checked against the file's size."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the index takes."""
+        ...
+
+    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+        """File offsets and encoded bytes of chunks, by their position in the shard; 0 bytes: not stored."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableIndex:
+    """A jump table: chunk ``n`` lies from ``begins[n]`` to ``ends[n]``."""
+
+    begins: Ints
+    ends: Ints
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the table takes."""
+        return self.begins.nbytes + self.ends.nbytes
+
+    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+        """See `ShardIndex.extents`."""
+        begins = self.begins[ordinals]
+        return begins, self.ends[ordinals] - begins
+
+
+@dataclass(frozen=True)
+class UniformIndex:
+    """Chunks of equal length, one after another."""
+
+    data_offset: int
+    chunk_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the index takes, about."""
+        return 64
+
+    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+        """See `ShardIndex.extents`."""
+        return ordinals * self.chunk_bytes + self.data_offset, np.full(len(ordinals), self.chunk_bytes, np.int64)
+
+
+class ShardIndexCache:
+    """Least-recently-used shard indexes, each valid for one state of its file.
+
+    Reading the 32,768 entries of a 1024³ shard again for every small patch is what makes other readers slow. The
+    state is the file's inode, size and times of change. A file that changed a moment ago is not remembered: it could
+    change once more within one tick of the file system's clock and look the same.
+
+    Parameters
+    ----------
+    capacity : int
+        Bytes of indexes that are kept.
+    """
+
+    _RECENT_NANOSECONDS = 20_000_000
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held = 0
+        self._entries: OrderedDict[str, tuple[tuple[int, ...], ShardIndex]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path: str, status: os.stat_result) -> ShardIndex | None:
+        """Return the index of a file, if it was kept and the file is still in the same state."""
+        with self._lock:
+            entry = self._entries.get(path)
+            if entry is None or entry[0] != _state(status):
+                return None
+            self._entries.move_to_end(path)
+            return entry[1]
+
+    def put(self, path: str, status: os.stat_result, index: ShardIndex) -> None:
+        """Keep the index of a file that is in this state."""
+        if time.time_ns() - status.st_mtime_ns < self._RECENT_NANOSECONDS:
+            return
+        with self._lock:
+            self._forget(path)
+            self._entries[path] = (_state(status), index)
+            self._held += index.nbytes
+            while self._held > self._capacity and len(self._entries) > 1:
+                self._forget(next(iter(self._entries)))
+
+    def discard(self, path: str) -> None:
+        """Forget a file that this process has replaced."""
+        with self._lock:
+            self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        entry = self._entries.pop(path, None)
+        if entry is not None:
+            self._held -= entry[1].nbytes
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+shard_indexes = ShardIndexCache(capacity=256 << 20)
+"""The indexes that this process keeps, for all formats."""

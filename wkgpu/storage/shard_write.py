@@ -1,0 +1,126 @@
+"""A write to one shard, from its lock to its last byte."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wkgpu.errors import StorageAccessError, WkgpuError
+from wkgpu.settings import config
+from wkgpu.storage.chunk_grid import Pieces, ShardRows
+from wkgpu.storage.layout import Triple
+from wkgpu.storage.locks import file_lock
+from wkgpu.storage.replacement import Replacement, write_all
+from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.shard_index import UniformIndex, shard_indexes
+from wkgpu.storage.write_plan import WritePlan, touched_chunks
+
+if TYPE_CHECKING:
+    from wkgpu.storage.stored_array import StoredArray
+
+
+class ShardWrite:
+    """Locks a shard for a ``with`` block, in which an engine executes the write plan, and then puts it in force.
+
+    A compressed shard, and a raw one that did not exist, is written beside the old one and renamed over it when the
+    block ends; when it raises, the old one stays. An existing raw shard is changed in place.
+
+    Examples
+    --------
+    >>> for shard_write in array.shard_writes((0, 0, 0), (64, 64, 64)):  # doctest: +SKIP
+    ...     with shard_write as plan:
+    ...         engine.write(plan, data)
+    """
+
+    def __init__(self, array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple) -> None:
+        self._array = array
+        self._rows = rows
+        self._pieces = pieces
+        self._shape = shape
+        self._path = Path(array.shard_path(rows.shard))
+        self._plan: WritePlan | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> WritePlan:
+        with ExitStack() as stack:
+            stack.enter_context(file_lock(self._array.anchor, _lock_number(self._rows.shard)))
+            old = self._array.open_shard(self._rows.shard)
+            if old is not None:
+                stack.callback(old.close)
+            self._plan = self._planned(old, self._target(old, stack))
+            self._stack = stack.pop_all()
+        return self._plan
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, traceback)  # a replacement sees the error and replaces nothing
+            return
+        try:
+            with self._stack:
+                self._finish()
+        except OSError as failure:
+            if isinstance(failure, WkgpuError):
+                raise
+            raise StorageAccessError(failure.errno, f"Cannot write {self._path}: {failure.strerror}") from failure
+        shard_indexes.discard(str(self._path))
+
+    def _target(self, old: ShardFile | None, stack: ExitStack) -> int:
+        """Open the file to write."""
+        if old is None or self._array.layout.codec != "raw":
+            replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
+            return replacement.descriptor
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise StorageAccessError(error.errno, f"Cannot write {self._path}: {error.strerror}") from error
+        stack.callback(os.close, descriptor)
+        return descriptor
+
+    def _planned(self, old: ShardFile | None, descriptor: int) -> WritePlan:
+        array = self._array
+        data_offset = array.data_offset
+        uniform = None
+        sizes = np.zeros(0, np.int64)
+        if array.layout.codec == "raw":
+            uniform = UniformIndex(data_offset, array.layout.chunk_bytes)
+        elif old is None:
+            sizes = np.full(array.layout.chunks_in_shard, -1, np.int64)
+        else:
+            _, sizes = old.index.extents(np.arange(array.layout.chunks_in_shard))
+        touched = touched_chunks(
+            self._rows, self._pieces, self._shape, old, array.chunk_ordinals,
+            None if uniform is None else lambda ordinals: uniform.extents(ordinals)[0],
+        )  # fmt: skip
+        return WritePlan(
+            self._path, array.layout, self._pieces, self._shape, descriptor, old, data_offset, touched, sizes
+        )
+
+    def _finish(self) -> None:
+        """Write what frames the chunks, so that the file is a whole shard."""
+        plan = self._plan
+        assert plan is not None
+        if plan.is_compressed:
+            ends = plan.data_offset + np.cumsum(plan.sizes)
+            before, after = self._array.frame_shard(ends)
+            write_all(plan.descriptor, before, 0)
+            write_all(plan.descriptor, after, int(ends[-1]))
+        elif plan.old is None:
+            before, _ = self._array.frame_shard(np.zeros(0, np.int64))
+            write_all(plan.descriptor, before, 0)
+            layout = plan.layout
+            os.ftruncate(plan.descriptor, plan.data_offset + layout.chunks_in_shard * layout.chunk_bytes)
+        elif config.durable_writes:
+            os.fsync(plan.descriptor)
+
+
+def _lock_number(shard: Triple) -> int:
+    """A number below 2**62 for each shard; that two far-off shards could share one costs only a wait."""
+    x, y, z = shard
+    return (x & 0xFFFFF) | (y & 0xFFFFF) << 20 | (z & 0xFFFFF) << 40

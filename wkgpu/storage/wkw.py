@@ -1,0 +1,170 @@
+"""The WKW format: a mag is a folder with ``header.wkw`` and shards ``z{Z}/y{Y}/x{X}.wkw``.
+
+The chunks ("blocks") of a shard lie in Morton order. Where they are compressed, a jump table of little-endian uint64
+follows the shard's header: entry ``n`` is the file offset just past chunk ``n``; chunk 0 begins at the header's data
+offset. Source: the WKW format description and its reference implementation's behaviour.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from wkgpu.errors import AlreadyExistsError, NotFoundError, ShardIndexError, StorageAccessError
+from wkgpu.storage import morton
+from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.replacement import atomic_write_bytes
+from wkgpu.storage.shard_file import ShardFile, open_shard, read_exactly
+from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
+from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.wkw_header import WkwHeader
+
+HEADER_NAME = "header.wkw"
+_SHARD_PATH = re.compile(r"z(\d+)/y(\d+)/x(\d+)\.wkw")
+
+
+class WkwArray(StoredArray):
+    """A mag of WKW shards.
+
+    Attributes
+    ----------
+    header : WkwHeader
+        What ``header.wkw`` says.
+    """
+
+    data_format: ClassVar[str] = "wkw"
+
+    def __init__(self, path: Path, header: WkwHeader) -> None:
+        super().__init__(path, header.layout)
+        self.header = header
+        self._root = str(path)
+
+    @classmethod
+    def open(cls, path: Path) -> WkwArray:
+        """Open the mag in a folder.
+
+        Raises
+        ------
+        NotFoundError, StorageAccessError, HeaderError
+            Where the header does not exist, cannot be read, or is bad.
+        """
+        file = path / HEADER_NAME
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
+        except OSError as error:
+            raise StorageAccessError(error.errno, f"Cannot read {file}: {error.strerror}") from error
+        return cls(path, WkwHeader.parse(data, file))
+
+    @classmethod
+    def create(cls, path: Path, layout: ArrayLayout) -> WkwArray:
+        """Make the folder of a mag and write its header; see `stored_array.create_array`."""
+        header = WkwHeader.for_layout(layout)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
+        atomic_write_bytes(path / HEADER_NAME, header.pack())
+        return cls(path, header)
+
+    @property
+    def anchor(self) -> Path:
+        """The mag's header."""
+        return self.path / HEADER_NAME
+
+    def shard_path(self, shard: Triple) -> str:
+        """Path of the shard ``(x, y, z)``."""
+        return f"{self._root}/z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
+
+    def existing_shards(self) -> list[Triple]:
+        """See `StoredArray.existing_shards`."""
+        found = []
+        for file in self.path.glob("z*/y*/x*.wkw"):
+            match = _SHARD_PATH.fullmatch(file.relative_to(self.path).as_posix())
+            if match is not None and file.is_file():
+                z, y, x = map(int, match.groups())
+                found.append((z, y, x))
+        return [(x, y, z) for z, y, x in sorted(found)]
+
+    def open_shard(self, shard: Triple) -> ShardFile | None:
+        """See `StoredArray.open_shard`."""
+        return open_shard(self.shard_path(shard), self._read_index)
+
+    def chunk_ordinals(self, chunks: Ints) -> Ints:
+        """Morton codes."""
+        return morton.encode(chunks)
+
+    @cached_property
+    def _shard_header(self) -> WkwHeader:
+        return self.header.in_shard()
+
+    @property
+    def data_offset(self) -> int:
+        """Where chunk 0 begins in a new shard."""
+        return self._shard_header.data_offset
+
+    def frame_shard(self, ends: Ints) -> tuple[bytes, bytes]:
+        """The header and, of a compressed shard, the jump table; nothing comes after the chunks."""
+        return self._shard_header.pack() + ends.astype("<u8").tobytes(), b""
+
+    def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
+        """Read and check the header and the jump table of a shard.
+
+        Raises
+        ------
+        HeaderError, ShardIndexError
+            Naming the file, and of a bad jump table the chunk.
+        """
+        entries = self.layout.chunks_in_shard if self.header.is_compressed else 0
+        wanted = min(WkwHeader.SIZE + 8 * entries, nbytes)
+        data = read_exactly(descriptor, wanted, 0, path)
+        header = WkwHeader.parse(data, path)
+        self.header.check_shard(header, Path(path))
+        if not self.header.is_compressed:
+            return self._checked_uniform(header.data_offset, nbytes, path)
+        if len(data) < WkwHeader.SIZE + 8 * entries:
+            raise ShardIndexError(
+                f"{path}: truncated in its jump table; {entries} chunks need {WkwHeader.SIZE + 8 * entries} bytes, "
+                f"the file has {nbytes}."
+            )
+        bounds = np.empty(entries + 1, np.int64)
+        bounds[0] = header.data_offset
+        bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE).view("<i8")
+        return _checked_table(bounds, nbytes, path)
+
+    def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
+        needed = data_offset + self.layout.chunks_in_shard * self.layout.chunk_bytes
+        if data_offset < WkwHeader.SIZE or nbytes < needed:
+            raise ShardIndexError(
+                f"{path}: truncated; {self.layout.chunks_in_shard} raw chunks of {self.layout.chunk_bytes} bytes from "
+                f"offset {data_offset} need {needed} bytes, the file has {nbytes}."
+            )
+        return UniformIndex(data_offset, self.layout.chunk_bytes)
+
+
+def _checked_table(bounds: Ints, nbytes: int, path: str) -> TableIndex:
+    """Check that chunks follow each other, after the jump table and inside the file; each has at least one byte."""
+    least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
+    if not least <= bounds[0] <= nbytes:
+        raise ShardIndexError(
+            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {least}, and the file's, "
+            f"{nbytes}."
+        )
+    increases = np.diff(bounds) > 0
+    if not increases.all():
+        chunk = int(increases.argmin())
+        raise ShardIndexError(
+            f"{path}: jump table decreases or stands still at chunk {chunk}, which would go from {bounds[chunk]} to "
+            f"{bounds[chunk + 1]}."
+        )
+    if bounds[-1] > nbytes:
+        chunk = int(np.searchsorted(bounds[1:], nbytes, side="right"))
+        raise ShardIndexError(
+            f"{path}: jump table points outside the file; chunk {chunk} would end at {bounds[chunk + 1]}, the file has "
+            f"{nbytes} bytes. It is truncated."
+        )
+    return TableIndex(bounds[:-1], bounds[1:])

@@ -1,0 +1,186 @@
+"""The 16-byte header of WKW files.
+
+Bytes: ``WKW``, version (1), the binary logarithms of the block length (low nibble) and of the blocks along a shard's
+edge (high nibble), block type, voxel type, bytes of a voxel with all its channels, and the offset of block 0 as a
+little-endian uint64. Source: the WKW format description; the reference implementation knows ten voxel types.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from wkgpu.errors import HeaderError, ShapeError, UnsupportedError
+from wkgpu.storage.layout import ArrayLayout, Codec
+
+_STRUCT = struct.Struct("<3sBBBBBQ")
+_CODECS: dict[int, Codec] = {1: "raw", 2: "lz4", 3: "lz4hc"}
+_VOXEL_TYPES = dict(
+    enumerate(
+        ("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1
+    )
+)
+_LZ4_MAX_INPUT_BYTES = 0x7E000000  # LZ4_MAX_INPUT_SIZE of lz4.h
+
+
+@dataclass(frozen=True)
+class WkwHeader:
+    """Header of a mag (``header.wkw``, data offset 0) or of one of its shards.
+
+    Parameters
+    ----------
+    block_len : int
+        Voxels along the edge of a chunk ("block"), a power of two up to 32,768.
+    file_len : int
+        Chunks along the edge of a shard, a power of two up to 32,768.
+    block_type : int
+        1 raw, 2 LZ4, 3 LZ4HC.
+    voxel_type_code : int
+        1 to 10: see `voxel_type`.
+    voxel_size : int
+        Bytes of a voxel, all channels together.
+    data_offset : int
+        Where chunk 0 begins in the file.
+    version : int
+        1.
+
+    Examples
+    --------
+    >>> header = WkwHeader(block_len=32, file_len=32, block_type=2, voxel_type_code=1, voxel_size=1)
+    >>> WkwHeader.parse(header.pack()) == header
+    True
+    """
+
+    SIZE: ClassVar[int] = _STRUCT.size
+
+    block_len: int
+    file_len: int
+    block_type: int
+    voxel_type_code: int
+    voxel_size: int
+    data_offset: int = 0
+    version: int = 1
+
+    @classmethod
+    def parse(cls, data: bytes, path: Path | str = "<bytes>") -> WkwHeader:
+        """Read a header from a file's first bytes.
+
+        Raises
+        ------
+        HeaderError
+            Naming the file and the value: truncated, wrong magic, version, block type or voxel type, or a voxel size
+            that is not a multiple of the voxel type's.
+        """
+        if len(data) < cls.SIZE:
+            raise HeaderError(f"{path}: truncated; a WKW header has {cls.SIZE} bytes, this file only {len(data)}.")
+        magic, version, lengths, block_type, voxel_type, voxel_size, data_offset = _STRUCT.unpack_from(data)
+        if magic != b"WKW":
+            raise HeaderError(f"{path}: begins with {magic!r} instead of b'WKW'; this is not a WKW file.")
+        if version != 1:
+            raise HeaderError(f"{path}: WKW version {version} is unknown; wkgpu reads version 1.")
+        if block_type not in _CODECS:
+            raise HeaderError(f"{path}: block type {block_type} is unknown; 1 (raw), 2 (LZ4) and 3 (LZ4HC) exist.")
+        if voxel_type not in _VOXEL_TYPES:
+            raise HeaderError(f"{path}: voxel type {voxel_type} is unknown; 1 to {len(_VOXEL_TYPES)} exist.")
+        header = cls(1 << (lengths & 15), 1 << (lengths >> 4), block_type, voxel_type, voxel_size, data_offset)
+        itemsize = header.voxel_type.itemsize
+        if voxel_size == 0 or voxel_size % itemsize:
+            raise HeaderError(
+                f"{path}: a voxel of {voxel_size} bytes cannot hold whole channels of {header.voxel_type.name}, "
+                f"of {itemsize} bytes each."
+            )
+        return header
+
+    @classmethod
+    def for_layout(cls, layout: ArrayLayout) -> WkwHeader:
+        """Return the header of a mag with this layout.
+
+        Raises
+        ------
+        ShapeError
+            For shapes that are not cubes with a power of two up to 32,768 as their edge, voxels of more than 255
+            bytes, and compressed chunks of more than 2,113,929,216 bytes, which LZ4 does not take.
+        UnsupportedError
+            For a codec that WKW does not know.
+        """
+        block_type = next((number for number, name in _CODECS.items() if name == layout.codec), None)
+        if block_type is None:
+            raise UnsupportedError(f"WKW cannot store chunks as {layout.codec!r}; use one of {list(_CODECS.values())}.")
+        for name in ("chunk_shape", "chunks_per_shard"):
+            shape = getattr(layout, name)
+            edge = shape[0]
+            if shape != (edge,) * 3 or edge & (edge - 1) or not 1 <= edge <= 1 << 15:
+                raise ShapeError(f"{name} is {shape}; WKW takes a cube whose edge is a power of two from 1 to 32768.")
+        if layout.voxel_bytes > 255:
+            raise ShapeError(
+                f"{layout.num_channels} channels of {layout.dtype.name} make voxels of {layout.voxel_bytes} bytes; "
+                "WKW takes at most 255. Use fewer channels or a smaller dtype."
+            )
+        if layout.codec != "raw" and layout.chunk_bytes > _LZ4_MAX_INPUT_BYTES:
+            raise ShapeError(
+                f"Chunks of {layout.chunk_shape} voxels have {layout.chunk_bytes} bytes; LZ4 takes at most "
+                f"{_LZ4_MAX_INPUT_BYTES}. Use a smaller chunk_shape or compress=False."
+            )
+        code = next(number for number, name in _VOXEL_TYPES.items() if name == layout.dtype.name)
+        return cls(layout.chunk_shape[0], layout.chunks_per_shard[0], block_type, code, layout.voxel_bytes)
+
+    def pack(self) -> bytes:
+        """Return the 16 bytes of the header."""
+        lengths = (self.block_len.bit_length() - 1) | (self.file_len.bit_length() - 1) << 4
+        return _STRUCT.pack(
+            b"WKW", self.version, lengths, self.block_type, self.voxel_type_code, self.voxel_size, self.data_offset
+        )
+
+    @property
+    def voxel_type(self) -> np.dtype[np.generic]:
+        """Type of one channel."""
+        return np.dtype(_VOXEL_TYPES[self.voxel_type_code])
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of a voxel."""
+        return self.voxel_size // self.voxel_type.itemsize
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether a shard has a jump table: its chunks have different lengths."""
+        return self.block_type != 1
+
+    @cached_property
+    def layout(self) -> ArrayLayout:
+        """The header as a format-neutral layout."""
+        return ArrayLayout(
+            self.voxel_type,
+            self.num_channels,
+            (self.block_len,) * 3,
+            (self.file_len,) * 3,
+            _CODECS[self.block_type],
+        )
+
+    def in_shard(self) -> WkwHeader:
+        """Return this header as a new shard begins with it: the data follow the header and the jump table."""
+        table = 8 * self.file_len**3 if self.is_compressed else 0
+        return replace(self, data_offset=self.SIZE + table)
+
+    def check_shard(self, shard: WkwHeader, path: Path) -> None:
+        """Check the header of a shard against this one, its mag's.
+
+        LZ4 and LZ4HC are the same to a reader, so that a shard may be of either.
+
+        Raises
+        ------
+        HeaderError
+            Naming the file and both values.
+        """
+        for name in ("block_len", "file_len", "voxel_type", "num_channels", "is_compressed"):
+            wanted, found = getattr(self, name), getattr(shard, name)
+            if wanted != found:
+                raise HeaderError(
+                    f"{path}: its header says {name} = {found}, but header.wkw of its mag says {wanted}. "
+                    "One of the two files belongs to another mag."
+                )
