@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
+SPEEDS = ("GB/s", "ms")
+"""Units in which a ratio of two figures says which library is faster."""
+
 
 def _nothing(number: int) -> None:
     pass
@@ -42,15 +45,15 @@ class Figure:
     name, work
         For the command line, and for people.
     unit
-        Of all numbers: "GB/s", where more is better, else less is.
+        Of all numbers: "GB/s", "ms", "s" or "MiB".
     peer
         Name of the library that wkgpu is compared with; empty where it is compared with a limit.
     ours, theirs
         One number for each round; empty where that library did not take part.
     at_least
-        The ratio to the peer that is wanted.
+        The ratio to the peer that is aimed at.
     below
-        The limit that is wanted.
+        The limit that is aimed at.
     """
 
     name: str
@@ -64,8 +67,8 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better wkgpu is than its peer, by the medians."""
-        if not self.ours or not self.theirs:
+        """How many times faster wkgpu is than its peer, by the medians."""
+        if not (self.ours and self.theirs and self.unit in SPEEDS):
             return None
         ours, theirs = median(self.ours), median(self.theirs)
         return ours / theirs if self.unit == "GB/s" else theirs / ours

@@ -19,7 +19,7 @@ def draw(path: Path, machine: dict[str, Any], figures: Sequence[Figure]) -> bool
     mpl.use("agg")
     from matplotlib import pyplot
 
-    shown = [figure for figure in figures if figure.ratio is not None and figure.unit in ("GB/s", "ms")]
+    shown = [figure for figure in figures if figure.ratio is not None]
     if not shown:
         return False
     figure, axes = pyplot.subplots(figsize=(11, 1.8 + 0.52 * len(shown)), layout="constrained")

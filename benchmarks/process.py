@@ -32,14 +32,13 @@ def import_time(bench: Workbench) -> Iterator[Figure]:
         ours.append(_seconds("import wkgpu"))
         theirs.append(_seconds("import webknossos"))
     python = median(nothing)
-    yield Figure("python", "start of Python alone", "s", "", nothing)
-    yield Figure(
-        "import", "import", "s", "webknossos", [t - python for t in ours], [t - python for t in theirs], below=0.3
-    )
+    yield Figure("python", "start of Python, without any import", "s", "python", theirs=nothing)
+    ours, theirs = ([seconds - python for seconds in side] for side in (ours, theirs))
+    yield Figure("import", "import, beyond the start of Python", "s", "webknossos", ours, theirs, below=0.3)
 
 
 def read_memory(bench: Workbench) -> Iterator[Figure]:
-    """Memory beyond the output at the worst moment of a whole read."""
+    """Memory beyond the output at the worst moment of a whole read; wkw has no `out=` and returns a new array."""
     for kind, label in KINDS.items():
         path, shape = bench.dataset(kind), bench.sizes.volume
         for mode, work in (("into", "out="), ("fresh", "fresh output")):

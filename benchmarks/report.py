@@ -14,10 +14,10 @@ from rich.table import Table
 from benchmarks.figures import Figure
 
 
-def table(figures: Iterable[Figure]) -> Table:
+def table(figures: Iterable[Figure], title: str) -> Table:
     """Lay the figures out, both sides and the ratio."""
-    result = Table(title="wkgpu and its peers", caption="medians; a ratio above 1 is in favour of wkgpu")
-    result.add_column("work")
+    result = Table(title=title, caption="medians; a ratio above 1 is in favour of wkgpu")
+    result.add_column("work", no_wrap=True)
     for column in ("wkgpu", "peer's", "ratio", "target"):
         result.add_column(column, justify="right")
     result.add_column("peer")

@@ -62,7 +62,8 @@ def _tiled_volume(folder: Path, shape: Shape, seed: int) -> NDArray[np.uint8]:
     def keyframe(number: int) -> NDArray[np.float32]:
         tile = tiles[number % len(tiles)]
         x, y = (_mirrored(*window) for window in zip(offsets[number], shape[:2], tile.shape, strict=True))
-        return tile[np.ix_(x, y)].T - tile.mean()
+        centred: NDArray[np.float32] = tile[np.ix_(x, y)].T - tile.mean()
+        return centred
 
     volume = np.empty(shape, np.uint8, order="F")
     for number in range(keyframes - 1):

@@ -18,7 +18,8 @@ ORIGIN = (0, 0, 0)
 PATCH = (64, 64, 64)
 """Voxels that a training loader reads at once."""
 
-KINDS = {"em": "EM, uint8", "segmentation": "segmentation, uint32"}
+KINDS = {"em": "EM", "segmentation": "segmentation"}
+"""The volumes that are read and written whole, uint8 and uint32."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Workbench:
 
     def _store(self, path: Path, volume: NDArray[Any], shard: int, block_type: int) -> None:
         """Let webknossos write the properties and wkw the shard: it compresses with LZ4, and faster."""
-        peers.create(self.webknossos, path, volume.dtype, volume.shape, shard)  # type: ignore[arg-type]
+        peers.create(self.webknossos, path, volume.dtype, volume.shape, shard)
         shutil.rmtree(peers.mag_folder(path))
         mag = peers.create_wkw(peers.mag_folder(path), volume.dtype, shard, block_type)
         whole = np.zeros((shard,) * 3, volume.dtype, order="F")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from . import gathering, machine, placement
 
@@ -20,8 +20,8 @@ OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, TOO_LARGE, ENCODE_FAILED = 
 # Codecs, as the ``codec`` argument
 RAW, LZ4, LZ4HC = range(3)
 
-# Chunks that are fetched together and sorted into runs along x: a cube of 4x4x4 in Morton order.
-WINDOW = 64
+# Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
+LINES = 8
 
 
 @overload(placement.copy_run, target="cpu", inline="always")
@@ -29,13 +29,27 @@ def _copy_run(target, at, source, start, units, streaming, lane, lanes):
     def copy(target, at, source, start, units, streaming, lane, lanes):
         goal = target + at
         begin = source + start
-        if streaming and (goal | units) & 31 == 0:
+        if not streaming:
+            machine.copy_bytes(goal, begin, units)
+        elif (goal | units) & 31 == 0:
             for offset in range(0, units, 32):
                 machine.stream_32_bytes(goal + offset, begin + offset)
         else:
-            machine.copy_bytes(goal, begin, units)
+            _stream(goal, begin, units)
 
     return copy
+
+
+@njit(nogil=True)
+def _stream(goal, begin, units):
+    """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
+    head = min(-goal & 63, units)
+    machine.copy_bytes(goal, begin, head)
+    whole = (units - head) & ~63
+    for offset in range(head, head + whole, 32):
+        machine.stream_32_bytes(goal + offset, begin + offset)
+    done = head + whole
+    machine.copy_bytes(goal + done, begin + done, units - done)
 
 
 @overload(placement.clear_run, target="cpu", inline="always")
@@ -63,12 +77,11 @@ def _copy_item(target, at, source, start, units):
     return copy
 
 
-_place_group = njit(nogil=True)(placement.place_group)
-_clear_group = njit(nogil=True)(placement.clear_group)
-_copy_box = njit(nogil=True)(placement.copy_box)
-_common_length = njit(nogil=True)(gathering.common_length)
-_common_begin = njit(nogil=True)(gathering.common_begin)
-_is_covered = njit(nogil=True)(gathering.is_covered)
+for _body in (
+    placement.copy_line, placement.place_group, placement.clear_group, placement.copy_box,
+    gathering.common_length, gathering.common_begin, gathering.is_covered,
+):  # fmt: skip
+    register_jitable(_body)
 
 
 @njit(nogil=True)
@@ -110,29 +123,6 @@ def _fetch_segments(low, high, segments, descriptors, staging, failure):
 
 
 @njit(nogil=True)
-def _comes_before(a, b, bases, origins):
-    """Whether chunk ``a`` is placed before chunk ``b``: by box, then z, y, x."""
-    if bases[a] != bases[b]:
-        return bases[a] < bases[b]
-    if origins[a, 2] != origins[b, 2]:
-        return origins[a, 2] < origins[b, 2]
-    if origins[a, 1] != origins[b, 1]:
-        return origins[a, 1] < origins[b, 1]
-    return origins[a, 0] < origins[b, 0]
-
-
-@njit(nogil=True)
-def _sort_window(order, first, last, bases, origins):
-    """Fill ``order`` with the rows ``first`` to ``last``, sorted so that x-neighbours follow each other."""
-    for row in range(first, last):
-        slot = row - first
-        while slot > 0 and _comes_before(row, order[slot - 1], bases, origins):
-            order[slot] = order[slot - 1]
-            slot -= 1
-        order[slot] = row
-
-
-@njit(nogil=True)
 def _follows(a, b, bases, origins, chunk_x):
     """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
     return (
@@ -157,15 +147,64 @@ def _decode(codec, source, nbytes, target, size, row, failure):
     return True
 
 
+@njit(nogil=True)
+def _place_run(source, count, target, base, origin, geometry, streaming, line):
+    """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
+    chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
+    joined = 0
+    if streaming:
+        ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
+        joined = 0 if ends & 31 == 0 else LINES
+    lines = chunk_y * chunk_z
+    placement.place_group(0, lines, 1, 0, 1, source, 0, count, target, base, origin, geometry, streaming, line, joined)
+
+
+@njit(nogil=True)
+def _load_run(
+    rows, descriptors, segments, places, lengths, codec, size, staging, capacity, scratch, failure
+):  # fmt: skip
+    """Fetch and decode chunks to one after another in the scratch; whether that worked.
+
+    Chunks that also follow each other in the table, and so in the file, are fetched together. Raw chunks are fetched
+    to where they would be decoded.
+    """
+    done = 0
+    while done < rows.size:
+        row = rows[done]
+        low = places[row]
+        together = 1
+        while done + together < rows.size and rows[done + together] == row + together:
+            end = places[row + together] + lengths[row + together]
+            if end - low > capacity or (codec == RAW and end - low != (together + 1) * size):
+                break
+            together += 1
+        last = row + together - 1
+        slot = scratch + done * size
+        failure[1] = row
+        goal = slot if codec == RAW else staging
+        if not _fetch_segments(low, places[last] + lengths[last], segments, descriptors, goal, failure):
+            return False
+        if codec != RAW:
+            for chunk in range(row, last + 1):
+                start = staging + places[chunk] - low
+                if not _decode(codec, start, lengths[chunk], slot, size, chunk, failure):
+                    return False
+                slot += size
+        done += together
+    return True
+
+
 @njit(nogil=True, cache=True)
 def read_chunks(
-    first, last, descriptors, segments, chunks, origins, geometry, codec, size,
-    staging, capacity, scratch, slots, target, streaming, failure,
+    first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
+    staging, capacity, scratch, slots, line, target, streaming, failure,
 ):  # fmt: skip
-    """Fetch, decode and place the chunks of the rows ``first`` to ``last``.
+    """Fetch, decode and place the chunks ``order[first:last]``.
 
     Parameters
     ----------
+    order : int64 (chunks,)
+        Rows of the tables, sorted by box, z, y, x: runs along x are placed together.
     descriptors : int64 (files,)
         Open files.
     segments : tuple of int64 (segments,)
@@ -181,59 +220,31 @@ def read_chunks(
     staging, capacity : int
         Address and bytes of a buffer that holds at least the largest encoded chunk.
     scratch, slots : int
-        Address of a buffer for ``slots`` decoded chunks.
+        Address of a buffer for ``slots`` decoded chunks, the most that are placed together.
+    line : int
+        Address of a buffer for `LINES` lines through that many chunks.
     target : int
         Address of the output.
     """
     places, lengths, bases = chunks
-    order = np.empty(WINDOW, np.int64)
-    window = first
-    while window < last:
-        low = places[window]
-        high = low
-        after = window
-        while after < last and after - window < WINDOW and places[after] + lengths[after] - low <= capacity:
-            high = max(high, places[after] + lengths[after])
-            after += 1
-        if after == window:
-            failure[0], failure[1], failure[2] = TOO_LARGE, window, lengths[window]
+    position = first
+    while position < last:
+        count = 1
+        while (
+            position + count < last
+            and count < slots
+            and _follows(order[position + count - 1], order[position + count], bases, origins, geometry[0])
+        ):
+            count += 1
+        rows = order[position : position + count]
+        if not _load_run(
+            rows, descriptors, segments, places, lengths, codec, size, staging, capacity, scratch, failure
+        ):  # fmt: skip
             return
-        failure[1] = window
-        if not _fetch_segments(low, high, segments, descriptors, staging, failure):
-            return
-        _sort_window(order, window, after, bases, origins)
-        done = 0
-        while done < after - window:
-            row = order[done]
-            count = 1
-            start = staging + places[row] - low
-            if codec == RAW:  # chunks that also follow each other in the file are placed from where they lie
-                while (
-                    done + count < after - window
-                    and _follows(order[done + count - 1], order[done + count], bases, origins, geometry[0])
-                    and places[order[done + count]] == places[row] + count * size
-                ):
-                    count += 1
-            else:
-                if not _decode(codec, start, lengths[row], scratch, size, row, failure):
-                    return
-                while (
-                    done + count < after - window
-                    and count < slots
-                    and _follows(order[done + count - 1], order[done + count], bases, origins, geometry[0])
-                ):
-                    row = order[done + count]
-                    start = staging + places[row] - low
-                    if not _decode(codec, start, lengths[row], scratch + count * size, size, row, failure):
-                        return
-                    count += 1
-                start = scratch
-            row = order[done]
-            origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-            lines = geometry[1] * geometry[2]
-            _place_group(0, lines, 1, 0, 1, start, 0, count, target, bases[row], origin, geometry, streaming)
-            done += count
-        window = after
+        row = rows[0]
+        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+        _place_run(scratch, count, target, bases[row], origin, geometry, streaming, line)
+        position += count
     if streaming:
         machine.drain_streams()
 
@@ -247,7 +258,7 @@ def clear_chunks(first, last, bases, origins, geometry, target):
         while row + count < last and _follows(row + count - 1, row + count, bases, origins, geometry[0]):
             count += 1
         origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        _clear_group(0, geometry[1] * geometry[2], 1, 0, 1, count, target, bases[row], origin, geometry)
+        placement.clear_group(0, geometry[1] * geometry[2], 1, 0, 1, count, target, bases[row], origin, geometry)
         row += count
 
 
@@ -255,24 +266,24 @@ def clear_chunks(first, last, bases, origins, geometry, target):
 def copy_box(source, target, extents, source_strides, target_strides, units):
     """Copy a 4-D box between two layouts; `placement.copy_box` over all of its rows."""
     rows = extents[0] * extents[1] * extents[2]
-    _copy_box(0, rows, 1, 0, 1, source, 0, target, 0, extents, source_strides, target_strides, units)
+    placement.copy_box(0, rows, 1, 0, 1, source, 0, target, 0, extents, source_strides, target_strides, units)
 
 
 @njit(nogil=True)
 def _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units):
     """Copy the voxels that a box has for a chunk into that chunk."""
     a, b, c, d = axes
-    begin, goal = _common_begin(corner, data_strides, chunk_strides)
+    begin, goal = gathering.common_begin(corner, data_strides, chunk_strides)
     extents = (
-        _common_length(corner[a], chunk_shape[a], box_shape[a]),
-        _common_length(corner[b], chunk_shape[b], box_shape[b]),
-        _common_length(corner[c], chunk_shape[c], box_shape[c]),
-        _common_length(corner[d], chunk_shape[d], box_shape[d]),
+        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
+        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
+        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
+        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
     )
     source_strides = (data_strides[a], data_strides[b], data_strides[c], data_strides[d])
     target_strides = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
     rows = extents[0] * extents[1] * extents[2]
-    _copy_box(0, rows, 1, 0, 1, data, begin, chunk, goal, extents, source_strides, target_strides, units)
+    placement.copy_box(0, rows, 1, 0, 1, data, begin, chunk, goal, extents, source_strides, target_strides, units)
 
 
 @njit(nogil=True)
@@ -326,7 +337,7 @@ def encode_chunks(
                 return
             if codec != RAW and not _decode(codec, staging, lengths[row], chunk, size, row, failure):
                 return
-        elif not _is_covered(corner, chunk_shape, box_shape):
+        elif not gathering.is_covered(corner, chunk_shape, box_shape):
             machine.clear_bytes(chunk, size)
         _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units)
         written = np.int64(size)

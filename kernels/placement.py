@@ -31,7 +31,30 @@ def copy_item(target, at, source, start, units):
         target[at + unit] = source[start + unit]
 
 
-def place_group(first, last, step, lane, lanes, source, start, count, target, base, origin, geometry, streaming):
+def copy_line(target, at, source, piece, inside, length, chunk, remaining, streaming, lane, lanes):
+    """Copy one line along x through chunks that are x-neighbours, decoded one after another.
+
+    Parameters
+    ----------
+    piece
+        Where the line begins in the first chunk, of which the first ``inside`` units are left out.
+    length, chunk
+        Units of a line in one chunk, and of a whole chunk.
+    remaining
+        Units of the line.
+    """
+    while remaining > 0:
+        units = min(length - inside, remaining)
+        copy_run(target, at, source, piece + inside, units, streaming, lane, lanes)
+        at += units
+        remaining -= units
+        inside = 0
+        piece += chunk
+
+
+def place_group(
+    first, last, step, lane, lanes, source, start, count, target, base, origin, geometry, streaming, buffer, joined
+):  # fmt: skip
     """Place ``count`` chunks that are x-neighbours, decoded one after another, into a box; a row is a line along x.
 
     Lines go through all the chunks of the group before the next one begins: whole cache lines are written at a time.
@@ -46,33 +69,42 @@ def place_group(first, last, step, lane, lanes, source, start, count, target, ba
         ``(x, y, z)`` of the first chunk's first voxel in the box, in voxels; negative where the chunk begins before it.
     geometry
         ``(chunk x, y, z, box x, y, z, units of a voxel, units from one y to the next, from one z to the next)``.
+    buffer, joined
+        Room for that many lines, which are joined there before they are stored whole; 0: each piece is stored at once.
     """
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     skip = max(-origin[0], 0)
-    voxels = min(origin[0] + count * chunk_x, box_x) - origin[0] - skip
+    units = (min(origin[0] + count * chunk_x, box_x) - origin[0] - skip) * voxel
     begin_y, begin_z = max(-origin[1], 0), max(-origin[2], 0)
     lines_y = min(chunk_y, box_y - origin[1]) - begin_y
     lines_z = min(chunk_z, box_z - origin[2]) - begin_z
-    if voxels <= 0 or lines_y <= 0 or lines_z <= 0:
+    if units <= 0 or lines_y <= 0 or lines_z <= 0:
         return
+    inside = skip * voxel
     length = chunk_x * voxel
     chunk = length * chunk_y * chunk_z
-    corner = base + (origin[0] + skip) * voxel
-    for row in range(first, min(last, lines_y * lines_z), step):
-        z = row // lines_y
-        y = row - z * lines_y + begin_y
-        z += begin_z
-        at = corner + (origin[1] + y) * stride_y + (origin[2] + z) * stride_z
-        piece = start + (z * chunk_y + y) * length
-        inside = skip * voxel
-        remaining = voxels * voxel
-        while remaining > 0:
-            units = min(length - inside, remaining)
-            copy_run(target, at, source, piece + inside, units, streaming, lane, lanes)
-            at += units
-            remaining -= units
-            inside = 0
-            piece += chunk
+    corner = base + (origin[0] + skip) * voxel + (origin[1] + begin_y) * stride_y + (origin[2] + begin_z) * stride_z
+    piece = start + (begin_z * chunk_y + begin_y) * length
+    end = min(last, lines_y * lines_z)
+    if joined == 0:
+        for row in range(first, end, step):
+            z = row // lines_y
+            y = row - z * lines_y
+            begin = piece + (z * chunk_y + y) * length
+            at = corner + y * stride_y + z * stride_z
+            copy_line(target, at, source, begin, inside, length, chunk, units, streaming, lane, lanes)
+        return
+    for row in range(first, end, joined):
+        lines = min(joined, end - row)
+        for line in range(lines):
+            z = (row + line) // lines_y
+            y = row + line - z * lines_y
+            begin = piece + (z * chunk_y + y) * length
+            copy_line(buffer, line * units, source, begin, inside, length, chunk, units, False, lane, lanes)
+        for line in range(lines):
+            z = (row + line) // lines_y
+            y = row + line - z * lines_y
+            copy_run(target, corner + y * stride_y + z * stride_z, buffer, line * units, units, streaming, lane, lanes)
 
 
 def clear_group(first, last, step, lane, lanes, count, target, base, origin, geometry):

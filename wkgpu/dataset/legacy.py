@@ -11,7 +11,7 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from wkgpu.dataset.element_class import dtype_of
@@ -60,7 +60,7 @@ OUTDATED: dict[str, str] = {
 }
 """Arguments that still exist, and what to use instead."""
 
-WITHOUT_MEANING = {"allow_unaligned"}
+WITHOUT_MEANING = frozenset({"allow_unaligned"})
 """Arguments that are taken and change nothing: every region can be written, and by several processes at once."""
 
 
@@ -89,14 +89,14 @@ def accepts_legacy(
         parameters = inspect.signature(function).parameters
         own = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters.values())
         renamed = {old for old, new in RENAMED.items() if new.name in parameters and old not in parameters}
-        dropped = WITHOUT_MEANING - set(parameters) if "data" in parameters else set()
-        legacy = frozenset(renamed | dropped | (OUTDATED.keys() & parameters.keys()))
+        legacy = renamed | WITHOUT_MEANING | (OUTDATED.keys() & parameters.keys())
 
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
             if len(args) > own or not legacy.isdisjoint(keywords):
-                args, keywords = _translated(function.__qualname__, args, keywords, own, positional, legacy)
-            return function(*args, **keywords)  # type: ignore[arg-type]  # checked by the call itself
+                keywords = _named(function.__qualname__, args[own:], keywords, positional)
+                keywords = _translated(function.__qualname__, keywords, legacy)
+            return function(*args[:own], **keywords)  # type: ignore[arg-type]  # checked by the call itself
 
         return accepting
 
@@ -108,47 +108,38 @@ def warn_deprecated(message: str) -> None:
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("wkgpu."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DeprecationWarning, stacklevel=level - 1)
+    warnings.warn(message, DeprecationWarning, stacklevel=level)
 
 
-def _translated(
-    function: str,
-    args: tuple[Any, ...],
-    keywords: Keywords,
-    own: int,
-    positional: tuple[tuple[str, ...], ...],
-    legacy: frozenset[str],
-) -> tuple[tuple[Any, ...], Keywords]:
-    """Return the arguments in today's form."""
-    keywords = _with_named_positionals(function, args[own:], keywords, positional)
-    translated: Keywords = {}
-    for name, value in keywords.items():
-        successor = RENAMED.get(name) if name in legacy else None
-        if successor is None:
-            if name in legacy and name in OUTDATED and value is not None:
-                warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
-            if name in WITHOUT_MEANING and name in legacy:
-                continue
-            new = name
-        else:
-            new = successor.name
-            warn_deprecated(f"{function}(): {name} is deprecated; use {new}.")
-            value = successor.convert(value, keywords) if successor.convert else value
-        if new in translated or (new != name and new in keywords):
-            raise ArgumentError(f"{function}() got {name} and another argument for {new}; give {new} alone.")
-        translated[new] = value
-    return args[:own], translated
-
-
-def _with_named_positionals(
+def _named(
     function: str, values: tuple[Any, ...], keywords: Keywords, positional: tuple[tuple[str, ...], ...]
 ) -> Keywords:
     """Give names to the positional arguments that the function itself does not take."""
     if not values:
         return keywords
-    for names in positional:
-        if len(names) >= len(values) and keywords.keys().isdisjoint(names[: len(values)]):
-            named = {name: value for name, value in zip(names, values, strict=False) if value is not None}
-            warn_deprecated(f"{function}(): pass {', '.join(names[: len(values)])} by name.")
-            return named | keywords
-    raise ArgumentError(f"{function}() got {len(values)} positional argument(s) too many; pass them by name.")
+    for generation in positional:
+        names = generation[: len(values)]
+        if len(names) == len(values) and keywords.keys().isdisjoint(names):
+            if not OUTDATED.keys() & set(names):
+                warn_deprecated(f"{function}(): pass {', '.join(names)} by name.")
+            return {name: value for name, value in zip(names, values, strict=True) if value is not None} | keywords
+    raise ArgumentError(f"{function}() got {len(values)} positional argument(s) too many; pass arguments by name.")
+
+
+def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords:
+    """Return named arguments under today's names."""
+    translated: Keywords = {}
+    for name, value in keywords.items():
+        today = name
+        if name in legacy and name in RENAMED:
+            today, convert = RENAMED[name]
+            warn_deprecated(f"{function}(): {name} is deprecated; use {today}.")
+            value = convert(value, keywords) if convert else value
+        elif name in legacy and name in OUTDATED:
+            warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
+        elif name in WITHOUT_MEANING:
+            continue
+        if today in translated or (today != name and today in keywords):
+            raise ArgumentError(f"{function}() got {name} and another argument for {today}; give {today} alone.")
+        translated[today] = value
+    return translated

@@ -109,15 +109,16 @@ class CpuEngine:
         count = len(origins)
         rows = _rows_per_task(count, size)
         capacity = max(config.staging_bytes, plan.nbytes_largest)
-        slots = 0 if codec == kernels.RAW else max(1, _SCRATCH_BYTES // size)
+        slots = max(1, _SCRATCH_BYTES // size)
+        lines = kernels.LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
         streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
 
         def place(task: int) -> None:
             failure = np.zeros(3, np.int64)
-            with self._buffers.lend(capacity, slots * size) as (staging, scratch):
+            with self._buffers.lend(capacity, slots * size, lines) as (staging, scratch, line):
                 kernels.read_chunks(
-                    task * rows, min((task + 1) * rows, count), descriptors, segments, chunks, origins, geometry,
-                    codec, size, staging, capacity, scratch, slots, target, streaming, failure,
+                    task * rows, min((task + 1) * rows, count), plan.chunks.by_line, descriptors, segments, chunks, origins, geometry,
+                    codec, size, staging, capacity, scratch, slots, line, target, streaming, failure,
                 )  # fmt: skip
             if failure[0] != kernels.OK:
                 raise _read_error(plan, failure)

@@ -30,7 +30,7 @@ class Pieces(NamedTuple):
 
 
 class ShardRows(NamedTuple):
-    """The pieces of one shard that boxes touch; one row each, in no particular order."""
+    """The pieces of one shard that boxes touch; one row each, by box, z, y, x."""
 
     shard: Triple
     """``(x, y, z)`` of the shard, in shards."""

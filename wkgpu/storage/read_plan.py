@@ -41,6 +41,8 @@ class Chunks(NamedTuple):
     """(n,) Which of the plan's boxes it is for."""
     origin: Ints
     """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
+    by_line: Ints
+    """(n,) The rows of this table by shard, box, z, y, x: x-neighbours of a shard follow each other."""
 
 
 class Gaps(NamedTuple):
@@ -116,10 +118,11 @@ class ReadPlan:
 class _Located(NamedTuple):
     """Rows of one file, sorted by their offset in it."""
 
-    rows: ShardRows
-    order: Ints
     offset: Ints
     nbytes: Ints
+    box: Ints
+    origin: Ints
+    by_line: Ints
 
 
 def read_plans(
@@ -184,19 +187,23 @@ def _locate(
         gaps.append(Gaps(rows.box[absent], rows.origin[absent]))
         order = order[nbytes > 0]
         nbytes = nbytes[nbytes > 0]
-    return _Located(rows, order, offset[order], nbytes)
+    # The rows came by box, z, y, x: sorting the sorted ones back gives that order as rows of the table.
+    return _Located(offset[order], nbytes, rows.box[order], rows.origin[order], order.argsort())
 
 
 def _tables(located: list[_Located], coalesce_bytes: int) -> tuple[Segments, Chunks]:
     """Lay the wanted ranges of all files into the staging space, joining what is near enough in a file."""
     if not located:
         none = np.zeros(0, np.int64)
-        return Segments(none, none, none, none), Chunks(none, none, none, np.zeros((0, 3), np.int64))
+        return Segments(none, none, none, none), Chunks(none, none, none, np.zeros((0, 3), np.int64), none)
     offset = _concatenated([found.offset for found in located])
     nbytes = _concatenated([found.nbytes for found in located])
-    file = np.repeat(np.arange(len(located)), [len(found.offset) for found in located])
-    box = _concatenated([found.rows.box[found.order] for found in located])
-    origin = _concatenated([found.rows.origin[found.order] for found in located])
+    counts = [len(found.offset) for found in located]
+    file = np.repeat(np.arange(len(located)), counts)
+    box = _concatenated([found.box for found in located])
+    origin = _concatenated([found.origin for found in located])
+    before = np.cumsum([0, *counts[:-1]])
+    by_line = _concatenated([found.by_line + begin for found, begin in zip(located, before, strict=True)])
     end = offset + nbytes
     begins = np.ones(len(offset), np.bool_)  # whether a new segment begins at this chunk
     begins[1:] = offset[1:] - end[:-1] > coalesce_bytes
@@ -207,7 +214,7 @@ def _tables(located: list[_Located], coalesce_bytes: int) -> tuple[Segments, Chu
     places = np.cumsum(lengths) - lengths
     segment = np.cumsum(begins) - 1
     place = places[segment] + (offset - offset[heads][segment])
-    return Segments(file[heads], offset[heads], lengths, places), Chunks(place, nbytes, box, origin)
+    return Segments(file[heads], offset[heads], lengths, places), Chunks(place, nbytes, box, origin, by_line)
 
 
 def _joined(gaps: list[Gaps]) -> Gaps:

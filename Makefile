@@ -1,0 +1,56 @@
+# On a machine with Python 3.11+, pip, make and git:
+#   make demo   make test   make bench   make help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# A stamp for each set of extras that was installed: only a change of pyproject.toml installs it again.
+installed = $(VENV)/.installed-$(1)
+
+# `make demo` runs on the GPU where there is one. nvidia-smi prints the newest CUDA that the driver serves, and is asked
+# only if its answer is needed.
+ifneq (,$(filter demo,$(MAKECMDGOALS)))
+CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9][0-9]*\)\..*/\1/p' | head -n 1)
+CUDA_EXTRA := $(if $(CUDA),$(shell test $(CUDA) -ge 13 && echo cuda13 || { test $(CUDA) -eq 12 && echo cuda12; }))
+endif
+
+.PHONY: help demo test format bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(call installed,image) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTRA)))  ## create, write and read a volume, on the GPU where there is one
+	$(BIN)/wkgpu demo
+
+test: $(call installed,test)  ## run the linter, the type checker and the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: $(call installed,test)  ## format the code, and repair what the linter can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(call installed,bench)  ## measure against webknossos and wkw; some minutes and some GB of scratch space
+	$(BIN)/python -m benchmarks $(BENCH)
+
+clean:  ## remove .venv and all else that make has made
+	rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Some systems split ensurepip off Python: then the pip that is there installs one into the new environment.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "wkgpu needs Python 3.11 or newer, but '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Install a newer Python, or name the one to use: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; } || { \
+	  rm -rf $(VENV); exit 1; }
+
+$(call installed,%): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
