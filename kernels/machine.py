@@ -34,9 +34,7 @@ _address, _int = types.intp, types.int32  # signed: Numba makes a float of uint6
 lz4_decode = _lz4_function("LZ4_decompress_safe", _int, _address, _address, _int, _int)
 # (state, source, target, source bytes, target capacity, acceleration) -> encoded bytes, 0 where it does not fit.
 # The state must have been initialised once; "fastReset" then spares clearing 16 KiB for each chunk.
-lz4_encode = _lz4_function(
-    "LZ4_compress_fast_extState_fastReset", _int, _address, _address, _address, _int, _int, _int
-)
+lz4_encode = _lz4_function("LZ4_compress_fast_extState_fastReset", _int, _address, _address, _address, _int, _int, _int)
 lz4_begin = _lz4_function("LZ4_initStream", _address, _address, _address)
 # (state, source, target, source bytes, target capacity, level) -> encoded bytes
 lz4hc_encode = _lz4_function("LZ4_compress_HC_extStateHC", _int, _address, _address, _address, _int, _int, _int)

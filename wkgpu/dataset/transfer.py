@@ -35,9 +35,7 @@ def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple,
     return out
 
 
-def read_boxes(
-    array: StoredArray, engine: Engine, topleft: Sequence[Triple], shape: Triple, out: Any = None
-) -> Any:
+def read_boxes(array: StoredArray, engine: Engine, topleft: Sequence[Triple], shape: Triple, out: Any = None) -> Any:
     """Read boxes of one shape in one plan.
 
     Parameters

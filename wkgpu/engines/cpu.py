@@ -249,9 +249,7 @@ def _store_untouched(plan: WritePlan, first: int, last: int, offset: int, zero_c
     if plan.old is None:
         most = max(1, (4 << 20) // len(zero_chunk))
         for chunk in range(first, last, most):
-            write_all(
-                plan.descriptor, zero_chunk * min(most, last - chunk), offset + (chunk - first) * len(zero_chunk)
-            )
+            write_all(plan.descriptor, zero_chunk * min(most, last - chunk), offset + (chunk - first) * len(zero_chunk))
         return (last - first) * len(zero_chunk)
     begins, _ = plan.old.index.extents(np.array([first]))
     nbytes = int(plan.sizes[first:last].sum())

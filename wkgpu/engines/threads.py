@@ -20,7 +20,8 @@ class _Job:
         self._tasks = tasks
         self._taken = itertools.count()  # next() is one step under the GIL: no two threads get the same number
         self._finished = itertools.count(1)
-        self._all_finished = threading.Event()
+        self._unfinished = threading.Lock()  # held until the last task has ended: cheaper than an Event
+        self._unfinished.acquire()
         self._error: BaseException | None = None
 
     def drain(self) -> None:
@@ -32,11 +33,11 @@ class _Job:
                 except BaseException as error:
                     self._error = self._error or error
             if next(self._finished) == self._tasks:
-                self._all_finished.set()
+                self._unfinished.release()
 
     def wait(self) -> None:
         """Wait for the tasks that other threads have taken, and raise the first error."""
-        self._all_finished.wait()
+        self._unfinished.acquire()
         if self._error is not None:
             raise self._error
 
@@ -94,5 +95,11 @@ def _serve(queue: SimpleQueue[_Job]) -> None:
 
 _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()
 
+
+def _forget_all_threads() -> None:
+    for team in list(_teams):
+        team.forget_threads()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: [team.forget_threads() for team in list(_teams)])
+    os.register_at_fork(after_in_child=_forget_all_threads)

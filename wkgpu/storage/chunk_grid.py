@@ -74,31 +74,48 @@ def touched_rows(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Tri
     shape : tuple of int
         Voxels ``(x, y, z)`` of each box, at least 1.
     """
+    if len(toplefts) == 1:  # a patch mostly lies in one shard: then nothing needs to be sorted
+        rows = _rows_in_one_shard(layout, pieces, toplefts[0].tolist(), shape)
+        if rows is not None:
+            yield rows
+            return
     piece = np.array(pieces.shape, np.int64)
-    per_shard = np.array(layout.chunks_per_shard, np.int64) * np.array(pieces.per_chunk, np.int64)
+    per_shard = np.array(layout.chunks_per_shard, np.int64) * pieces.per_chunk
     first = toplefts // piece
     last = (toplefts + (np.array(shape) - 1)) // piece
-    pieces_touched, box = _all_in_boxes(first, last)
-    origin = pieces_touched * piece - toplefts[box]
-    first_shard, last_shard = first // per_shard, last // per_shard
-    if len(first) == 1 and (first_shard == last_shard).all():  # a patch mostly lies in one shard: nothing to sort
-        shard = first_shard[0]
-        yield _rows(shard, box, origin, pieces_touched - shard * per_shard, pieces)
-        return
-    shards = pieces_touched // per_shard
-    pieces_touched = pieces_touched - shards * per_shard
+    touched, box = _all_in_boxes(first, last)
+    origin = touched * piece - toplefts[box]
+    shards = touched // per_shard
+    touched = touched - shards * per_shard
     order = np.lexsort((shards[:, 0], shards[:, 1], shards[:, 2]))
     changes = np.flatnonzero((np.diff(shards[order], axis=0) != 0).any(axis=1)) + 1
-    for rows in np.split(order, changes):
-        yield _rows(shards[rows[0]], box[rows], origin[rows], pieces_touched[rows], pieces)
+    for rows_of_shard in np.split(order, changes):
+        x, y, z = shards[rows_of_shard[0]].tolist()
+        yield _rows((x, y, z), box[rows_of_shard], origin[rows_of_shard], touched[rows_of_shard], pieces)
+
+
+def _rows_in_one_shard(layout: ArrayLayout, pieces: Pieces, topleft: list[int], shape: Triple) -> ShardRows | None:
+    """Return the rows of one box if it lies in one shard, with as few NumPy calls as that can be done."""
+    shard, first, counts, origin = [], [], [], []
+    for corner, length, piece, per_chunk, chunks in zip(
+        topleft, shape, pieces.shape, pieces.per_chunk, layout.chunks_per_shard, strict=True
+    ):
+        per_shard = per_chunk * chunks
+        begin, end = corner // piece, (corner + length - 1) // piece
+        if begin // per_shard != end // per_shard:
+            return None
+        shard.append(begin // per_shard)
+        first.append(begin % per_shard)
+        counts.append(end - begin + 1)
+        origin.append(begin * piece - corner)
+    grid, voxels, box = _grid(counts[0], counts[1], counts[2], pieces.shape)
+    return _rows((shard[0], shard[1], shard[2]), box, voxels + origin, grid + first, pieces)
 
 
 def _all_in_boxes(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     """Return every piece from ``first`` to ``last`` of each box, (m, 3), and its box, (m,)."""
-    counts = (last - first).max(axis=0) + 1
-    grid = _grid(*counts.tolist())
-    if len(first) == 1:
-        return first + grid, np.zeros(len(grid), np.int64)
+    x, y, z = ((last - first).max(axis=0) + 1).tolist()
+    grid, _, _ = _grid(x, y, z, (1, 1, 1))
     touched = (first[:, np.newaxis] + grid).reshape(-1, 3)
     box = np.repeat(np.arange(len(first)), len(grid))
     inside = (touched <= last[box]).all(axis=1)  # unaligned boxes of one shape can touch one piece more or less
@@ -106,18 +123,19 @@ def _all_in_boxes(first: Ints, last: Ints) -> tuple[Ints, Ints]:
 
 
 @lru_cache(maxsize=64)
-def _grid(x: int, y: int, z: int) -> Ints:
-    """All coordinates of a small grid, (x y z, 3), z slowest."""
+def _grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
+    """All coordinates of a grid (x y z, 3), z slowest; the same in voxels; and a zero for each."""
     axes = np.meshgrid(np.arange(z), np.arange(y), np.arange(x), indexing="ij")
     grid = np.stack([axes[2].ravel(), axes[1].ravel(), axes[0].ravel()], axis=1)
-    grid.flags.writeable = False
-    return grid
+    arrays = grid, grid * np.array(piece, np.int64), np.zeros(len(grid), np.int64)
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
-def _rows(shard: Ints, box: Ints, origin: Ints, piece: Ints, pieces: Pieces) -> ShardRows:
-    x, y, z = shard.tolist()
+def _rows(shard: Triple, box: Ints, origin: Ints, piece: Ints, pieces: Pieces) -> ShardRows:
     if pieces.per_chunk == (1, 1, 1):
-        return ShardRows((x, y, z), box, origin, piece, None)
+        return ShardRows(shard, box, origin, piece, None)
     chunk = piece // pieces.per_chunk
     inside = piece - chunk * pieces.per_chunk
-    return ShardRows((x, y, z), box, origin, chunk, inside[:, 2] * pieces.per_chunk[1] + inside[:, 1])
+    return ShardRows(shard, box, origin, chunk, inside[:, 2] * pieces.per_chunk[1] + inside[:, 1])

@@ -115,6 +115,9 @@ class ReadPlan:
         self.close()
 
 
+_NONE = np.zeros(0, np.int64)
+
+
 class _Located(NamedTuple):
     """Rows of one file, sorted by their offset in it."""
 
@@ -194,33 +197,32 @@ def _locate(
 def _tables(located: list[_Located], coalesce_bytes: int) -> tuple[Segments, Chunks]:
     """Lay the wanted ranges of all files into the staging space, joining what is near enough in a file."""
     if not located:
-        none = np.zeros(0, np.int64)
-        return Segments(none, none, none, none), Chunks(none, none, none, np.zeros((0, 3), np.int64), none)
-    offset = _concatenated([found.offset for found in located])
-    nbytes = _concatenated([found.nbytes for found in located])
+        located = [_Located(_NONE, _NONE, _NONE, _NONE.reshape(0, 3), _NONE)]
     counts = [len(found.offset) for found in located]
-    file = np.repeat(np.arange(len(located)), counts)
-    box = _concatenated([found.box for found in located])
-    origin = _concatenated([found.origin for found in located])
-    before = np.cumsum([0, *counts[:-1]])
-    by_line = _concatenated([found.by_line + begin for found, begin in zip(located, before, strict=True)])
+    offset, nbytes, box, origin = (_concatenated([found[column] for found in located]) for column in range(4))
+    by_line = located[0].by_line
+    file = np.zeros(counts[0], np.int64)
+    if len(located) > 1:
+        file = np.arange(len(located)).repeat(counts)
+        before = np.cumsum([0, *counts[:-1]])
+        by_line = np.concatenate([found.by_line + begin for found, begin in zip(located, before, strict=True)])
     end = offset + nbytes
     begins = np.ones(len(offset), np.bool_)  # whether a new segment begins at this chunk
-    begins[1:] = offset[1:] - end[:-1] > coalesce_bytes
+    np.greater(offset[1:] - end[:-1], coalesce_bytes, out=begins[1:])
     if len(located) > 1:
         begins[1:] |= file[1:] != file[:-1]
-    heads = np.flatnonzero(begins)
-    lengths = np.maximum.reduceat(end, heads) - offset[heads] if len(heads) else np.zeros(0, np.int64)
-    places = np.cumsum(lengths) - lengths
-    segment = np.cumsum(begins) - 1
-    place = places[segment] + (offset - offset[heads][segment])
-    return Segments(file[heads], offset[heads], lengths, places), Chunks(place, nbytes, box, origin, by_line)
+    (heads,) = begins.nonzero()
+    offsets = offset[heads]
+    lengths = (np.maximum.reduceat(end, heads) - offsets) if len(heads) else _NONE
+    places = lengths.cumsum() - lengths
+    place = offset + (places - offsets)[begins.cumsum() - 1]
+    return Segments(file[heads], offsets, lengths, places), Chunks(place, nbytes, box, origin, by_line)
 
 
 def _joined(gaps: list[Gaps]) -> Gaps:
     """Join gaps and sort them, so that those along x follow each other."""
     if not gaps:
-        return Gaps(np.zeros(0, np.int64), np.zeros((0, 3), np.int64))
+        return Gaps(_NONE, _NONE.reshape(0, 3))
     box = _concatenated([gap.box for gap in gaps])
     origin = _concatenated([gap.origin for gap in gaps])
     order = np.lexsort((origin[:, 0], origin[:, 1], origin[:, 2], box))

@@ -21,9 +21,7 @@ from wkgpu.storage.layout import ArrayLayout, Codec
 _STRUCT = struct.Struct("<3sBBBBBQ")
 _CODECS: dict[int, Codec] = {1: "raw", 2: "lz4", 3: "lz4hc"}
 _VOXEL_TYPES = dict(
-    enumerate(
-        ("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1
-    )
+    enumerate(("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1)
 )
 _LZ4_MAX_INPUT_BYTES = 0x7E000000  # LZ4_MAX_INPUT_SIZE of lz4.h
 
