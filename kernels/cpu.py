@@ -16,7 +16,7 @@ from numba.extending import overload, register_jitable
 from . import gathering, machine, placement
 
 # Failures, as ``failure[0]``
-OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, TOO_LARGE, ENCODE_FAILED = range(7)
+OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, ENCODE_FAILED = range(6)
 # Codecs, as the ``codec`` argument
 RAW, LZ4, LZ4HC = range(3)
 
@@ -150,7 +150,7 @@ def _decode(codec, source, nbytes, target, size, row, failure):
 @njit(nogil=True)
 def _place_run(source, count, target, base, origin, geometry, streaming, line):
     """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
-    chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
+    chunk_x, chunk_y, chunk_z, box_x, _, _, voxel, stride_y, stride_z = geometry
     joined = 0
     if streaming:
         ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def stretches(plan: WritePlan, rows_per_task: int) -> list[Stretch]:
     heads = [0, *(np.flatnonzero(between > _JOINED_BYTES) + 1).tolist(), len(ordinals)]
     result: list[Stretch] = []
     done = 0
-    for head, next_head in zip(heads, heads[1:], strict=False):
+    for head, next_head in pairwise(heads):
         for row in range(head, next_head, rows_per_task):
             after = min(row + rows_per_task, next_head)
             first, last = int(ordinals[row]), int(ordinals[after - 1]) + 1

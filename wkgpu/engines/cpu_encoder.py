@@ -1,0 +1,188 @@
+"""The CPU engine's writes: gathers voxels into chunks, encodes them, and stores them in a shard."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import lz4.block
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.engines.assembly import OffsetChain, Source, Stretch
+from wkgpu.engines.failures import check_write
+from wkgpu.engines.thread_buffers import ThreadBuffers
+from wkgpu.errors import ChunkError
+from wkgpu.kernels import cpu as kernels
+from wkgpu.kernels import machine
+from wkgpu.storage.replacement import write_all
+from wkgpu.storage.write_plan import WritePlan
+
+CODECS = {"raw": kernels.RAW, "lz4": kernels.LZ4, "lz4hc": kernels.LZ4HC}
+_LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
+_FILLED_BYTES = 4 << 20  # encoded chunks of zeros that are written at once
+
+
+class CpuEncoder:
+    """Stores one array of voxels in one shard; its methods are called by several threads at once.
+
+    Parameters
+    ----------
+    plan : WritePlan
+        Open. Of a compressed shard, the sizes of chunks that were never written are set here.
+    data : array (channel, x, y, z)
+        Of the plan's dtype and shape, with any strides.
+    """
+
+    def __init__(self, plan: WritePlan, data: NDArray[Any], buffers: ThreadBuffers) -> None:
+        self._plan = plan
+        self._data = data
+        self._address = data.__array_interface__["data"][0]
+        self._layout = _gather_layout(plan, data)
+        self._buffers = buffers
+        self._origins = np.ascontiguousarray(plan.touched.origin)
+        self._sizes = np.zeros(len(self._origins), np.int64)
+        self._codec = CODECS[plan.layout.codec]
+        self._zero_chunk = b""
+        if plan.is_compressed and plan.old is None:
+            self._zero_chunk = _encoded_zeros(plan.pieces.nbytes)
+            plan.sizes[plan.sizes < 0] = len(self._zero_chunk)
+
+    def store_raw(self, first: int, last: int) -> None:
+        """Copy the rows ``first`` to ``last`` into their places in a raw shard, neighbours at a time."""
+        size = self._plan.pieces.nbytes
+        capacity = (last - first) * size
+        with self._buffers.lend(capacity) as (output,):
+            self._encode(first, last, output, capacity, 0, 0, 0)
+            image = _memory(output, capacity)
+            offsets = self._plan.touched.offset[first:last]
+            heads = [0, *((offsets[1:] - offsets[:-1] != size).nonzero()[0] + 1).tolist(), last - first]
+            for head, next_head in pairwise(heads):
+                write_all(self._plan.descriptor, image[head * size : next_head * size], int(offsets[head]))
+
+    def store_stretch(self, stretch: Stretch, position: int, chain: OffsetChain) -> None:
+        """Write one stretch of a compressed shard, the one at ``position`` in its chain."""
+        if stretch.source is Source.ENCODE:
+            self._store_encoded(stretch, position, chain)
+            return
+        offset = chain.place(position, self._stored_bytes(stretch.first, stretch.last))
+        if offset is not None:
+            self._store_untouched(stretch.first, stretch.last, offset)
+
+    def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetChain) -> None:
+        plan = self._plan
+        first, last = stretch.rows
+        capacity = (last - first) * machine.lz4_bound(plan.pieces.nbytes)
+        with self._lend(capacity) as (output, scratch, staging, state):
+            self._encode(first, last, output, capacity, scratch, staging, state)
+            sizes = self._sizes[first:last]
+            ordinals = plan.touched.ordinal[first:last]
+            plan.sizes[ordinals] = sizes
+            offset = chain.place(position, self._stored_bytes(stretch.first, stretch.last))
+            if offset is None:
+                return
+            ends = [0, *np.cumsum(sizes).tolist()]
+            image = _memory(output, ends[-1])
+            heads = [0, *((ordinals[1:] - ordinals[:-1] != 1).nonzero()[0] + 1).tolist(), last - first]
+            done = stretch.first
+            for head, next_head in pairwise(heads):
+                ordinal = int(ordinals[head])
+                offset += self._store_untouched(done, ordinal, offset)
+                run = image[ends[head] : ends[next_head]]
+                write_all(plan.descriptor, run, offset)
+                offset += len(run)
+                done = ordinal + next_head - head
+
+    def _store_untouched(self, first: int, last: int, offset: int) -> int:
+        """Copy the chunks ``first`` to ``last`` of the old shard, or fill in zeros; returns the bytes written."""
+        plan = self._plan
+        nbytes = self._stored_bytes(first, last)
+        if nbytes and plan.old is not None:
+            begins, _ = plan.old.index.extents(np.array([first]))
+            _copy_range(plan.old.descriptor, int(begins[0]), plan.descriptor, offset, nbytes, plan.old.path)
+        elif nbytes:
+            step = max(1, _FILLED_BYTES // len(self._zero_chunk))
+            for chunk in range(first, last, step):
+                begin = offset + (chunk - first) * len(self._zero_chunk)
+                write_all(plan.descriptor, self._zero_chunk * min(step, last - chunk), begin)
+        return nbytes
+
+    def _stored_bytes(self, first: int, last: int) -> int:
+        return int(self._plan.sizes[first:last].sum())
+
+    def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
+        """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and the encoder's state."""
+        largest = int(self._plan.touched.nbytes.max(initial=0))
+        state = machine.LZ4_STATE_BYTES if self._codec == kernels.LZ4 else machine.LZ4HC_STATE_BYTES
+        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, state)
+
+    def _encode(
+        self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, state: int
+    ) -> None:
+        """Encode rows one behind the other to an address, and set their sizes."""
+        plan = self._plan
+        failure = np.zeros(3, np.int64)
+        kernels.encode_chunks(
+            first, last, -1 if plan.old is None else plan.old.descriptor, plan.touched.offset, plan.touched.nbytes,
+            self._origins, self._layout, self._address, self._codec, _LZ4HC_LEVEL, plan.pieces.nbytes,
+            staging, scratch, state, output, capacity, self._sizes, failure,
+        )  # fmt: skip
+        check_write(plan, failure)
+
+
+@lru_cache(maxsize=8)
+def _encoded_zeros(nbytes: int) -> bytes:
+    """A chunk of zeros, encoded once for all the chunks of a shard that nobody has written."""
+    encoded: bytes = lz4.block.compress(bytes(nbytes), store_size=False)
+    return encoded
+
+
+def _gather_layout(plan: WritePlan, data: NDArray[Any]) -> tuple[Any, ...]:
+    """How `kernels.encode_chunks` walks an array: its argument ``layout``."""
+    item, channels = data.itemsize, data.shape[0]
+    x, y, z = plan.pieces.shape
+    voxel = plan.layout.voxel_bytes
+    chunk_strides = (item, voxel, voxel * x, voxel * x * y)
+    strides = data.strides
+    if channels == 1 or strides[0] == item:  # a voxel's channels are neighbours: they move together
+        item, channels = voxel, 1
+    # The innermost axis is the one with the shortest way in the data; what has length 1 goes outermost.
+    lengths = (channels, *data.shape[1:])
+    axes = tuple(sorted(range(4), key=lambda axis: (lengths[axis] > 1, -abs(strides[axis]), -axis)))
+    return (channels, x, y, z), (channels, *plan.shape), strides, chunk_strides, axes, item
+
+
+def _memory(address: int, nbytes: int) -> memoryview:
+    """Bytes at an address, for the system to write from."""
+    return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B")
+
+
+def _copy_range(source: int, begin: int, target: int, offset: int, nbytes: int, path: str) -> None:
+    """Copy bytes from file to file, within the system where it can do that."""
+    within_system = hasattr(os, "copy_file_range")
+    while nbytes > 0:
+        done = 0
+        if within_system:
+            try:
+                done = os.copy_file_range(source, target, nbytes, begin, offset)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+                within_system = False
+        if done == 0:  # also where a file system copies nothing and reports no error
+            within_system = False
+            part = os.pread(source, min(nbytes, 1 << 20), begin)
+            if not part:
+                raise ChunkError(
+                    f"{path} is truncated: {nbytes} bytes at offset {begin} are gone. It changed just now."
+                )
+            write_all(target, part, offset)
+            done = len(part)
+        begin += done
+        offset += done
+        nbytes -= done

@@ -1,0 +1,41 @@
+"""What a kernel reports as numbers, as an error that names the file and the chunk."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.errors import ChunkError, StorageAccessError
+from wkgpu.kernels import cpu as kernels
+from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.write_plan import WritePlan
+
+Failure = NDArray[np.int64]
+"""What happened, to which row of the plan's table, and a detail; all zero where nothing happened."""
+
+
+def check_read(plan: ReadPlan, failure: Failure) -> None:
+    """Raise what a kernel reported while it read."""
+    if failure[0] != kernels.OK:
+        path, origin = plan.locate(int(failure[1]))
+        raise _error(f"{path}: the chunk at voxel {origin} of the box", plan.pieces.nbytes, failure)
+
+
+def check_write(plan: WritePlan, failure: Failure) -> None:
+    """Raise what a kernel reported while it encoded."""
+    if failure[0] != kernels.OK:
+        ordinal = int(plan.touched.ordinal[int(failure[1])])
+        raise _error(f"{plan.path}: chunk {ordinal} of the shard", plan.pieces.nbytes, failure)
+
+
+def _error(where: str, nbytes: int, failure: Failure) -> ChunkError | StorageAccessError:
+    code, _, detail = failure.tolist()
+    if code == kernels.READ_FAILED:
+        return StorageAccessError(f"{where} cannot be read at file offset {detail}: the disk or the network fails.")
+    if code == kernels.TRUNCATED:
+        return ChunkError(f"{where} is truncated: the file ends at offset {detail}. It changed while it was read.")
+    if code == kernels.MALFORMED:
+        return ChunkError(f"{where} is damaged: LZ4 cannot decode it to {nbytes} bytes. Restore the file from a copy.")
+    if code == kernels.WRONG_LENGTH:
+        return ChunkError(f"{where} is damaged: it decodes to {detail} bytes instead of {nbytes}.")
+    return ChunkError(f"{where} cannot be encoded into {detail} bytes.")
