@@ -14,6 +14,7 @@ from numba import njit
 from numba.extending import overload, register_jitable
 
 from . import gathering, machine, placement
+from .compilation import cached_kernel
 
 # Failures, as ``failure[0]``
 OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, ENCODE_FAILED = range(6)
@@ -78,7 +79,7 @@ def _copy_item(target, at, source, start, units):
 
 
 for _body in (
-    placement.copy_line, placement.place_group, placement.clear_group, placement.copy_box,
+    placement.copy_line, placement.place_joined, placement.place_group, placement.clear_group, placement.copy_box,
     gathering.common_length, gathering.common_begin, gathering.is_covered,
 ):  # fmt: skip
     register_jitable(_body)
@@ -160,6 +161,30 @@ def _place_run(source, count, target, base, origin, geometry, streaming, line):
 
 
 @njit(nogil=True)
+def _exchange(corner, layout, box, chunk, into_box):
+    """Copy the voxels that a chunk and a box share, from the one into the other.
+
+    ``layout`` is ``(chunk shape, box shape, strides of the box, strides of a chunk, axes, units)``. Shapes and strides
+    are ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
+    """
+    chunk_shape, box_shape, box_strides, chunk_strides, (a, b, c, d), units = layout
+    in_box, in_chunk = gathering.common_begin(corner, box_strides, chunk_strides)
+    extents = (
+        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
+        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
+        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
+        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
+    )
+    of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
+    of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
+    rows = extents[0] * extents[1]
+    if into_box:
+        placement.copy_box(0, rows, 1, 0, 1, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
+    else:
+        placement.copy_box(0, rows, 1, 0, 1, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)
+
+
+@njit(nogil=True)
 def _load_run(
     rows, descriptors, segments, places, lengths, codec, size, staging, capacity, scratch, failure
 ):  # fmt: skip
@@ -194,7 +219,7 @@ def _load_run(
     return True
 
 
-@njit(nogil=True, cache=True)
+@cached_kernel
 def read_chunks(
     first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
     staging, capacity, scratch, slots, line, target, streaming, failure,
@@ -249,7 +274,7 @@ def read_chunks(
         machine.drain_streams()
 
 
-@njit(nogil=True, cache=True)
+@cached_kernel
 def clear_chunks(first, last, bases, origins, geometry, target):
     """Zero what the absent chunks of the rows ``first`` to ``last`` would have covered; arguments as above."""
     row = first
@@ -258,32 +283,35 @@ def clear_chunks(first, last, bases, origins, geometry, target):
         while row + count < last and _follows(row + count - 1, row + count, bases, origins, geometry[0]):
             count += 1
         origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        placement.clear_group(0, geometry[1] * geometry[2], 1, 0, 1, count, target, bases[row], origin, geometry)
+        placement.clear_group(0, geometry[1], 1, 0, 1, count, target, bases[row], origin, geometry)
         row += count
 
 
-@njit(nogil=True, cache=True)
-def copy_box(source, target, extents, source_strides, target_strides, units):
-    """Copy a 4-D box between two layouts; `placement.copy_box` over all of its rows."""
-    rows = extents[0] * extents[1] * extents[2]
-    placement.copy_box(0, rows, 1, 0, 1, source, 0, target, 0, extents, source_strides, target_strides, units)
+@cached_kernel
+def read_chunks_to_any(
+    first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
+    staging, capacity, scratch, target, failure,
+):  # fmt: skip
+    """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `_exchange`."""
+    places, lengths, bases = chunks
+    for row in range(first, last):
+        if not _load_run(
+            order[row : row + 1], descriptors, segments, places, lengths, codec, size, staging, capacity, scratch,
+            failure,
+        ):  # fmt: skip
+            return
+        chunk = order[row]
+        corner = (np.int64(0), origins[chunk, 0], origins[chunk, 1], origins[chunk, 2])
+        _exchange(corner, layout, target + bases[chunk], scratch, True)
 
 
-@njit(nogil=True)
-def _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units):
-    """Copy the voxels that a box has for a chunk into that chunk."""
-    a, b, c, d = axes
-    begin, goal = gathering.common_begin(corner, data_strides, chunk_strides)
-    extents = (
-        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
-        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
-        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
-        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
-    )
-    source_strides = (data_strides[a], data_strides[b], data_strides[c], data_strides[d])
-    target_strides = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
-    rows = extents[0] * extents[1] * extents[2]
-    placement.copy_box(0, rows, 1, 0, 1, data, begin, chunk, goal, extents, source_strides, target_strides, units)
+@cached_kernel
+def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target):
+    """Do as `clear_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
+    machine.clear_bytes(scratch, size)
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        _exchange(corner, layout, target + bases[row], scratch, True)
 
 
 @njit(nogil=True)
@@ -295,7 +323,7 @@ def _encode(codec, level, state, source, size, target, capacity):
     return np.int64(machine.lz4hc_encode(state, source, target, np.int32(size), room, np.int32(level)))
 
 
-@njit(nogil=True, cache=True)
+@cached_kernel
 def encode_chunks(
     first, last, descriptor, offsets, lengths, origins, layout, data, codec, level, size,
     staging, scratch, state, output, capacity, sizes, failure,
@@ -311,8 +339,7 @@ def encode_chunks(
     origins : int64 (chunks, 3)
         First voxel of each chunk in the box of new voxels.
     layout : tuple
-        ``(chunk shape, box shape, strides of the data, strides of a chunk, axes, units)``. Shapes and strides are
-        ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
+        As in `_exchange`.
     data : int
         Address of the box's first voxel.
     codec, level, size : int
@@ -324,7 +351,6 @@ def encode_chunks(
     sizes : int64 (chunks,)
         Receives the encoded bytes of each chunk.
     """
-    chunk_shape, box_shape, data_strides, chunk_strides, axes, units = layout
     if codec == LZ4:
         machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
     end = 0
@@ -337,9 +363,9 @@ def encode_chunks(
                 return
             if codec != RAW and not _decode(codec, staging, lengths[row], chunk, size, row, failure):
                 return
-        elif not gathering.is_covered(corner, chunk_shape, box_shape):
+        elif not gathering.is_covered(corner, layout[0], layout[1]):
             machine.clear_bytes(chunk, size)
-        _overlay(corner, chunk_shape, box_shape, data, data_strides, chunk, chunk_strides, axes, units)
+        _exchange(corner, layout, data, chunk, False)
         written = np.int64(size)
         if codec != RAW:
             written = _encode(codec, level, state, chunk, size, output + end, capacity - end)

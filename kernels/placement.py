@@ -86,29 +86,56 @@ def place_group(
     corner = base + (origin[0] + skip) * voxel + (origin[1] + begin_y) * stride_y + (origin[2] + begin_z) * stride_z
     piece = start + (begin_z * chunk_y + begin_y) * length
     end = min(last, lines_y * lines_z)
-    if joined == 0:
-        for row in range(first, end, step):
-            z = row // lines_y
-            y = row - z * lines_y
-            begin = piece + (z * chunk_y + y) * length
-            at = corner + y * stride_y + z * stride_z
-            copy_line(target, at, source, begin, inside, length, chunk, units, streaming, lane, lanes)
+    if joined > 0:
+        place_joined(
+            first, end, lane, lanes, source, piece, inside, length, chunk, units, target, corner, chunk_y, lines_y,
+            stride_y, stride_z, streaming, buffer, joined,
+        )  # fmt: skip
         return
+    # A division for every row would cost more than the copy of a short line: z and y are counted instead.
+    step_z = step // lines_y
+    step_y = step - step_z * lines_y
+    z = first // lines_y
+    y = first - z * lines_y
+    for _ in range(first, end, step):
+        begin = piece + (z * chunk_y + y) * length
+        at = corner + y * stride_y + z * stride_z
+        copy_line(target, at, source, begin, inside, length, chunk, units, streaming, lane, lanes)
+        y += step_y
+        z += step_z
+        if y >= lines_y:
+            y -= lines_y
+            z += 1
+
+
+def place_joined(
+    first, end, lane, lanes, source, piece, inside, length, chunk, units, target, corner, chunk_y, lines_y,
+    stride_y, stride_z, streaming, buffer, joined,
+):  # fmt: skip
+    """Place the lines of `place_group` through a buffer, ``joined`` of them at a time."""
     for row in range(first, end, joined):
         lines = min(joined, end - row)
+        z = row // lines_y
+        y = row - z * lines_y
         for line in range(lines):
-            z = (row + line) // lines_y
-            y = row + line - z * lines_y
             begin = piece + (z * chunk_y + y) * length
             copy_line(buffer, line * units, source, begin, inside, length, chunk, units, False, lane, lanes)
+            y += 1
+            if y == lines_y:
+                y = 0
+                z += 1
+        z = row // lines_y
+        y = row - z * lines_y
         for line in range(lines):
-            z = (row + line) // lines_y
-            y = row + line - z * lines_y
             copy_run(target, corner + y * stride_y + z * stride_z, buffer, line * units, units, streaming, lane, lanes)
+            y += 1
+            if y == lines_y:
+                y = 0
+                z += 1
 
 
 def clear_group(first, last, step, lane, lanes, count, target, base, origin, geometry):
-    """Zero what ``count`` absent x-neighbours would have covered of a box; a row is a line along x.
+    """Zero what ``count`` absent x-neighbours would have covered of a box; a row is a plane along x and z.
 
     The parameters are those of `place_group`.
     """
@@ -120,35 +147,37 @@ def clear_group(first, last, step, lane, lanes, count, target, base, origin, geo
     if voxels <= 0 or lines_y <= 0 or lines_z <= 0:
         return
     corner = base + begin_x * voxel
-    for row in range(first, min(last, lines_y * lines_z), step):
-        z = row // lines_y
-        y = row - z * lines_y
-        at = corner + (begin_y + y) * stride_y + (begin_z + z) * stride_z
-        clear_run(target, at, voxels * voxel, lane, lanes)
+    for z in range(lines_z):
+        for y in range(first, min(last, lines_y), step):
+            at = corner + (begin_y + y) * stride_y + (begin_z + z) * stride_z
+            clear_run(target, at, voxels * voxel, lane, lanes)
 
 
 def copy_box(first, last, step, lane, lanes, source, start, target, at, extents, source_strides, target_strides, units):
-    """Copy a 4-D box between any two layouts; a row is one run of the innermost, last axis.
+    """Copy a 4-D box between any two layouts; a row is a plane of the two innermost, last axes.
 
     The caller sorts the axes, so that the last one has the smallest source stride. Where it is contiguous on both
     sides, whole lines are moved at a time; only layouts that really differ are moved item by item, of ``units`` each.
     """
     across, down, deep, along = extents
-    for row in range(first, min(last, across * down * deep), step):
-        outer = row // deep
-        z = row - outer * deep
-        x = outer // down
-        y = outer - x * down
-        begin = start + x * source_strides[0] + y * source_strides[1] + z * source_strides[2]
-        goal = at + x * target_strides[0] + y * target_strides[1] + z * target_strides[2]
-        if source_strides[3] == units and target_strides[3] == units:
-            copy_run(target, goal, source, begin, along * units, False, lane, lanes)
-        elif units == 1 or units == 2 or units == 4 or units == 8:
-            for item in range(lane, along, lanes):
-                copy_item(target, goal + item * target_strides[3], source, begin + item * source_strides[3], units)
-        else:
-            for item in range(along):
-                copy_run(
-                    target, goal + item * target_strides[3], source, begin + item * source_strides[3], units, False,
-                    lane, lanes,
-                )  # fmt: skip
+    is_line = source_strides[3] == units and target_strides[3] == units
+    is_word = units == 1 or units == 2 or units == 4 or units == 8
+    for row in range(first, min(last, across * down), step):
+        x = row // down
+        y = row - x * down
+        begin = start + x * source_strides[0] + y * source_strides[1]
+        goal = at + x * target_strides[0] + y * target_strides[1]
+        for _ in range(deep):
+            if is_line:
+                copy_run(target, goal, source, begin, along * units, False, lane, lanes)
+            elif is_word:
+                for item in range(lane, along, lanes):
+                    copy_item(target, goal + item * target_strides[3], source, begin + item * source_strides[3], units)
+            else:
+                for item in range(along):
+                    copy_run(
+                        target, goal + item * target_strides[3], source, begin + item * source_strides[3], units, False,
+                        lane, lanes,
+                    )  # fmt: skip
+            begin += source_strides[2]
+            goal += target_strides[2]

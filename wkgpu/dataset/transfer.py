@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from wkgpu.engines import Engine
@@ -29,9 +28,8 @@ def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple,
     """
     if out is None:
         return _read(array, engine, [topleft], shape)[..., 0]
-    expected = (array.layout.num_channels, *shape)
-    _check_out(array, out, expected)
-    _read_into(array, engine, [topleft], shape, out[..., None])
+    target = _output(array, engine, out, (array.layout.num_channels, *shape))
+    _fill(array, engine, [topleft], shape, target[..., None])
     return out
 
 
@@ -54,9 +52,8 @@ def read_boxes(array: StoredArray, engine: Engine, topleft: Sequence[Triple], sh
     """
     if out is None:
         return engine.xp.moveaxis(_read(array, engine, topleft, shape), -1, 0)
-    expected = (len(topleft), array.layout.num_channels, *shape)
-    _check_out(array, out, expected)
-    _read_into(array, engine, topleft, shape, engine.xp.moveaxis(out, 0, -1))
+    target = _output(array, engine, out, (len(topleft), array.layout.num_channels, *shape))
+    _fill(array, engine, topleft, shape, engine.xp.moveaxis(target, 0, -1))
     return out
 
 
@@ -85,20 +82,17 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
     return out
 
 
-def _read_into(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
-    """Fill an array ``(channel, x, y, z, box)`` of any layout."""
-    if not engine.takes(out):
-        out[...] = _read(array, engine, toplefts, shape)
-        return
+def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
+    """Fill an array ``(channel, x, y, z, box)`` of the engine."""
     for plan in array.read_plans(toplefts, shape):
         with plan:
             engine.read(plan, out)
 
 
-def _check_out(array: StoredArray, out: Any, expected: tuple[int, ...]) -> None:
-    if tuple(out.shape) != expected:
-        raise ShapeError(f"out has shape {tuple(out.shape)}; this read needs {expected}.")
-    if out.dtype != array.layout.dtype:
-        raise DtypeError(f"out has dtype {out.dtype}; the voxels are {array.layout.dtype}.")
-    if prod(expected) and not getattr(getattr(out, "flags", None), "writeable", True):
-        raise ShapeError("out is not writeable; pass an array that can be filled.")
+def _output(array: StoredArray, engine: Engine, out: Any, expected: tuple[int, ...]) -> Any:
+    target = engine.as_output(out)
+    if target.shape != expected:
+        raise ShapeError(f"out has shape {target.shape}; this read needs {expected}.")
+    if target.dtype != array.layout.dtype:
+        raise DtypeError(f"out has dtype {target.dtype}; the voxels are {array.layout.dtype}.")
+    return target

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetChain, stretches
 from wkgpu.engines.cpu_encoder import CODECS, CpuEncoder
-from wkgpu.engines.failures import check_read
+from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.memory import output_memory
 from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.voxel_layout import voxel_layout
+from wkgpu.errors import ShapeError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.settings import config
 from wkgpu.storage.read_plan import ReadPlan, nbytes_box
@@ -58,26 +60,24 @@ class CpuEngine:
         """Return zeroed memory in Fortran order."""
         return np.zeros(shape, dtype, order="F")
 
-    def takes(self, out: Any) -> bool:
-        """Whether channels and x of this NumPy array are neighbours, and no stride is negative."""
-        if not isinstance(out, np.ndarray):
-            return False
-        channel, x, *others = out.strides
-        return (
-            (channel == out.itemsize or out.shape[0] == 1)
-            and (x == out.itemsize * out.shape[0] or out.shape[1] == 1)
-            and min(others) >= 0
-        )
+    def as_output(self, out: Any) -> NDArray[Any]:
+        """Return a NumPy array on the memory of ``out``; see `Engine.as_output`."""
+        if isinstance(out, np.ndarray):
+            array = out
+        elif hasattr(out, "__dlpack__"):
+            array = np.from_dlpack(out)
+        else:
+            raise ShapeError(f"out is a {type(out).__name__}; the CPU fills NumPy arrays and what speaks DLPack.")
+        if not array.flags.writeable:
+            raise ShapeError("out is read-only; pass an array that can be filled.")
+        return array
 
     def read(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
-        _, _, y, z, box = out.strides
-        geometry = (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, y, z)
-        target = out.__array_interface__["data"][0]
         if len(plan.gaps.box):
-            self._clear(plan, geometry, box, target)
+            self._clear(plan, out)
         if len(plan.chunks.place):
-            self._place(plan, geometry, box, target)
+            self._place(plan, out)
 
     def write(self, plan: WritePlan, data: NDArray[Any]) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`."""
@@ -101,44 +101,83 @@ class CpuEngine:
 
         self._team.run(store, len(parts))
 
-    def _clear(self, plan: ReadPlan, geometry: tuple[int, ...], box_stride: int, target: int) -> None:
+    def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Zero what no chunk covers."""
-        bases = plan.gaps.box * box_stride
+        target = out.__array_interface__["data"][0]
+        bases = plan.gaps.box * out.strides[4]
+        origins, size = plan.gaps.origin, plan.pieces.nbytes
         count = len(bases)
-        rows = _rows_per_task(count, plan.pieces.nbytes)
+        rows = _rows_per_task(count, size)
+        if _has_lines(out):
+            geometry = _geometry(plan, out)
 
-        def clear(task: int) -> None:
-            kernels.clear_chunks(
-                task * rows, min((task + 1) * rows, count), bases, plan.gaps.origin, geometry, target
-            )  # fmt: skip
+            def clear(first: int, last: int) -> None:
+                kernels.clear_chunks(first, last, bases, origins, geometry, target)
 
-        self._team.run(clear, -(-count // rows))
+        else:
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
-    def _place(self, plan: ReadPlan, geometry: tuple[int, ...], box_stride: int, target: int) -> None:
+            def clear(first: int, last: int) -> None:
+                with self._buffers.lend(size) as (scratch,):
+                    kernels.clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target)
+
+        self._team.run(lambda task: clear(task * rows, min((task + 1) * rows, count)), -(-count // rows))
+
+    def _place(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fetch, decode and place all chunks."""
-        size = plan.pieces.nbytes
-        chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * box_stride)
+        target = out.__array_interface__["data"][0]
+        size, codec = plan.pieces.nbytes, CODECS[plan.layout.codec]
+        order, origins = plan.chunks.by_line, plan.chunks.origin
+        chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4])
         descriptors = np.array([file.descriptor for file in plan.files], np.int64)
         segments = tuple(plan.segments)
-        codec = CODECS[plan.layout.codec]
-        count = len(plan.chunks.place)
+        count = len(order)
         rows = _rows_per_task(count, size)
         capacity = max(config.staging_bytes, plan.nbytes_largest)
-        slots = max(1, _SCRATCH_BYTES // size)
-        lines = kernels.LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
-        streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
+        if _has_lines(out):
+            geometry = _geometry(plan, out)
+            slots = max(1, _SCRATCH_BYTES // size)
+            lines = kernels.LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
+            streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
 
-        def place(task: int) -> None:
+            def place(first: int, last: int, failure: Failure) -> None:
+                with self._buffers.lend(capacity, slots * size, lines) as (staging, scratch, line):
+                    kernels.read_chunks(
+                        first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
+                        staging, capacity, scratch, slots, line, target, streaming, failure,
+                    )  # fmt: skip
+
+        else:
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+
+            def place(first: int, last: int, failure: Failure) -> None:
+                with self._buffers.lend(capacity, size) as (staging, scratch):
+                    kernels.read_chunks_to_any(
+                        first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
+                        staging, capacity, scratch, target, failure,
+                    )  # fmt: skip
+
+        def place_checked(task: int) -> None:
             failure = np.zeros(3, np.int64)
-            with self._buffers.lend(capacity, slots * size, lines) as (staging, scratch, line):
-                kernels.read_chunks(
-                    task * rows, min((task + 1) * rows, count), plan.chunks.by_line, descriptors, segments, chunks,
-                    plan.chunks.origin, geometry, codec, size,
-                    staging, capacity, scratch, slots, line, target, streaming, failure,
-                )  # fmt: skip
+            place(task * rows, min((task + 1) * rows, count), failure)
             check_read(plan, failure)
 
-        self._team.run(place, -(-count // rows))
+        self._team.run(place_checked, -(-count // rows))
+
+
+def _has_lines(out: NDArray[Any]) -> bool:
+    """Whether channels and x are neighbours, so that whole lines of chunks can be copied."""
+    channel, x, *others = out.strides
+    return (
+        (channel == out.itemsize or out.shape[0] == 1)
+        and (x == out.itemsize * out.shape[0] or out.shape[1] == 1)
+        and min(others) >= 0
+    )
+
+
+def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
+    """What `placement.place_group` wants to know, in bytes."""
+    return (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, out.strides[2], out.strides[3])
 
 
 def _rows_per_task(count: int, nbytes: int) -> int:

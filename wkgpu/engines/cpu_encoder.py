@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from wkgpu.engines.assembly import OffsetChain, Source, Stretch
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.thread_buffers import ThreadBuffers
+from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.errors import ChunkError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels import machine
@@ -43,7 +44,7 @@ class CpuEncoder:
         self._plan = plan
         self._data = data
         self._address = data.__array_interface__["data"][0]
-        self._layout = _gather_layout(plan, data)
+        self._layout = voxel_layout(plan.pieces, plan.shape, data)
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)
@@ -140,21 +141,6 @@ def _encoded_zeros(nbytes: int) -> bytes:
     """A chunk of zeros, encoded once for all the chunks of a shard that nobody has written."""
     encoded: bytes = lz4.block.compress(bytes(nbytes), store_size=False)
     return encoded
-
-
-def _gather_layout(plan: WritePlan, data: NDArray[Any]) -> tuple[Any, ...]:
-    """How `kernels.encode_chunks` walks an array: its argument ``layout``."""
-    item, channels = data.itemsize, data.shape[0]
-    x, y, z = plan.pieces.shape
-    voxel = plan.layout.voxel_bytes
-    chunk_strides = (item, voxel, voxel * x, voxel * x * y)
-    strides = data.strides
-    if channels == 1 or strides[0] == item:  # a voxel's channels are neighbours: they move together
-        item, channels = voxel, 1
-    # The innermost axis is the one with the shortest way in the data; what has length 1 goes outermost.
-    lengths = (channels, *data.shape[1:])
-    axes = tuple(sorted(range(4), key=lambda axis: (lengths[axis] > 1, -abs(strides[axis]), -axis)))
-    return (channels, x, y, z), (channels, *plan.shape), strides, chunk_strides, axes, item
 
 
 def _memory(address: int, nbytes: int) -> memoryview:

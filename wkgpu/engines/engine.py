@@ -44,8 +44,14 @@ class Engine(Protocol):
         """Return zeroed memory for an output, in Fortran order."""
         ...
 
-    def takes(self, out: Any) -> bool:
-        """Whether `read` can fill this array: on its machine, and with neighbouring channels and x."""
+    def as_output(self, out: Any) -> Any:
+        """Return this engine's array on the memory of ``out``, for `read` to fill.
+
+        Raises
+        ------
+        ShapeError
+            Where ``out`` is no array that this engine can fill.
+        """
         ...
 
     def read(self, plan: ReadPlan, out: Any) -> None:
@@ -56,7 +62,7 @@ class Engine(Protocol):
         plan : ReadPlan
             Open.
         out : array (channel, x, y, z, box)
-            Of the plan's dtype; channels and x are contiguous, the boxes, y and z at any positive distance.
+            Of the plan's dtype, with any strides; fastest where channels and x are neighbours (Fortran order).
         """
         ...
 

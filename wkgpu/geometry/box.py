@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self, TypeAlias, TypeVar
 
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
@@ -160,9 +161,12 @@ class Box:
         KeyError
             If the box lacks this axis.
         """
-        first = self._topleft.get(axis) if new_topleft is None else new_topleft
-        extent = self._size.get(axis) if new_size is None else new_size
-        return self._derived(self._topleft.with_replaced(axis, first), self._size.with_replaced(axis, extent))
+        first = self._topleft.get(axis)
+        extent = self._size.get(axis)
+        return self._derived(
+            self._topleft.with_replaced(axis, first if new_topleft is None else new_topleft),
+            self._size.with_replaced(axis, extent if new_size is None else new_size),
+        )
 
     def with_index(self, new_index: VecIntLike) -> Self:
         """Return the box with its axes at other positions of the stored array."""
@@ -276,8 +280,9 @@ class Box:
         """Make a vector of one value per axis, or of three values for x, y and z."""
         if isinstance(values, VecInt) and values.axes == self._axes:
             return values
-        values = tuple(values)
-        return self._along_axes(Vec3Int(values), elsewhere) if len(values) == 3 else self._vector(values)
+        if isinstance(values, Iterable) and len(values := tuple(values)) == 3:
+            return self._along_axes(Vec3Int(values), elsewhere)
+        return self._vector(values)
 
     def _with_xyz(self, vector: VecInt, new_xyz: Vec3IntLike) -> VecInt:
         """Replace the x, y and z of a vector, as far as it has them."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 VecIntLike: TypeAlias = "VecInt | tuple[int, ...] | Iterable[int]"
 
 _REPR = re.compile(r"\s*VecInt\((?P<values>[-+\d,\s]*?),?\s*axes=\((?P<axes>[^()]*)\)\)\s*")
-_NAMED = re.compile(r"\s*(?:VecInt\()?\s*((?:\w+\s*=\s*[-+]?\d+\s*,?\s*)+)\)?\s*")
+_COMPONENT = r"\w+\s*=\s*[-+]?\d+"
+_NAMED = re.compile(rf"\s*(?:VecInt\()?\s*({_COMPONENT}(?:\s*,\s*{_COMPONENT})*)\s*\)?\s*")
 
 
 class VecInt(tuple[int, ...]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from wkgpu.storage.locks import file_lock
 from wkgpu.storage.replacement import Replacement, write_all
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
-from wkgpu.storage.write_plan import WritePlan, touched_chunks
+from wkgpu.storage.write_plan import WritePlan, covered, touched_chunks
 
 if TYPE_CHECKING:
     from wkgpu.storage.stored_array import StoredArray
@@ -49,7 +50,8 @@ class ShardWrite:
     def __enter__(self) -> WritePlan:
         with ExitStack() as stack:
             stack.enter_context(file_lock(self._array.anchor, _lock_number(self._rows.shard)))
-            old = self._array.open_shard(self._rows.shard)
+            # A shard that is covered whole is not looked at: this is how a damaged one is mended.
+            old = None if self._covers_shard() else self._array.open_shard(self._rows.shard)
             if old is not None:
                 stack.callback(old.close)
             self._plan = self._planned(old, self._target(old, stack))
@@ -70,6 +72,10 @@ class ShardWrite:
                 raise
             raise StorageAccessError(failure.errno, f"Cannot write {self._path}: {failure.strerror}") from failure
         shard_indexes.discard(str(self._path))
+
+    def _covers_shard(self) -> bool:
+        count = self._array.layout.chunks_in_shard * prod(self._pieces.per_chunk)
+        return len(self._rows.origin) == count and bool(covered(self._rows, self._pieces, self._shape).all())
 
     def _target(self, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows
 from wkgpu.storage.layout import ArrayLayout, Triple
@@ -90,6 +91,12 @@ def touched_chunks(
         offset = offset + rows.part * pieces.nbytes
         nbytes = np.where(nbytes > 0, pieces.nbytes, 0)
         order = np.lexsort((rows.part, ordinal))
-    covered = ((rows.origin >= 0) & (rows.origin + pieces.shape <= shape)).all(axis=1)
-    nbytes = np.where(covered, 0, nbytes)
+    nbytes = np.where(covered(rows, pieces, shape), 0, nbytes)
     return Touched(ordinal[order], offset[order], nbytes[order], rows.origin[order])
+
+
+def covered(rows: ShardRows, pieces: Pieces, shape: Triple) -> NDArray[np.bool_]:
+    """Which chunks lie in the box of new voxels whole, (n,)."""
+    begins = (rows.origin >= 0).all(axis=1)
+    ends = (rows.origin + pieces.shape <= shape).all(axis=1)
+    return np.asarray(begins & ends)

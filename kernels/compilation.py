@@ -1,0 +1,34 @@
+"""Compiling kernels so that the next process finds them on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lz4
+from numba import njit
+
+
+def _sources() -> tuple[object, ...]:
+    """What compiled kernels depend on: all the files of this folder, and the liblz4 whose sizes they contain."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return (lz4.__version__, *((file.name, file.stat().st_mtime, file.stat().st_size) for file in files))
+
+
+_STAMP = _sources()
+
+
+def cached_kernel(function):
+    """Compile a function without the GIL, and cache it on disk.
+
+    Numba by itself compiles anew when the function's own file has changed. Kernels here are put together from several
+    files, so that the cache is made to look at all of them. Where nothing can be cached, as with an installation and
+    a home that are both read-only, the kernel is compiled by every process.
+    """
+    try:
+        kernel = njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # "cannot cache function: no locator available"
+        return njit(nogil=True)(function)
+    cache_file = getattr(kernel._cache, "_cache_file", None)
+    if hasattr(cache_file, "_source_stamp"):
+        cache_file._source_stamp = _STAMP
+    return kernel
