@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.figures import Figure
+from benchmarks.report import plain
 
 _HOLDS, _FAILS, _OPEN, _TARGET = "#1b7f5c", "#c2462e", "#5b7a99", "#1a1a1a"
 
@@ -55,5 +56,5 @@ def _draw_bar(axes: Any, row: int, figure: Figure) -> None:
     if figure.at_least is not None:
         axes.plot([figure.at_least] * 2, [row - 0.4, row + 0.4], color=_TARGET, linewidth=2.2)
     ours, theirs = median(figure.ours), median(figure.theirs)
-    label = f"  {ratio:.3g}x   {ours:.3g} vs {theirs:.3g} {figure.unit}"
+    label = f"  {plain(ratio)}x   {plain(ours)} vs {plain(theirs)} {figure.unit}"
     axes.text(max(ratio, figure.at_least or 1, 1), row, label, va="center", fontsize=9)

@@ -25,16 +25,19 @@ from benchmarks.workbench import KINDS, ORIGIN, Workbench
 
 
 def import_time(bench: Workbench) -> Iterator[Figure]:
-    """Seconds that an import adds to a Python process that does nothing else."""
-    nothing, ours, theirs = [], [], []
-    for _ in range(bench.sizes.rounds):
-        nothing.append(_seconds("pass"))
-        ours.append(_seconds("import wkgpu"))
-        theirs.append(_seconds("import webknossos"))
-    python = median(nothing)
+    """Seconds that an import adds to a Python process, alone and with the class that all scripts need."""
+    nothing = [_seconds("pass") for _ in range(bench.sizes.rounds)]
     yield Figure("python", "start of Python, without any import", "s", "python", theirs=nothing)
-    ours, theirs = ([seconds - python for seconds in side] for side in (ours, theirs))
-    yield Figure("import", "import, beyond the start of Python", "s", "webknossos", ours, theirs, below=0.3)
+    for name, work, code, below in (
+        ("import", "import, beyond the start of Python", "import {}", 0.3),
+        ("import-dataset", "import and first use of Dataset, likewise", "import {}; {}.Dataset", None),
+    ):
+        seconds: dict[str, list[float]] = {"wkgpu": [], "webknossos": []}
+        for _ in range(bench.sizes.rounds):
+            for library, rounds in seconds.items():
+                if library == "webknossos" or bench.wkgpu is not None:
+                    rounds.append(_seconds(code.format(library, library)) - median(nothing))
+        yield Figure(name, work, "s", "webknossos", seconds["wkgpu"], seconds["webknossos"], below=below)
 
 
 def read_memory(bench: Workbench) -> Iterator[Figure]:

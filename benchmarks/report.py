@@ -28,7 +28,7 @@ def table(figures: Iterable[Figure], title: str) -> Table:
             figure.work,
             _amount(figure.ours, figure.unit),
             _amount(figure.theirs, figure.unit),
-            "" if figure.ratio is None else f"{figure.ratio:.3g}x",
+            "" if figure.ratio is None else f"{plain(figure.ratio)}x",
             _target(figure),
             figure.peer,
             marks[figure.holds],
@@ -40,6 +40,11 @@ def line(figure: Figure) -> str:
     """Say one figure in a line."""
     sides = [(name, rounds) for name, rounds in (("wkgpu", figure.ours), (figure.peer, figure.theirs)) if rounds]
     return f"{figure.work}: " + ", ".join(f"{name} {_amount(rounds, figure.unit)}" for name, rounds in sides)
+
+
+def plain(number: float) -> str:
+    """Three digits, and never an exponent for what is large."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def write_json(path: Path, machine: dict[str, Any], setting: dict[str, Any], figures: Iterable[Figure]) -> None:
@@ -56,7 +61,7 @@ def write_json(path: Path, machine: dict[str, Any], setting: dict[str, Any], fig
 
 
 def _amount(rounds: list[float], unit: str) -> str:
-    return f"{median(rounds):.3g} {unit}" if rounds else "-"
+    return f"{plain(median(rounds))} {unit}" if rounds else "-"
 
 
 def _target(figure: Figure) -> str:

@@ -49,7 +49,7 @@ class Cells:
     def scatter(cls, random: np.random.Generator, extent: Extent) -> Self:
         """Fill a box of `extent` pixels, and a margin around it, with neurites and a few cell bodies."""
         neurites = jittered_grid(random, extent, _NEURITE_SPACING, margin=1.5 * _NEURITE_SPACING)
-        somata = jittered_grid(random, extent, _SOMA_SPACING)
+        somata = jittered_grid(random, extent, _SOMA_SPACING, margin=0.5 * _SOMA_SPACING)
         centres = np.concatenate([neurites, somata])
         count = len(centres)
         is_soma = np.arange(count) >= len(neurites)
@@ -91,7 +91,7 @@ class Cells:
         return np.sqrt(np.maximum(squares, 0)) - self.radii[among, None]
 
 
-def jittered_grid(random: np.random.Generator, extent: Extent, spacing: float, margin: float = 0.0) -> Floats:
+def jittered_grid(random: np.random.Generator, extent: Extent, spacing: float, margin: float) -> Floats:
     """Draw one random point in each box of a grid over the extent and its margin; float32, shape (points, 3)."""
     lengths = np.array(extent) + 2 * margin
     counts = np.maximum(1, np.round(lengths / spacing)).astype(int)
