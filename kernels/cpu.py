@@ -1,126 +1,21 @@
-"""The kernels compiled for the CPU, and the two loops that join them with liblz4: `read_chunks` and `encode_chunks`.
+"""The kernels that the CPU engine calls: they join files, liblz4 and the placement of voxels.
 
-Both take a range of rows of a plan's chunk table and run without the GIL from the first to the last byte: a Python
-thread calls them once for some dozens of chunks. Every array argument is a table of int64 and everything else an
-integer or an address, so one compiled version, cached on disk, serves all voxel types and memory layouts.
-
-A failure does not raise here: ``failure`` (int64, 3 items) receives the code, the row of the chunk, and a detail.
+Each takes a range of rows of a plan's chunk table and runs without the GIL from the first to the last byte: a Python
+thread calls it once for some dozens of chunks. Every array argument is a table of int64 and everything else an integer
+or an address, so one compiled version, cached on disk, serves all voxel types and memory layouts.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numba.extending import overload, register_jitable
 
 from . import gathering, machine, placement
 from .compilation import cached_kernel
-
-# Failures, as ``failure[0]``
-OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, ENCODE_FAILED = range(6)
-# Codecs, as the ``codec`` argument
-RAW, LZ4, LZ4HC = range(3)
-
-# Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
-LINES = 8
-
-
-@overload(placement.copy_run, target="cpu", inline="always")
-def _copy_run(target, at, source, start, units, streaming, lane, lanes):
-    def copy(target, at, source, start, units, streaming, lane, lanes):
-        goal = target + at
-        begin = source + start
-        if not streaming:
-            machine.copy_bytes(goal, begin, units)
-        elif (goal | units) & 31 == 0:
-            for offset in range(0, units, 32):
-                machine.stream_32_bytes(goal + offset, begin + offset)
-        else:
-            _stream(goal, begin, units)
-
-    return copy
-
-
-@njit(nogil=True)
-def _stream(goal, begin, units):
-    """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
-    head = min(-goal & 63, units)
-    machine.copy_bytes(goal, begin, head)
-    whole = (units - head) & ~63
-    for offset in range(head, head + whole, 32):
-        machine.stream_32_bytes(goal + offset, begin + offset)
-    done = head + whole
-    machine.copy_bytes(goal + done, begin + done, units - done)
-
-
-@overload(placement.clear_run, target="cpu", inline="always")
-def _clear_run(target, at, units, lane, lanes):
-    def clear(target, at, units, lane, lanes):
-        machine.clear_bytes(target + at, units)
-
-    return clear
-
-
-@overload(placement.copy_item, target="cpu", inline="always")
-def _copy_item(target, at, source, start, units):
-    def copy(target, at, source, start, units):
-        goal = target + at
-        begin = source + start
-        if units == 1:
-            machine.copy_1_byte(goal, begin)
-        elif units == 2:
-            machine.copy_2_bytes(goal, begin)
-        elif units == 4:
-            machine.copy_4_bytes(goal, begin)
-        else:
-            machine.copy_8_bytes(goal, begin)
-
-    return copy
-
-
-for _body in (
-    placement.copy_line, placement.place_joined, placement.place_group, placement.clear_group, placement.copy_box,
-    gathering.common_length, gathering.common_begin, gathering.is_covered,
-):  # fmt: skip
-    register_jitable(_body)
-
-
-@njit(nogil=True)
-def _fetch(descriptor, offset, nbytes, target, failure):
-    """Read exactly ``nbytes`` of a file to an address; whether that worked."""
-    done = 0
-    while done < nbytes:
-        got = machine.pread(np.int32(descriptor), target + done, nbytes - done, offset + done)
-        if got <= 0:
-            failure[0] = READ_FAILED if got < 0 else TRUNCATED
-            failure[2] = offset + done
-            return False
-        done += got
-    return True
-
-
-@njit(nogil=True)
-def _fetch_segments(low, high, segments, descriptors, staging, failure):
-    """Read all of the staging space's bytes ``low`` to ``high`` that segments cover to the address ``staging``."""
-    files, offsets, lengths, places = segments
-    left, right = 0, places.size  # the last segment that begins at or before `low`
-    while right - left > 1:
-        middle = (left + right) // 2
-        if places[middle] <= low:
-            left = middle
-        else:
-            right = middle
-    for segment in range(left, places.size):
-        if places[segment] >= high:
-            break
-        begin = max(low, places[segment])
-        end = min(high, places[segment] + lengths[segment])
-        offset = offsets[segment] + begin - places[segment]
-        if end > begin and not _fetch(
-            descriptors[files[segment]], offset, end - begin, staging + begin - low, failure
-        ):  # fmt: skip
-            return False
-    return True
+from .cpu_codec import LZ4, RAW, decode, encode, is_literal, literal_header
+from .cpu_files import fetch, fetch_segments
+from .cpu_placement import exchange, place_run
+from .failures import ENCODE_FAILED
 
 
 @njit(nogil=True)
@@ -135,94 +30,67 @@ def _follows(a, b, bases, origins, chunk_x):
 
 
 @njit(nogil=True)
-def _decode(codec, source, nbytes, target, size, row, failure):
-    """Decode one chunk; whether it decoded to exactly ``size`` bytes."""
-    if nbytes > machine.LZ4_MAX_INPUT_BYTES:
-        failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
-        return False
-    decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
-    if decoded != size:
-        failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
-        failure[1], failure[2] = row, decoded
-        return False
-    return True
-
-
-@njit(nogil=True)
-def _place_run(source, count, target, base, origin, geometry, streaming, line):
-    """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
-    chunk_x, chunk_y, chunk_z, box_x, _, _, voxel, stride_y, stride_z = geometry
-    joined = 0
-    if streaming:
-        ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
-        joined = 0 if ends & 31 == 0 else LINES
-    lines = chunk_y * chunk_z
-    placement.place_group(0, lines, 1, 0, 1, source, 0, count, target, base, origin, geometry, streaming, line, joined)
-
-
-@njit(nogil=True)
-def _exchange(corner, layout, box, chunk, into_box):
-    """Copy the voxels that a chunk and a box share, from the one into the other.
-
-    ``layout`` is ``(chunk shape, box shape, strides of the box, strides of a chunk, axes, units)``. Shapes and strides
-    are ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
-    """
-    chunk_shape, box_shape, box_strides, chunk_strides, (a, b, c, d), units = layout
-    in_box, in_chunk = gathering.common_begin(corner, box_strides, chunk_strides)
-    extents = (
-        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
-        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
-        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
-        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
+def _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
+    """Fetch the ``part`` (first and last byte) of a chunk that lies in the file as it is, behind a header."""
+    first, last = part
+    if first == 0 and last == size:
+        return fetch_segments(low, low + header + size, segments, descriptors, slot - header, failure)
+    begin = low + header + first
+    return fetch_segments(low, low + header, segments, descriptors, slot - header, failure) and fetch_segments(
+        begin, begin + last - first, segments, descriptors, slot + first, failure
     )
-    of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
-    of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
-    rows = extents[0] * extents[1]
-    if into_box:
-        placement.copy_box(0, rows, 1, 0, 1, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
-    else:
-        placement.copy_box(0, rows, 1, 0, 1, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)
 
 
 @njit(nogil=True)
 def _load_run(
-    rows, descriptors, segments, places, lengths, codec, size, staging, capacity, scratch, failure
+    rows, descriptors, segments, places, lengths, origins, chunk_z, box_z, codec, size,
+    staging, capacity, scratch, stride, failure,
 ):  # fmt: skip
     """Fetch and decode chunks to one after another in the scratch; whether that worked.
 
-    Chunks that also follow each other in the table, and so in the file, are fetched together. Raw chunks are fetched
-    to where they would be decoded.
+    Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded.
+    Other chunks that also follow each other in the table, and so in the file, are fetched together.
     """
+    plain_bytes = size if codec == RAW else size + literal_header(size)
+    plane = size // chunk_z
     done = 0
     while done < rows.size:
         row = rows[done]
         low = places[row]
+        failure[1] = row
+        if lengths[row] == plain_bytes:
+            depth = origins[row, 2]
+            part = max(-depth, 0) * plane, min(box_z - depth, chunk_z) * plane
+            slot = scratch + done * stride
+            header = plain_bytes - size
+            if not _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
+                return False
+            if codec == RAW or is_literal(slot - header, size):
+                done += 1
+                continue
         together = 1
-        while done + together < rows.size and rows[done + together] == row + together:
-            end = places[row + together] + lengths[row + together]
-            if end - low > capacity or (codec == RAW and end - low != (together + 1) * size):
-                break
+        while (
+            done + together < rows.size
+            and rows[done + together] == row + together
+            and lengths[row + together] != plain_bytes
+            and places[row + together] + lengths[row + together] - low <= capacity
+        ):
             together += 1
         last = row + together - 1
-        slot = scratch + done * size
-        failure[1] = row
-        goal = slot if codec == RAW else staging
-        if not _fetch_segments(low, places[last] + lengths[last], segments, descriptors, goal, failure):
+        if not fetch_segments(low, places[last] + lengths[last], segments, descriptors, staging, failure):
             return False
-        if codec != RAW:
-            for chunk in range(row, last + 1):
-                start = staging + places[chunk] - low
-                if not _decode(codec, start, lengths[chunk], slot, size, chunk, failure):
-                    return False
-                slot += size
-        done += together
+        for chunk in range(row, last + 1):
+            start = staging + places[chunk] - low
+            if not decode(start, lengths[chunk], scratch + done * stride, size, chunk, failure):
+                return False
+            done += 1
     return True
 
 
 @cached_kernel
 def read_chunks(
     first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
-    staging, capacity, scratch, slots, line, target, streaming, failure,
+    staging, capacity, scratch, stride, slots, line, target, streaming, failure,
 ):  # fmt: skip
     """Fetch, decode and place the chunks ``order[first:last]``.
 
@@ -244,8 +112,9 @@ def read_chunks(
         How chunks are encoded, and the bytes of a decoded one.
     staging, capacity : int
         Address and bytes of a buffer that holds at least the largest encoded chunk.
-    scratch, slots : int
-        Address of a buffer for ``slots`` decoded chunks, the most that are placed together.
+    scratch, stride, slots : int
+        Address for ``slots`` decoded chunks, the most that are placed together, and the bytes from one to the next. Of
+        LZ4 chunks there is room for the header of a run of literals before each.
     line : int
         Address of a buffer for `LINES` lines through that many chunks.
     target : int
@@ -263,15 +132,34 @@ def read_chunks(
             count += 1
         rows = order[position : position + count]
         if not _load_run(
-            rows, descriptors, segments, places, lengths, codec, size, staging, capacity, scratch, failure
+            rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
+            staging, capacity, scratch, stride, failure,
         ):  # fmt: skip
             return
         row = rows[0]
         origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        _place_run(scratch, count, target, bases[row], origin, geometry, streaming, line)
+        place_run(scratch, count, stride, target, bases[row], origin, geometry, streaming, line)
         position += count
     if streaming:
         machine.drain_streams()
+
+
+@cached_kernel
+def read_chunks_to_any(
+    first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
+    staging, capacity, scratch, target, failure,
+):  # fmt: skip
+    """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
+    places, lengths, bases = chunks
+    for row in range(first, last):
+        if not _load_run(
+            order[row : row + 1], descriptors, segments, places, lengths, origins, layout[0][3], layout[1][3], codec,
+            size, staging, capacity, scratch, size, failure,
+        ):  # fmt: skip
+            return
+        chunk = order[row]
+        corner = (np.int64(0), origins[chunk, 0], origins[chunk, 1], origins[chunk, 2])
+        exchange(corner, layout, target + bases[chunk], scratch, True)
 
 
 @cached_kernel
@@ -288,39 +176,12 @@ def clear_chunks(first, last, bases, origins, geometry, target):
 
 
 @cached_kernel
-def read_chunks_to_any(
-    first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
-    staging, capacity, scratch, target, failure,
-):  # fmt: skip
-    """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `_exchange`."""
-    places, lengths, bases = chunks
-    for row in range(first, last):
-        if not _load_run(
-            order[row : row + 1], descriptors, segments, places, lengths, codec, size, staging, capacity, scratch,
-            failure,
-        ):  # fmt: skip
-            return
-        chunk = order[row]
-        corner = (np.int64(0), origins[chunk, 0], origins[chunk, 1], origins[chunk, 2])
-        _exchange(corner, layout, target + bases[chunk], scratch, True)
-
-
-@cached_kernel
 def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target):
     """Do as `clear_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
     machine.clear_bytes(scratch, size)
     for row in range(first, last):
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        _exchange(corner, layout, target + bases[row], scratch, True)
-
-
-@njit(nogil=True)
-def _encode(codec, level, state, source, size, target, capacity):
-    """Encode one chunk; its encoded bytes, 0 where they do not fit."""
-    room = np.int32(min(capacity, machine.LZ4_MAX_OUTPUT_BYTES))
-    if codec == LZ4:
-        return np.int64(machine.lz4_encode(state, source, target, np.int32(size), room, 1))
-    return np.int64(machine.lz4hc_encode(state, source, target, np.int32(size), room, np.int32(level)))
+        exchange(corner, layout, target + bases[row], scratch, True)
 
 
 @cached_kernel
@@ -339,7 +200,7 @@ def encode_chunks(
     origins : int64 (chunks, 3)
         First voxel of each chunk in the box of new voxels.
     layout : tuple
-        As in `_exchange`.
+        As in `exchange`.
     data : int
         Address of the box's first voxel.
     codec, level, size : int
@@ -354,21 +215,24 @@ def encode_chunks(
     if codec == LZ4:
         machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
     end = 0
+    is_noise = False
     for row in range(first, last):
         failure[1] = row
         chunk = output + end if codec == RAW else scratch
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
         if lengths[row] > 0:
-            if not _fetch(descriptor, offsets[row], lengths[row], chunk if codec == RAW else staging, failure):
+            if not fetch(descriptor, offsets[row], lengths[row], chunk if codec == RAW else staging, failure):
                 return
-            if codec != RAW and not _decode(codec, staging, lengths[row], chunk, size, row, failure):
+            if codec != RAW and not decode(staging, lengths[row], chunk, size, row, failure):
                 return
         elif not gathering.is_covered(corner, layout[0], layout[1]):
             machine.clear_bytes(chunk, size)
-        _exchange(corner, layout, data, chunk, False)
+        exchange(corner, layout, data, chunk, False)
         written = np.int64(size)
         if codec != RAW:
-            written = _encode(codec, level, state, chunk, size, output + end, capacity - end)
+            written, is_noise = encode(
+                codec, level, state, chunk, size, output + end, capacity - end, is_noise
+            )  # fmt: skip
             if written <= 0:
                 failure[0], failure[2] = ENCODE_FAILED, capacity - end
                 return

@@ -127,3 +127,26 @@ def _item_copier(bits: int):
 
 
 copy_1_byte, copy_2_bytes, copy_4_bytes, copy_8_bytes = (_item_copier(bits) for bits in (8, 16, 32, 64))
+
+
+@intrinsic
+def load_byte(context, address):
+    """Return the byte at an address."""
+
+    def generate(context, builder, signature, arguments):
+        value = builder.load(_pointer(builder, arguments[0]))
+        return builder.zext(value, ir.IntType(64))
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
+def store_byte(context, address, value):
+    """Set the byte at an address."""
+
+    def generate(context, builder, signature, arguments):
+        address, value = arguments
+        builder.store(builder.trunc(value, _BYTE), _pointer(builder, address))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), generate

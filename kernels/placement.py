@@ -31,15 +31,15 @@ def copy_item(target, at, source, start, units):
         target[at + unit] = source[start + unit]
 
 
-def copy_line(target, at, source, piece, inside, length, chunk, remaining, streaming, lane, lanes):
-    """Copy one line along x through chunks that are x-neighbours, decoded one after another.
+def copy_line(target, at, source, piece, inside, length, stride, remaining, streaming, lane, lanes):
+    """Copy one line along x through chunks that are x-neighbours.
 
     Parameters
     ----------
     piece
         Where the line begins in the first chunk, of which the first ``inside`` units are left out.
-    length, chunk
-        Units of a line in one chunk, and of a whole chunk.
+    length, stride
+        Units of a line in one chunk, and from one chunk to the next.
     remaining
         Units of the line.
     """
@@ -49,20 +49,21 @@ def copy_line(target, at, source, piece, inside, length, chunk, remaining, strea
         at += units
         remaining -= units
         inside = 0
-        piece += chunk
+        piece += stride
 
 
 def place_group(
-    first, last, step, lane, lanes, source, start, count, target, base, origin, geometry, streaming, buffer, joined
+    first, last, step, lane, lanes, source, start, count, stride, target, base, origin, geometry, streaming,
+    buffer, joined,
 ):  # fmt: skip
-    """Place ``count`` chunks that are x-neighbours, decoded one after another, into a box; a row is a line along x.
+    """Place ``count`` chunks that are x-neighbours into a box; a row is a line along x.
 
     Lines go through all the chunks of the group before the next one begins: whole cache lines are written at a time.
 
     Parameters
     ----------
-    source, start
-        The decoded chunks, and where the first one begins.
+    source, start, stride
+        The decoded chunks, where the first one begins, and the units from one to the next.
     target, base
         The output, and where this chunk's box begins in it.
     origin
@@ -82,13 +83,12 @@ def place_group(
         return
     inside = skip * voxel
     length = chunk_x * voxel
-    chunk = length * chunk_y * chunk_z
     corner = base + (origin[0] + skip) * voxel + (origin[1] + begin_y) * stride_y + (origin[2] + begin_z) * stride_z
     piece = start + (begin_z * chunk_y + begin_y) * length
     end = min(last, lines_y * lines_z)
     if joined > 0:
         place_joined(
-            first, end, lane, lanes, source, piece, inside, length, chunk, units, target, corner, chunk_y, lines_y,
+            first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
             stride_y, stride_z, streaming, buffer, joined,
         )  # fmt: skip
         return
@@ -100,7 +100,7 @@ def place_group(
     for _ in range(first, end, step):
         begin = piece + (z * chunk_y + y) * length
         at = corner + y * stride_y + z * stride_z
-        copy_line(target, at, source, begin, inside, length, chunk, units, streaming, lane, lanes)
+        copy_line(target, at, source, begin, inside, length, stride, units, streaming, lane, lanes)
         y += step_y
         z += step_z
         if y >= lines_y:
@@ -109,7 +109,7 @@ def place_group(
 
 
 def place_joined(
-    first, end, lane, lanes, source, piece, inside, length, chunk, units, target, corner, chunk_y, lines_y,
+    first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
     stride_y, stride_z, streaming, buffer, joined,
 ):  # fmt: skip
     """Place the lines of `place_group` through a buffer, ``joined`` of them at a time."""
@@ -119,7 +119,7 @@ def place_joined(
         y = row - z * lines_y
         for line in range(lines):
             begin = piece + (z * chunk_y + y) * length
-            copy_line(buffer, line * units, source, begin, inside, length, chunk, units, False, lane, lanes)
+            copy_line(buffer, line * units, source, begin, inside, length, stride, units, False, lane, lanes)
             y += 1
             if y == lines_y:
                 y = 0

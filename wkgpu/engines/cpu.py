@@ -22,6 +22,8 @@ from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.errors import ShapeError
 from wkgpu.kernels import cpu as kernels
+from wkgpu.kernels.cpu_codec import RAW, literal_header
+from wkgpu.kernels.cpu_placement import LINES
 from wkgpu.settings import config
 from wkgpu.storage.read_plan import ReadPlan, nbytes_box
 from wkgpu.storage.write_plan import WritePlan
@@ -134,27 +136,28 @@ class CpuEngine:
         count = len(order)
         rows = _rows_per_task(count, size)
         capacity = max(config.staging_bytes, plan.nbytes_largest)
+        gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
         if _has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
-            lines = kernels.LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
+            lines = LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
             streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
 
             def place(first: int, last: int, failure: Failure) -> None:
-                with self._buffers.lend(capacity, slots * size, lines) as (staging, scratch, line):
+                with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
                     kernels.read_chunks(
                         first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
-                        staging, capacity, scratch, slots, line, target, streaming, failure,
+                        staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
                     )  # fmt: skip
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
             def place(first: int, last: int, failure: Failure) -> None:
-                with self._buffers.lend(capacity, size) as (staging, scratch):
+                with self._buffers.lend(capacity, gap + size) as (staging, scratch):
                     kernels.read_chunks_to_any(
                         first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
-                        staging, capacity, scratch, target, failure,
+                        staging, capacity, scratch + gap, target, failure,
                     )  # fmt: skip
 
         def place_checked(task: int) -> None:

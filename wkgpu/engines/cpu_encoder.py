@@ -21,10 +21,11 @@ from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.errors import ChunkError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels import machine
+from wkgpu.kernels.cpu_codec import LZ4, LZ4HC, RAW
 from wkgpu.storage.replacement import write_all
 from wkgpu.storage.write_plan import WritePlan
 
-CODECS = {"raw": kernels.RAW, "lz4": kernels.LZ4, "lz4hc": kernels.LZ4HC}
+CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
 _LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
 _FILLED_BYTES = 4 << 20  # encoded chunks of zeros that are written at once
 
@@ -119,7 +120,7 @@ class CpuEncoder:
     def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
         """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and the encoder's state."""
         largest = int(self._plan.touched.nbytes.max(initial=0))
-        state = machine.LZ4_STATE_BYTES if self._codec == kernels.LZ4 else machine.LZ4HC_STATE_BYTES
+        state = machine.LZ4_STATE_BYTES if self._codec == LZ4 else machine.LZ4HC_STATE_BYTES
         return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, state)
 
     def _encode(

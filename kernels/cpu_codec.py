@@ -1,0 +1,101 @@
+"""Decoding and encoding single chunks on the CPU.
+
+Electron microscopy is noise to LZ4: most of its chunks become one run of literals, which is the chunk itself behind a
+short header (a token and the length; see "LZ4 Block Format Description"). Such a chunk needs no decoder: its voxels
+are placed from where they were fetched to, and of a chunk that is wanted in part only that part is fetched. So the
+encoder gives this form to every chunk that LZ4 cannot shrink by more than a thirty-second.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from . import machine
+from .failures import MALFORMED, WRONG_LENGTH
+
+# Codecs, as the kernels' argument ``codec``
+RAW, LZ4, LZ4HC = range(3)
+
+_LONG_RUN = 15  # a run of literals from which on its length goes on in further bytes
+_PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
+_KEPT_SHARE, _PROBED_SHARE = 32, 128  # a chunk that does not shrink by this part is kept as literals
+
+
+@njit(nogil=True)
+def literal_header(size):
+    """Bytes before the literals in a chunk that is one run of ``size`` literals."""
+    return 1 if size < _LONG_RUN else 2 + (size - _LONG_RUN) // 255
+
+
+@njit(nogil=True)
+def is_literal(address, size):
+    """Whether a chunk of `literal_header` and ``size`` further bytes, of which only the header is read, is one run."""
+    if size < _LONG_RUN:
+        return machine.load_byte(address) == size << 4
+    if machine.load_byte(address) != _LONG_RUN << 4:
+        return False
+    header = literal_header(size)
+    for byte in range(1, header - 1):
+        if machine.load_byte(address + byte) != 255:
+            return False
+    return machine.load_byte(address + header - 1) == (size - _LONG_RUN) % 255
+
+
+@njit(nogil=True)
+def store_literals(source, size, target):
+    """Encode a chunk as one run of literals; its encoded bytes."""
+    header = literal_header(size)
+    if size < _LONG_RUN:
+        machine.store_byte(target, size << 4)
+    else:
+        machine.store_byte(target, _LONG_RUN << 4)
+        for byte in range(1, header - 1):
+            machine.store_byte(target + byte, 255)
+        machine.store_byte(target + header - 1, (size - _LONG_RUN) % 255)
+    machine.copy_bytes(target + header, source, size)
+    return header + size
+
+
+@njit(nogil=True)
+def decode(source, nbytes, target, size, row, failure):
+    """Decode one LZ4 chunk; whether it decoded to exactly ``size`` bytes."""
+    if nbytes > machine.LZ4_MAX_OUTPUT_BYTES:
+        failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
+        return False
+    decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
+    if decoded != size:
+        failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
+        failure[1], failure[2] = row, decoded
+        return False
+    return True
+
+
+@njit(nogil=True)
+def encode(codec, level, state, source, size, target, capacity, was_noise):
+    """Encode one chunk.
+
+    Parameters
+    ----------
+    was_noise : bool
+        Whether the chunk before could not be shrunk: then this one is probed before it is encoded in earnest.
+
+    Returns
+    -------
+    written : int
+        Encoded bytes; 0 where they do not fit.
+    is_noise : bool
+        Whether this chunk could not be shrunk.
+    """
+    room = np.int32(min(capacity, machine.LZ4_MAX_OUTPUT_BYTES))
+    short = np.int32(size)
+    if codec == LZ4HC:
+        return np.int64(machine.lz4hc_encode(state, source, target, short, room, np.int32(level))), False
+    if was_noise:
+        probed = machine.lz4_encode(state, source, target, short, room, np.int32(_PROBE_ACCELERATION))
+        if probed > size - size // _PROBED_SHARE:
+            return store_literals(source, size, target), True
+    written = np.int64(machine.lz4_encode(state, source, target, short, room, np.int32(1)))
+    if written > size - size // _KEPT_SHARE:
+        return store_literals(source, size, target), True
+    return written, False

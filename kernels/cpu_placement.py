@@ -1,0 +1,109 @@
+"""The bodies of `placement` on the CPU: with copies between addresses, which may stream past the caches."""
+
+from __future__ import annotations
+
+from numba import njit
+from numba.extending import overload, register_jitable
+
+from . import gathering, machine, placement
+
+# Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
+LINES = 8
+
+
+@overload(placement.copy_run, target="cpu", inline="always")
+def _copy_run(target, at, source, start, units, streaming, lane, lanes):
+    def copy(target, at, source, start, units, streaming, lane, lanes):
+        goal = target + at
+        begin = source + start
+        if not streaming:
+            machine.copy_bytes(goal, begin, units)
+        elif (goal | units) & 31 == 0:
+            for offset in range(0, units, 32):
+                machine.stream_32_bytes(goal + offset, begin + offset)
+        else:
+            _stream(goal, begin, units)
+
+    return copy
+
+
+@njit(nogil=True)
+def _stream(goal, begin, units):
+    """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
+    head = min(-goal & 63, units)
+    machine.copy_bytes(goal, begin, head)
+    whole = (units - head) & ~63
+    for offset in range(head, head + whole, 32):
+        machine.stream_32_bytes(goal + offset, begin + offset)
+    done = head + whole
+    machine.copy_bytes(goal + done, begin + done, units - done)
+
+
+@overload(placement.clear_run, target="cpu", inline="always")
+def _clear_run(target, at, units, lane, lanes):
+    def clear(target, at, units, lane, lanes):
+        machine.clear_bytes(target + at, units)
+
+    return clear
+
+
+@overload(placement.copy_item, target="cpu", inline="always")
+def _copy_item(target, at, source, start, units):
+    def copy(target, at, source, start, units):
+        goal = target + at
+        begin = source + start
+        if units == 1:
+            machine.copy_1_byte(goal, begin)
+        elif units == 2:
+            machine.copy_2_bytes(goal, begin)
+        elif units == 4:
+            machine.copy_4_bytes(goal, begin)
+        else:
+            machine.copy_8_bytes(goal, begin)
+
+    return copy
+
+
+for _body in (
+    placement.copy_line, placement.place_joined, placement.place_group, placement.clear_group, placement.copy_box,
+    gathering.common_length, gathering.common_begin, gathering.is_covered,
+):  # fmt: skip
+    register_jitable(_body)
+
+
+@njit(nogil=True)
+def place_run(source, count, stride, target, base, origin, geometry, streaming, line):
+    """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
+    chunk_x, chunk_y, chunk_z, box_x, _, _, voxel, stride_y, stride_z = geometry
+    joined = 0
+    if streaming:
+        ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
+        joined = 0 if ends & 31 == 0 else LINES
+    lines = chunk_y * chunk_z
+    placement.place_group(
+        0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined
+    )
+
+
+@njit(nogil=True)
+def exchange(corner, layout, box, chunk, into_box):
+    """Copy the voxels that a chunk and a box share, from the one into the other.
+
+    ``layout`` is ``(chunk shape, box shape, strides of the box, strides of a chunk, axes, units)``. Shapes and strides
+    are ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
+    """
+    chunk_shape, box_shape, box_strides, chunk_strides, (a, b, c, d), units = layout
+    in_box, in_chunk = gathering.common_begin(corner, box_strides, chunk_strides)
+    extents = (
+        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
+        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
+        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
+        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
+    )
+    of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
+    of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
+    rows = extents[0] * extents[1]
+    if into_box:
+        placement.copy_box(0, rows, 1, 0, 1, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
+    else:
+        placement.copy_box(0, rows, 1, 0, 1, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)
