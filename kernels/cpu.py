@@ -48,8 +48,9 @@ def _load_run(
 ):  # fmt: skip
     """Fetch and decode chunks to one after another in the scratch; whether that worked.
 
-    Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded.
-    Other chunks that also follow each other in the table, and so in the file, are fetched together.
+    Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded;
+    of others only the planes up to the last wanted one are decoded, and those that also follow each other in the
+    table, and so in the file, are fetched together.
     """
     plain_bytes = size if codec == RAW else size + literal_header(size)
     plane = size // chunk_z
@@ -59,8 +60,7 @@ def _load_run(
         low = places[row]
         failure[1] = row
         if lengths[row] == plain_bytes:
-            depth = origins[row, 2]
-            part = max(-depth, 0) * plane, min(box_z - depth, chunk_z) * plane
+            part = max(-origins[row, 2], 0) * plane, min(box_z - origins[row, 2], chunk_z) * plane
             slot = scratch + done * stride
             header = plain_bytes - size
             if not _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
@@ -81,7 +81,8 @@ def _load_run(
             return False
         for chunk in range(row, last + 1):
             start = staging + places[chunk] - low
-            if not decode(start, lengths[chunk], scratch + done * stride, size, chunk, failure):
+            wanted = min(box_z - origins[chunk, 2], chunk_z) * plane
+            if not decode(start, lengths[chunk], scratch + done * stride, wanted, size, chunk, failure):
                 return False
             done += 1
     return True
@@ -89,13 +90,15 @@ def _load_run(
 
 @cached_kernel
 def read_chunks(
-    first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
+    counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
     staging, capacity, scratch, stride, slots, line, target, streaming, failure,
 ):  # fmt: skip
-    """Fetch, decode and place the chunks ``order[first:last]``.
+    """Fetch, decode and place chunks, ``step`` at a time, until no thread finds any that is not yet taken.
 
     Parameters
     ----------
+    counter, step : int
+        Address of the number of chunks that are taken, which the threads share, and how many one takes at a time.
     order : int64 (chunks,)
         Rows of the tables, sorted by box, z, y, x: runs along x are placed together.
     descriptors : int64 (files,)
@@ -121,45 +124,62 @@ def read_chunks(
         Address of the output.
     """
     places, lengths, bases = chunks
-    position = first
-    while position < last:
-        count = 1
-        while (
-            position + count < last
-            and count < slots
-            and _follows(order[position + count - 1], order[position + count], bases, origins, geometry[0])
-        ):
-            count += 1
-        rows = order[position : position + count]
-        if not _load_run(
-            rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
-            staging, capacity, scratch, stride, failure,
+    total = order.size
+    first = machine.take(counter, step)
+    while first < total:
+        position = first
+        # Runs along x are taken whole, by the thread that takes their first chunk.
+        while position < total and position > 0 and _follows(
+            order[position - 1], order[position], bases, origins, geometry[0]
         ):  # fmt: skip
-            return
-        row = rows[0]
-        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        place_run(scratch, count, stride, target, bases[row], origin, geometry, streaming, line)
-        position += count
+            position += 1
+        begin = position
+        while position < min(first + step, total) or (
+            begin < position < total and _follows(order[position - 1], order[position], bases, origins, geometry[0])
+        ):
+            count = 1
+            while (
+                position + count < total
+                and count < slots
+                and _follows(order[position + count - 1], order[position + count], bases, origins, geometry[0])
+            ):
+                count += 1
+            rows = order[position : position + count]
+            if not _load_run(
+                rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
+                staging, capacity, scratch, stride, failure,
+            ):  # fmt: skip
+                machine.take(counter, total)  # so that no thread goes on
+                return
+            row = rows[0]
+            origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+            place_run(scratch, count, stride, target, bases[row], origin, geometry, streaming, line)
+            position += count
+        first = machine.take(counter, step)
     if streaming:
         machine.drain_streams()
 
 
 @cached_kernel
 def read_chunks_to_any(
-    first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
+    counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
     staging, capacity, scratch, target, failure,
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
     places, lengths, bases = chunks
-    for row in range(first, last):
-        if not _load_run(
-            order[row : row + 1], descriptors, segments, places, lengths, origins, layout[0][3], layout[1][3], codec,
-            size, staging, capacity, scratch, size, failure,
-        ):  # fmt: skip
-            return
-        chunk = order[row]
-        corner = (np.int64(0), origins[chunk, 0], origins[chunk, 1], origins[chunk, 2])
-        exchange(corner, layout, target + bases[chunk], scratch, True)
+    first = machine.take(counter, step)
+    while first < order.size:
+        for position in range(first, min(first + step, order.size)):
+            if not _load_run(
+                order[position : position + 1], descriptors, segments, places, lengths, origins, layout[0][3],
+                layout[1][3], codec, size, staging, capacity, scratch, size, failure,
+            ):  # fmt: skip
+                machine.take(counter, order.size)
+                return
+            row = order[position]
+            corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+            exchange(corner, layout, target + bases[row], scratch, True)
+        first = machine.take(counter, step)
 
 
 @cached_kernel
@@ -223,7 +243,7 @@ def encode_chunks(
         if lengths[row] > 0:
             if not fetch(descriptor, offsets[row], lengths[row], chunk if codec == RAW else staging, failure):
                 return
-            if codec != RAW and not decode(staging, lengths[row], chunk, size, row, failure):
+            if codec != RAW and not decode(staging, lengths[row], chunk, size, size, row, failure):
                 return
         elif not gathering.is_covered(corner, layout[0], layout[1]):
             machine.clear_bytes(chunk, size)

@@ -3,7 +3,7 @@
 Electron microscopy is noise to LZ4: most of its chunks become one run of literals, which is the chunk itself behind a
 short header (a token and the length; see "LZ4 Block Format Description"). Such a chunk needs no decoder: its voxels
 are placed from where they were fetched to, and of a chunk that is wanted in part only that part is fetched. So the
-encoder gives this form to every chunk that LZ4 cannot shrink by more than a thirty-second.
+encoder gives this form to every chunk that LZ4 cannot shrink by a sixteenth.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RAW, LZ4, LZ4HC = range(3)
 
 _LONG_RUN = 15  # a run of literals from which on its length goes on in further bytes
 _PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
-_KEPT_SHARE, _PROBED_SHARE = 32, 128  # a chunk that does not shrink by this part is kept as literals
+_KEPT_SHARE, _PROBED_SHARE = 16, 64  # a chunk that does not shrink by this part is kept as literals
 
 
 @njit(nogil=True)
@@ -58,17 +58,24 @@ def store_literals(source, size, target):
 
 
 @njit(nogil=True)
-def decode(source, nbytes, target, size, row, failure):
-    """Decode one LZ4 chunk; whether it decoded to exactly ``size`` bytes."""
+def decode(source, nbytes, target, wanted, size, row, failure):
+    """Decode the first ``wanted`` bytes, or somewhat more, of an LZ4 chunk of ``size`` bytes; whether that worked.
+
+    Of a chunk that is wanted whole this includes that it has exactly its size.
+    """
     if nbytes > machine.LZ4_MAX_OUTPUT_BYTES:
         failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
         return False
-    decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
-    if decoded != size:
+    if wanted == size:
+        decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
+        good = decoded == size
+    else:
+        decoded = machine.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size))
+        good = decoded >= wanted
+    if not good:
         failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
         failure[1], failure[2] = row, decoded
-        return False
-    return True
+    return good
 
 
 @njit(nogil=True)

@@ -32,6 +32,8 @@ _address, _int = types.intp, types.int32  # signed: Numba makes a float of uint6
 
 # (source, target, source bytes, target capacity) -> decoded bytes, negative for a malformed chunk
 lz4_decode = _lz4_function("LZ4_decompress_safe", _int, _address, _address, _int, _int)
+# (source, target, source bytes, wanted bytes, target capacity) -> decoded bytes; may stop when it has the wanted ones
+lz4_decode_part = _lz4_function("LZ4_decompress_safe_partial", _int, _address, _address, _int, _int, _int)
 # (state, source, target, source bytes, target capacity, acceleration) -> encoded bytes, 0 where it does not fit.
 # The state must have been initialised once; "fastReset" then spares clearing 16 KiB for each chunk.
 lz4_encode = _lz4_function("LZ4_compress_fast_extState_fastReset", _int, _address, _address, _address, _int, _int, _int)
@@ -150,3 +152,14 @@ def store_byte(context, address, value):
         return context.get_dummy_value()
 
     return types.void(types.intp, types.int64), generate
+
+
+@intrinsic
+def take(context, counter, count):
+    """Add ``count`` to the int64 at an address in one step that no other thread sees half of; returns what it was."""
+
+    def generate(context, builder, signature, arguments):
+        counter, count = arguments
+        return builder.atomic_rmw("add", _pointer(builder, counter, ir.IntType(64)), count, "monotonic")
+
+    return types.int64(types.intp, types.int64), generate

@@ -30,6 +30,7 @@ from wkgpu.storage.write_plan import WritePlan
 
 _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
 _LEAST_TASK_BYTES, _MOST_TASK_BYTES = 256 << 10, 2 << 20  # decoded
+_LEAST_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
 _MOST_TASK_CHUNKS = 4096
 _STREAMED_BYTES = 4 << 20  # a larger output does not stay in the caches anyhow
 
@@ -134,7 +135,9 @@ class CpuEngine:
         descriptors = np.array([file.descriptor for file in plan.files], np.int64)
         segments = tuple(plan.segments)
         count = len(order)
-        rows = _rows_per_task(count, size)
+        step = _rows_per_task(count, size, _LEAST_TAKEN_BYTES)
+        taken = np.zeros(1, np.int64)
+        counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.nbytes_largest)
         gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
         if _has_lines(out):
@@ -143,29 +146,30 @@ class CpuEngine:
             lines = LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
             streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
 
-            def place(first: int, last: int, failure: Failure) -> None:
+            def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
                     kernels.read_chunks(
-                        first, last, order, descriptors, segments, chunks, origins, geometry, codec, size,
+                        counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
                         staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
                     )  # fmt: skip
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
-            def place(first: int, last: int, failure: Failure) -> None:
+            def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, gap + size) as (staging, scratch):
                     kernels.read_chunks_to_any(
-                        first, last, order, descriptors, segments, chunks, origins, layout, codec, size,
+                        counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
                         staging, capacity, scratch + gap, target, failure,
                     )  # fmt: skip
 
-        def place_checked(task: int) -> None:
+        def place_checked(_: int) -> None:
             failure = np.zeros(3, np.int64)
-            place(task * rows, min((task + 1) * rows, count), failure)
+            place(failure)
             check_read(plan, failure)
 
-        self._team.run(place_checked, -(-count // rows))
+        # Each thread enters its kernel once, and takes chunks there until none is left.
+        self._team.run(place_checked, min(config.threads, -(-count // step)))
 
 
 def _has_lines(out: NDArray[Any]) -> bool:
@@ -183,9 +187,9 @@ def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
     return (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, out.strides[2], out.strides[3])
 
 
-def _rows_per_task(count: int, nbytes: int) -> int:
-    """How many chunks of ``nbytes`` make a task, so that every thread gets several and none is tiny."""
-    least, most = max(1, _LEAST_TASK_BYTES // nbytes), max(1, _MOST_TASK_BYTES // nbytes)
+def _rows_per_task(count: int, nbytes: int, least_bytes: int = _LEAST_TASK_BYTES) -> int:
+    """How many chunks of ``nbytes`` a thread takes at a time, so that each gets several tasks and none is tiny."""
+    least, most = max(1, least_bytes // nbytes), max(1, _MOST_TASK_BYTES // nbytes)
     wanted = -(-count // (4 * max(config.threads, 1)))
     rows = min(max(wanted, least), most)
     return min(
