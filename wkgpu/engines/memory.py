@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from wkgpu.settings import config
 
 _ALIGNMENT = 64  # a cache line: streamed stores need it
-_WORTH_KEEPING = 1 << 20  # the C library keeps smaller blocks by itself
+_WORTH_KEEPING = 64 << 10  # the C library gives larger blocks back to the system, or takes them from it, each time
 
 
 class OutputMemory:
     """Blocks of memory that return when their arrays are gone; at most `wkgpu.config.pool_bytes` of them are kept."""
 
     def __init__(self) -> None:
-        self._blocks: dict[int, list[NDArray[np.uint8]]] = {}  # by size, in the order in which they came back
+        self._blocks: dict[int, list[_Block]] = {}  # by size, in the order in which they came back
         self._held = 0
         # Blocks come back from garbage collection, which can begin while this very thread holds the lock.
         self._lock = threading.RLock()
@@ -33,8 +33,7 @@ class OutputMemory:
         nbytes = prod(shape) * dtype.itemsize
         if nbytes < _WORTH_KEEPING:
             return np.empty(shape, dtype, order="F")
-        lease = np.asarray(_Lease(self._take(nbytes), nbytes, self))
-        return np.ndarray(shape, dtype, lease, order="F")
+        return np.ndarray(shape, dtype, np.asarray(_Lease(self._take(nbytes), self)), order="F")
 
     def clear(self) -> None:
         """Give all kept memory back to the system."""
@@ -47,7 +46,7 @@ class OutputMemory:
         """Bytes that are kept for the next reads."""
         return self._held
 
-    def _take(self, nbytes: int) -> NDArray[np.uint8]:
+    def _take(self, nbytes: int) -> _Block:
         size = _rounded(nbytes)
         with self._lock:
             blocks = self._blocks.get(size)
@@ -57,9 +56,9 @@ class OutputMemory:
                 if not blocks:
                     del self._blocks[size]
                 return block
-        return np.empty(size, np.uint8)
+        return _Block(size)
 
-    def give_back(self, block: NDArray[np.uint8]) -> None:
+    def give_back(self, block: _Block) -> None:
         """Keep a block, dropping those of other sizes that have been kept the longest."""
         with self._lock:
             if block.nbytes > config.pool_bytes:
@@ -77,29 +76,37 @@ class OutputMemory:
         self._lock = threading.RLock()
 
 
+class _Block:
+    """Memory that begins at a cache line."""
+
+    __slots__ = ("_memory", "interface", "nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        begin = -memory.ctypes.data % _ALIGNMENT
+        self._memory = memory
+        self.nbytes = nbytes
+        self.interface = memory[begin : begin + nbytes].__array_interface__
+
+
 class _Lease:
     """What an array of `OutputMemory` stands on; it dies with the last array and gives the block back."""
 
     __slots__ = ("__array_interface__", "_block", "_memory")
 
-    def __init__(self, block: NDArray[np.uint8], nbytes: int, memory: OutputMemory) -> None:
+    def __init__(self, block: _Block, memory: OutputMemory) -> None:
         self._block = block
         self._memory = memory
-        self.__array_interface__ = _aligned(block, nbytes).__array_interface__
+        self.__array_interface__ = block.interface
 
     def __del__(self) -> None:
         self._memory.give_back(self._block)
 
 
-def _aligned(block: NDArray[np.uint8], nbytes: int) -> NDArray[np.uint8]:
-    begin = -block.ctypes.data % _ALIGNMENT
-    return block[begin : begin + nbytes]
-
-
 def _rounded(nbytes: int) -> int:
     """Round up to an eighth of the size's power of two, so that outputs of nearly one size share blocks."""
     step = max(1 << (nbytes.bit_length() - 4), 4096)
-    return -(-(nbytes + _ALIGNMENT) // step) * step
+    return -(-nbytes // step) * step
 
 
 output_memory = OutputMemory()
