@@ -1,0 +1,67 @@
+"""WEBKNOSSOS volumes at the speed of the machine: the public names of wkgpu, each loaded at its first use."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wkgpu import errors as errors
+    from wkgpu.dataset.array_info import ArrayInfo as ArrayInfo
+    from wkgpu.dataset.data_format import DataFormat as DataFormat
+    from wkgpu.dataset.dataset import Dataset as Dataset
+    from wkgpu.dataset.layer import Layer as Layer
+    from wkgpu.dataset.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
+    from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
+    from wkgpu.dataset.layer_category import LayerCategoryType as LayerCategoryType
+    from wkgpu.dataset.mag_view import MagView as MagView
+    from wkgpu.dataset.open_mag import open_mag as open_mag
+    from wkgpu.dataset.segmentation_layer import SegmentationLayer as SegmentationLayer
+    from wkgpu.dataset.view import View as View
+    from wkgpu.dataset.voxel_size import LengthUnit as LengthUnit
+    from wkgpu.dataset.voxel_size import VoxelSize as VoxelSize
+    from wkgpu.engines import get_engine as get_engine
+    from wkgpu.errors import WkgpuError as WkgpuError
+    from wkgpu.geometry.bounding_box import BoundingBox as BoundingBox
+    from wkgpu.geometry.mag import Mag as Mag
+    from wkgpu.geometry.nd_bounding_box import NDBoundingBox as NDBoundingBox
+    from wkgpu.geometry.vec3_int import Vec3Int as Vec3Int
+    from wkgpu.geometry.vec_int import VecInt as VecInt
+    from wkgpu.settings import config as config
+
+_MODULES = {
+    "ArrayInfo": "wkgpu.dataset.array_info",
+    "BoundingBox": "wkgpu.geometry.bounding_box",
+    "COLOR_CATEGORY": "wkgpu.dataset.layer_category",
+    "DataFormat": "wkgpu.dataset.data_format",
+    "Dataset": "wkgpu.dataset.dataset",
+    "Layer": "wkgpu.dataset.layer",
+    "LayerCategoryType": "wkgpu.dataset.layer_category",
+    "LengthUnit": "wkgpu.dataset.voxel_size",
+    "Mag": "wkgpu.geometry.mag",
+    "MagView": "wkgpu.dataset.mag_view",
+    "NDBoundingBox": "wkgpu.geometry.nd_bounding_box",
+    "SEGMENTATION_CATEGORY": "wkgpu.dataset.layer_category",
+    "SegmentationLayer": "wkgpu.dataset.segmentation_layer",
+    "Vec3Int": "wkgpu.geometry.vec3_int",
+    "VecInt": "wkgpu.geometry.vec_int",
+    "View": "wkgpu.dataset.view",
+    "VoxelSize": "wkgpu.dataset.voxel_size",
+    "WkgpuError": "wkgpu.errors",
+    "config": "wkgpu.settings",
+    "get_engine": "wkgpu.engines",
+    "open_mag": "wkgpu.dataset.open_mag",
+}
+
+__all__ = sorted([*_MODULES, "errors"])  # the names above, written once
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("wkgpu.errors")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'wkgpu' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

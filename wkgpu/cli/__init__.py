@@ -1,0 +1,1 @@
+"""The `wkgpu` command; see `app` for its subcommands."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 from wkgpu.errors import UnsupportedError
 
 
-class DataFormat(str, Enum):
+class DataFormat(StrEnum):
     """How a layer stores its voxels, by its name in the properties file.
 
     A member equals its name: ``DataFormat.WKW == "wkw"``. What this version reads and writes is WKW; layers of the
@@ -25,9 +25,6 @@ class DataFormat(str, Enum):
     Zarr3 = "zarr3"
     N5 = "n5"
     NeuroglancerPrecomputed = "neuroglancerPrecomputed"
-
-    def __str__(self) -> str:
-        return self.value
 
     @classmethod
     def parse(cls, value: Any) -> DataFormat:

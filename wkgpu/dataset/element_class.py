@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from wkgpu.errors import DtypeError
 from wkgpu.storage.layout import voxel_dtype
@@ -31,6 +32,21 @@ def element_class_of(dtype: np.dtype[np.generic], num_channels: int) -> str:
     if dtype.kind == "f":
         return _FLOAT_NAMES.get(bits, f"float{bits}")
     return f"{'uint' if dtype.kind == 'u' else 'int'}{bits}"
+
+
+def dtype_named(dtype: DTypeLike | None) -> np.dtype[np.generic]:
+    """Return the dtype that the caller of `Dataset.add_layer` means: uint8 without one.
+
+    "float" is float32, as in properties files, and not NumPy's float64.
+
+    Raises
+    ------
+    DtypeError
+        If it is none that can be stored.
+    """
+    if dtype is float or (isinstance(dtype, str) and dtype == "float"):
+        return np.dtype("float32")
+    return voxel_dtype("uint8" if dtype is None else dtype)
 
 
 def dtype_of(element_class: str, num_channels: int) -> np.dtype[np.generic]:
@@ -69,5 +85,7 @@ def _kind_and_bits(element_class: str) -> tuple[str, int]:
         return "float", _FLOAT_BITS[element_class]
     match = _NUMBERED.fullmatch(element_class)
     if match is None:
-        raise DtypeError(f"elementClass {element_class!r} is unknown; known are for example 'uint8', 'uint24', 'float'.")
+        raise DtypeError(
+            f"elementClass {element_class!r} is unknown; known are for example 'uint8', 'uint24', 'float'."
+        )
     return match[1], int(match[2])

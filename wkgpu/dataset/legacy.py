@@ -65,19 +65,21 @@ WITHOUT_MEANING = frozenset({"allow_unaligned"})
 
 
 def accepts_legacy(
-    *positional: tuple[str, ...],
+    *positional: str, today: tuple[str, ...] = ()
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Let a function take the arguments of earlier generations.
 
     Parameters
     ----------
     *positional
-        Names for positional arguments beyond the function's own. Where generations disagree there is one tuple of
-        names for each; the first one counts that is long enough and repeats no argument that is given by its name.
+        What earlier generations called the positional arguments beyond the function's own.
+    today
+        What the library of today calls them where that differs. This counts where it names all of them and repeats none
+        that is given by name.
 
     Examples
     --------
-    >>> @accepts_legacy(("chunk_shape",))
+    >>> @accepts_legacy("chunk_shape")
     ... def add(mag, *, chunk_shape=32):
     ...     return mag, chunk_shape
     >>> with warnings.catch_warnings(action="ignore"):
@@ -94,9 +96,9 @@ def accepts_legacy(
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
             if len(args) > own or not legacy.isdisjoint(keywords):
-                keywords = _named(function.__qualname__, args[own:], keywords, positional)
+                keywords = _named(function.__qualname__, args[own:], keywords, today, positional)
                 keywords = _translated(function.__qualname__, keywords, legacy)
-            return function(*args[:own], **keywords)  # type: ignore[arg-type]  # checked by the call itself
+            return function(*args[:own], **keywords)
 
         return accepting
 
@@ -112,15 +114,15 @@ def warn_deprecated(message: str) -> None:
 
 
 def _named(
-    function: str, values: tuple[Any, ...], keywords: Keywords, positional: tuple[tuple[str, ...], ...]
+    function: str, values: tuple[Any, ...], keywords: Keywords, today: tuple[str, ...], earlier: tuple[str, ...]
 ) -> Keywords:
     """Give names to the positional arguments that the function itself does not take."""
     if not values:
         return keywords
-    for generation in positional:
+    for generation in (today, earlier):
         names = generation[: len(values)]
         if len(names) == len(values) and keywords.keys().isdisjoint(names):
-            if not OUTDATED.keys() & set(names):
+            if generation is earlier and OUTDATED.keys().isdisjoint(names):
                 warn_deprecated(f"{function}(): pass {', '.join(names)} by name.")
             return {name: value for name, value in zip(names, values, strict=True) if value is not None} | keywords
     raise ArgumentError(f"{function}() got {len(values)} positional argument(s) too many; pass arguments by name.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from pathlib import Path
 
 from wkgpu.dataset.properties import PROPERTIES_NAME, DatasetProperties
+from wkgpu.dataset.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError, StorageAccessError
 from wkgpu.storage.locks import file_lock
 from wkgpu.storage.replacement import atomic_write_bytes
@@ -50,9 +51,7 @@ class PropertiesFile:
         try:
             _move_to_free_name(temporary, self.path)
         except FileExistsError as error:
-            raise AlreadyExistsError(
-                f"{self.path} exists. Open the dataset, or create it with exist_ok=True."
-            ) from error
+            raise AlreadyExistsError(f"{self.path} exists. Use Dataset.open(), or exist_ok=True.") from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -90,6 +89,43 @@ class PropertiesFile:
             yield properties
             if properties.document != before:
                 atomic_write_bytes(self.path, properties.to_bytes())
+
+
+def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exist_ok: bool) -> PropertiesFile:
+    """Make the properties file of a new dataset; with `exist_ok`, one that exists is as good.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If the folder holds a dataset and `exist_ok` is False, or it holds anything else.
+    """
+    file = PropertiesFile(folder)
+    if not file.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise AlreadyExistsError(
+                f"{folder} exists, is not empty and has no {PROPERTIES_NAME}; choose an empty or a new folder."
+            )
+        with suppress(AlreadyExistsError):  # another process may be faster
+            file.create(DatasetProperties.new(file.path, folder.name if name is None else name, voxel_size))
+            return file
+    if not exist_ok:
+        raise AlreadyExistsError(f"{folder} is a dataset already; use Dataset.open(), or exist_ok=True.")
+    return file
+
+
+def find_properties(folder: Path) -> PropertiesFile:
+    """Return the properties file of a dataset, or raise a `NotFoundError` that says what the folder is instead."""
+    file = PropertiesFile(folder)
+    if file.exists():
+        return file
+    if not folder.exists():
+        raise NotFoundError(f"{folder} does not exist; there is no dataset to open.")
+    if (folder / "header.wkw").exists():
+        raise NotFoundError(f"{folder} has no {PROPERTIES_NAME}; it is a single mag. Open it with open_mag().")
+    raise NotFoundError(
+        f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "
+        "dataset and use add_layer_for_existing_files()."
+    )
 
 
 def _move_to_free_name(source: Path, target: Path) -> None:

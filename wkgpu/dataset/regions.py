@@ -23,6 +23,7 @@ from wkgpu.storage.layout import Triple
 
 _ORIGIN: Triple = (0, 0, 0)
 _FINEST: Triple = (1, 1, 1)
+_FARTHEST = 1 << 56  # no file reaches here, and offsets in voxels still fit 64 bits
 
 VoxelBox: TypeAlias = tuple[Triple, Triple]
 """First voxel and shape ``(x, y, z)`` of a box, in voxels of a view's own mag."""
@@ -104,16 +105,15 @@ def resolve(
         )
         _check(frame, region, bounded)
     except RegionError as error:
-        arguments = {
-            "offset": offset,
-            "size": size,
-            "relative_offset": relative_offset,
-            "absolute_offset": absolute_offset,
-            "relative_bounding_box": relative_bounding_box,
-            "absolute_bounding_box": absolute_bounding_box,
-        }
-        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
-        raise type(error)(f"{given or 'The whole view'}: {error}") from error.__cause__
+        raise _naming(
+            error,
+            offset=offset,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            size=size,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        ) from error.__cause__
     return region
 
 
@@ -136,6 +136,7 @@ def resolve_for_data(
     ShapeError
         If the data do not have the shape of the given box.
     """
+    corner = relative_offset
     if relative_bounding_box is not None or absolute_bounding_box is not None:
         size = None
     elif offset is not None:
@@ -143,10 +144,21 @@ def resolve_for_data(
     else:
         (width, height, depth), (mx, my, mz) = shape, frame.mag
         size = (width * mx, height * my, depth * mz)
-        relative_offset = _ORIGIN if relative_offset is None and absolute_offset is None else relative_offset
-    region = resolve(
-        frame, bounded, offset, size, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
-    )
+        if relative_offset is None and absolute_offset is None:
+            corner = _ORIGIN
+    try:
+        region = _resolve(frame, offset, size, corner, absolute_offset, relative_bounding_box, absolute_bounding_box)
+        _check(frame, region, bounded)
+    except RegionError as error:
+        raise _naming(
+            error,
+            data_shape=shape,
+            offset=offset,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        ) from error.__cause__
     if region[1] != shape:
         raise ShapeError(
             f"The data have the shape {shape} (x, y, z), but the bounding box has {region[1]} voxels in "
@@ -216,12 +228,14 @@ def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
     (x, y, z), (width, height, depth) = region
     if width < 1 or height < 1 or depth < 1:
         raise RegionError(
-            f"the region has the size {region[1]} in mag {_named(frame.mag)}; it needs at least 1 voxel along each axis."
+            f"the region has the size {region[1]} in mag {_named(frame.mag)}; each axis needs at least 1 voxel."
         )
     if x < 0 or y < 0 or z < 0:
         raise RegionError(
             f"the region begins at {region[0]} in mag {_named(frame.mag)}; its top left must not be negative."
         )
+    if x + width > _FARTHEST or y + height > _FARTHEST or z + depth > _FARTHEST:
+        raise RegionError(f"the region begins at {region[0]} and has the size {region[1]}, beyond all coordinates.")
     if bounded:
         (left, top, front), (columns, rows, slices) = frame.topleft, frame.shape
         if (
@@ -232,9 +246,10 @@ def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
             or y + height > top + rows
             or z + depth > front + slices
         ):
+            view = frame.bounding_box((frame.topleft, frame.shape))
             raise OutOfBoundsError(
-                f"the region {frame.bounding_box(region)} leaves the view, {frame.bounding_box((frame.topleft, frame.shape))}"
-                " (both in Mag(1)). Use the MagView, or a read-only view of a larger box."
+                f"the region {frame.bounding_box(region)} leaves the view, {view} (both in Mag(1)). Use the MagView, "
+                "or a read-only view of a larger box."
             )
 
 
@@ -255,7 +270,9 @@ def _corners(box: NDBoundingBox) -> VoxelBox:
     try:
         axes, corner, extent = box.axes, tuple(box.topleft), tuple(box.size)
     except AttributeError:
-        raise RegionError(f"{box!r} is no bounding box; give a BoundingBox((x, y, z), (width, height, depth)).") from None
+        raise RegionError(
+            f"{box!r} is no bounding box; give a BoundingBox((x, y, z), (width, height, depth))."
+        ) from None
     by_name = {axis: (first, length) for axis, first, length in zip(axes, corner, extent, strict=True)}
     others = {axis: found for axis, found in by_name.items() if axis not in XYZ_AXES}
     if any(found != (0, 1) for found in others.values()) or len(by_name) - len(others) != 3:
@@ -264,6 +281,12 @@ def _corners(box: NDBoundingBox) -> VoxelBox:
         )
     (x, width), (y, height), (z, depth) = (by_name[axis] for axis in XYZ_AXES)
     return _triple((x, y, z)), _triple((width, height, depth))
+
+
+def _naming(error: RegionError, **arguments: Any) -> RegionError:
+    """Return the error with the arguments that it is about."""
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
+    return type(error)(f"{given or 'the whole view'}: {error}")
 
 
 def _triple(value: Any) -> Triple:
@@ -278,7 +301,7 @@ def _converted(value: Any) -> Triple:
     """Read what is no sequence of three integers as the geometry does, which cuts off fractions."""
     try:
         return Vec3Int(value).to_tuple()
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, OverflowError, AssertionError) as error:
         raise RegionError(f"{value!r} is not three integers (x, y, z).") from error
 
 

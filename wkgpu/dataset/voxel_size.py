@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ from wkgpu.errors import ArgumentError
 Factor: TypeAlias = tuple[float, float, float]
 
 
-class LengthUnit(str, Enum):
+class LengthUnit(StrEnum):
     """A unit of length, by its name in the properties file.
 
     Examples
@@ -48,9 +48,6 @@ class LengthUnit(str, Enum):
     YARD = "yard"
     MILE = "mile"
     PARSEC = "parsec"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def nanometers(self) -> float:
@@ -128,7 +125,9 @@ def _checked_factor(factor: Iterable[float]) -> Factor:
     try:
         x, y, z = map(float, factor)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"voxel size {factor!r} is not three numbers; give (x, y, z), as (11.24, 11.24, 25).") from error
+        raise ArgumentError(
+            f"voxel size {factor!r} is not three numbers; give (x, y, z), as (11.24, 11.24, 25)."
+        ) from error
     if not all(isfinite(extent) and extent > 0 for extent in (x, y, z)):
         raise ArgumentError(f"voxel size {(x, y, z)} must be above 0 along each axis.")
     return x, y, z

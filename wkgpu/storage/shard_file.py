@@ -45,7 +45,7 @@ def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
         Where the index is bad.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
     except FileNotFoundError:
         return None
     except OSError as error:

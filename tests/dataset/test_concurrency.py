@@ -1,0 +1,122 @@
+"""Several processes and threads that change one dataset: nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import wkgpu as wk
+from wkgpu.errors import AlreadyExistsError, NameTakenError
+
+from .conftest import VOXEL_SIZE, counted
+
+WORKERS = 4
+
+PROCESS = """
+import sys
+import numpy as np
+import wkgpu as wk
+
+path, worker = sys.argv[1], int(sys.argv[2])
+dataset = wk.Dataset(path, voxel_size=(11.24, 11.24, 25), exist_ok=True)
+shared = dataset.get_or_add_layer("shared", "color", dtype="uint8")
+mag_view = shared.get_or_add_mag(1, chunk_shape=8, shard_shape=32)
+for step in range(5):
+    layer = dataset.add_layer(f"layer-{worker}-{step}", "color", dtype="uint8")
+    layer.add_mag(1, chunk_shape=8, shard_shape=32)
+    layer.add_mag(2, chunk_shape=8, shard_shape=32)
+    mag_view.write(np.full((4, 4, 4), 1 + worker, "uint8"), absolute_offset=(10 * step, 10 * worker, 0))
+dataset.delete_layer(f"layer-{worker}-0")
+shared.get_or_add_mag(2 ** (worker + 1), chunk_shape=8, shard_shape=32)
+"""
+
+
+@pytest.fixture(scope="module")
+def changed_by_processes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("processes") / "dataset"
+    workers = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, str(path), str(worker)], stderr=subprocess.PIPE, text=True)
+        for worker in range(WORKERS)
+    ]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=100)
+        assert worker.returncode == 0, errors
+    return wk.Dataset.open(path)
+
+
+def test_processes_lose_no_layers_and_mags(changed_by_processes):
+    wanted = {"shared"} | {f"layer-{worker}-{step}" for worker in range(WORKERS) for step in range(1, 5)}
+    assert set(changed_by_processes.layers) == wanted
+    for name in wanted - {"shared"}:
+        assert list(changed_by_processes.get_layer(name).mags) == [wk.Mag(1), wk.Mag(2)]
+    assert list(changed_by_processes.get_layer("shared").mags) == [wk.Mag(2**power) for power in range(WORKERS + 1)]
+
+
+def test_processes_lose_no_growth_and_no_voxels(changed_by_processes):
+    shared = changed_by_processes.get_layer("shared")
+    assert shared.bounding_box == wk.BoundingBox((0, 0, 0), (44, 10 * WORKERS - 6, 4))
+    voxels = shared.get_mag(1).read()[0]
+    for worker in range(WORKERS):
+        for step in range(5):
+            assert (voxels[10 * step : 10 * step + 4, 10 * worker : 10 * worker + 4] == worker + 1).all()
+
+
+def test_processes_leave_no_litter(changed_by_processes):
+    names = {path.name for path in changed_by_processes.path.iterdir()}
+    assert names == {"datasource-properties.json", *changed_by_processes.layers}
+
+
+@pytest.mark.parametrize("own_datasets", [False, True], ids=["one dataset", "a dataset each"])
+def test_threads_lose_nothing(dataset, layer, own_datasets):
+    layer.add_mag(1, chunk_shape=8, shard_shape=32)
+
+    def work(worker):
+        mine = wk.Dataset.open(dataset.path) if own_datasets else dataset
+        mag_view = mine.get_layer("color").get_mag(1)
+        for step in range(5):
+            mine.add_layer(f"layer-{worker}-{step}", "color").add_mag(1)
+            mag_view.write(counted((2, 2, 2)) + worker, absolute_offset=(10 * step, 10 * worker, 0))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    opened = wk.Dataset.open(dataset.path)
+    assert len(opened.layers) == 41
+    assert opened.get_layer("color").bounding_box == wk.BoundingBox((0, 0, 0), (42, 72, 2))
+    if not own_datasets:
+        assert set(dataset.layers) == set(opened.layers)
+        assert layer.bounding_box == opened.get_layer("color").bounding_box
+    for worker in range(8):
+        part = opened.get_layer("color").get_mag(1).read(absolute_offset=(40, 10 * worker, 0), size=(2, 2, 2))
+        np.testing.assert_array_equal(part, counted((2, 2, 2)) + worker)
+
+
+def test_one_of_many_makes_a_dataset_and_a_layer(tmp_path):
+    def make(_):
+        try:
+            wk.Dataset(tmp_path / "dataset", voxel_size=VOXEL_SIZE)
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def add(_):
+        dataset = wk.Dataset(tmp_path / "dataset", voxel_size=VOXEL_SIZE, exist_ok=True)
+        assert dataset.get_or_add_layer("shared", "color").get_or_add_mag(1).name == "1"
+        try:
+            dataset.add_layer("color", "color").add_mag(1)
+        except NameTakenError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(make, range(8))) == 1
+        assert sum(pool.map(add, range(8))) == 1
+    names = [
+        layer["name"]
+        for layer in json.loads((tmp_path / "dataset" / "datasource-properties.json").read_text())["dataLayers"]
+    ]
+    assert sorted(names) == ["color", "shared"]

@@ -1,0 +1,192 @@
+"""`wkgpu demo`: the main job on tissue that never lived."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from wkgpu import BoundingBox, Dataset, MagView, config, get_engine
+from wkgpu.cli.boxes import format_box
+from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
+from wkgpu.cli.demo_folder import LAYERS, PICTURE_NAME, check_demo_folder, clear_demo_folder, mark_demo_folder
+from wkgpu.cli.disk import disk_use
+from wkgpu.cli.panels import save_panels
+from wkgpu.cli.trial import PATCH_EDGE, DifferenceError, Measurement, Trial
+from wkgpu.errors import UnsupportedError
+from wkgpu.synthetic import Tissue
+
+_SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
+_WARM_UP_EDGE = 64
+_NUMBERS = ("Decoded", "ms", "GB/s", "Patches/s")
+
+
+def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Console) -> bool:
+    """Make a dataset, write it, read it, compare, and say how fast that was.
+
+    Parameters
+    ----------
+    size : int
+        Voxels along x and y; z has a quarter of them, or `trial.PATCH_EDGE` if that is more.
+    folder : Path
+        Of the dataset. What an earlier demo left there is replaced.
+    device : str, optional
+        Where to read to.
+    seed : int
+        Which tissue, and where the patches lie.
+
+    Returns
+    -------
+    bool
+        Whether everything that was read is what was written.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If the folder holds something that no demo made.
+    DeviceError
+        If the device cannot be used.
+    """
+    check_demo_folder(folder)
+    _start_engine(device, console)
+    tissue, volumes = _make_volumes(size, seed, console)
+    clear_demo_folder(folder)
+    dataset = Dataset(folder, voxel_size=tissue.voxel_size, name="wkgpu demo", device=device)
+    mark_demo_folder(folder)
+
+    table = new_table("Step", "Layer", "Decoded", "ms", "GB/s", "Patches/s", numbers=_NUMBERS)
+    mags = {}
+    for name, voxels in volumes.items():
+        mags[name] = dataset.add_layer(name, LAYERS[name], dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
+        try:
+            _measure(name, Trial(mags[name], voxels, seed), table, console)
+        except DifferenceError as difference:
+            print_error(f"layer {name!r} of {folder}: {difference}. This is a fault of wkgpu.")
+            return False
+    for segmentation in dataset.get_segmentation_layers():
+        segmentation.largest_segment_id = tissue.largest_segment_id
+    console.print(table)
+    _print_notes(mags, console)
+    x, y, z = tissue.shape
+    middle = BoundingBox((0, 0, z // 2), (x, y, 1))
+    _save_picture(mags, middle, tissue.voxel_size[0], folder / PICTURE_NAME, console)
+    _print_next_steps(folder, middle, console)
+    return True
+
+
+def _start_engine(device: str | None, console: Console) -> None:
+    """Load the engine and run each kernel once, because it may have to be compiled."""
+    waiting = "Starting the engine. The first run on a machine compiles its kernels, which takes some seconds ..."
+    with _timed(waiting, console) as elapsed:
+        engine = get_engine(device)
+        with TemporaryDirectory(prefix="wkgpu-demo-") as scratch:
+            dataset = Dataset(Path(scratch) / "warm-up", voxel_size=(1, 1, 1), device=device)
+            mag_view = dataset.add_layer("a", "color").add_mag(1, shard_shape=_WARM_UP_EDGE)
+            mag_view.write(np.ones((_WARM_UP_EDGE // 2 + 1,) * 3, np.uint8))
+            beyond = BoundingBox((0, 0, 0), (2 * _WARM_UP_EDGE,) * 3)
+            mag_view.read_many([beyond, beyond])
+    threads = f", {config.threads} threads" if engine.name == "cpu" else ""
+    console.print(
+        f"[bold]wkgpu {version('wkgpu')}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
+        f"its kernels were ready after {elapsed[0]:.1f} s"
+    )
+
+
+def _make_volumes(size: int, seed: int, console: Console) -> tuple[Tissue, dict[str, NDArray[Any]]]:
+    """Make the image and the segmentation, with a progress bar."""
+    begin = perf_counter()
+    tissue = Tissue((size, size, max(size // 4, PATCH_EDGE)), seed)
+    shown = format_shape(tissue.shape)
+    volumes: dict[str, NDArray[Any]] = {
+        "image": np.empty(tissue.shape, np.uint8, order="F"),
+        "segmentation": np.empty(tissue.shape, np.uint32, order="F"),
+    }
+    columns = TextColumn("{task.description}"), BarColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"Making up {shown} voxels of tissue", total=tissue.shape[2])
+        for first, image, segmentation in tissue.slabs():
+            last = first + image.shape[2]
+            volumes["image"][:, :, first:last] = image
+            volumes["segmentation"][:, :, first:last] = segmentation
+            progress.update(task, completed=last)
+    console.print(f"Made up {shown} voxels of tissue in {perf_counter() - begin:.1f} s\n")
+    return tissue, volumes
+
+
+def _measure(name: str, trial: Trial, table: Table, console: Console) -> None:
+    """Add the measurements of a layer to the table."""
+    with console.status(f"Writing and reading the {name} ..."):
+        for position, measurement in enumerate(trial.measurements()):
+            table.add_row(measurement.step, "" if position and console.is_terminal else name, *_cells(measurement))
+    table.add_section()
+
+
+def _cells(measurement: Measurement) -> tuple[str, ...]:
+    _step, nbytes, seconds, patches = measurement
+    rate = f"{patches / seconds:,.0f}" if patches else ""
+    return format_bytes(nbytes), f"{1000 * seconds:,.1f}", f"{nbytes / seconds / 1e9:.2f}", rate
+
+
+def _print_notes(mags: dict[str, MagView], console: Console) -> None:
+    console.print("\n[green]All that was read equals what was written.[/]")
+    for name, mag_view in mags.items():
+        use = disk_use(mag_view)
+        files = "1 shard file" if use.shard_files == 1 else f"{use.shard_files} shard files"
+        console.print(
+            f"{name}: {format_bytes(use.decoded_bytes)} of voxels take {format_bytes(use.bytes_on_disk)} in "
+            f"{files}, LZ4, ratio {format_ratio(use.ratio)}"
+        )
+    console.print(
+        "Speeds count decoded bytes, 1 GB = 10⁹ bytes. Files that were just written are read from the page cache.",
+        style="dim",
+    )
+
+
+def _save_picture(mags: dict[str, MagView], box: BoundingBox, nanometers: float, path: Path, console: Console) -> None:
+    """Read a slice of both layers from the dataset and save it."""
+    slices = {
+        name: get_engine("cpu").asarray(mag_view.read(absolute_bounding_box=box))[0, :, :, 0]
+        for name, mag_view in mags.items()
+    }
+    try:
+        save_panels(slices["image"], slices["segmentation"], nanometers, path)
+    except UnsupportedError as error:
+        console.print(f"\n[yellow]No picture:[/] {escape(str(error))}")
+    else:
+        console.print(f"\nSlice {box.topleft.z} of both layers: [bold]{escape(str(path))}[/]")
+
+
+def _print_next_steps(folder: Path, box: BoundingBox, console: Console) -> None:
+    command, name = escape(_own_command()), escape(str(folder))
+    console.print("Next:")
+    console.print(f"  [cyan]{command} info {name}[/]")
+    console.print(f"  [cyan]{command} read {name} segmentation 1 --box {format_box(box)} --out slice.png[/]")
+
+
+def _own_command() -> str:
+    """How this command was called, because after `make demo` it is not on the path."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "wkgpu" and shutil.which("wkgpu") is None else "wkgpu"
+
+
+@contextmanager
+def _timed(waiting: str, console: Console) -> Iterator[list[float]]:
+    """Show a spinner and yield a list that receives the seconds."""
+    begin = perf_counter()
+    elapsed: list[float] = []
+    with console.status(waiting):
+        yield elapsed
+    elapsed.append(perf_counter() - begin)

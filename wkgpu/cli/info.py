@@ -1,0 +1,165 @@
+"""`wkgpu info`: what a path holds, as tables or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from wkgpu import ArrayInfo, MagView, WkgpuError
+from wkgpu.cli.boxes import format_box
+from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
+from wkgpu.cli.disk import DiskUse, disk_use
+from wkgpu.cli.source import ListedLayer, Source, list_source
+
+_RATIO = "Ratio: bytes of the stored voxels inside the bounding box, decoded / bytes of all files of the mag."
+
+
+@dataclass(frozen=True)
+class MagReport:
+    """What there is to say about a mag; `info` and `use` are None where `error` says why."""
+
+    mag_view: MagView
+    info: ArrayInfo | None = None
+    use: DiskUse | None = None
+    error: str | None = None
+
+    @classmethod
+    def of(cls, mag_view: MagView) -> MagReport:
+        """Look at a mag; one that cannot be opened does not keep the others from being shown."""
+        try:
+            return cls(mag_view, mag_view.info, disk_use(mag_view))
+        except (WkgpuError, OSError) as error:
+            return cls(mag_view, error=str(error))
+
+    @property
+    def codec(self) -> str:
+        """How chunks are encoded."""
+        return self.mag_view._array.layout.codec  # ArrayInfo only says whether they are compressed
+
+
+Report = list[tuple[ListedLayer, list[MagReport]]]
+
+
+def show_info(path: Path, as_json: bool, console: Console) -> bool:
+    """Print what a path holds; returns whether all of it could be opened.
+
+    Raises
+    ------
+    NotFoundError, PropertiesError
+        If the path leads to no voxels.
+    """
+    source = list_source(path)
+    report = [(layer, [MagReport.of(mag_view) for mag_view in layer.mags]) for layer in source.layers]
+    if as_json:
+        text = json.dumps(_document(source, report), indent=2)
+        console.print(text, markup=False, soft_wrap=True)
+    else:
+        _print_tables(source, report, console)
+    errors = [mag.error for _, mags in report for mag in mags if mag.error is not None]
+    for error in errors:
+        print_error(error)
+    return not errors
+
+
+def _print_tables(source: Source, report: Report, console: Console) -> None:
+    console.print(_title(source))
+    if not report:
+        console.print("It has no layers yet.")
+        return
+    layers = new_table(
+        "Layer", "Category", "Type", "Channels", "Format", "Bounding box in Mag(1)", numbers=["Channels"]
+    )
+    mags = new_table(
+        "Layer", "Mag", "Chunk", "Shard", "Codec", "Shard files", "On disk", "Ratio",
+        numbers=["Shard files", "On disk", "Ratio"],
+    )  # fmt: skip
+    for layer, mag_reports in report:
+        layers.add_row(
+            escape(layer.name),
+            layer.category or "-",
+            layer.dtype.name,
+            str(layer.num_channels),
+            layer.data_format,
+            format_box(layer.bounding_box),
+        )
+        for position, row in enumerate(_mag_rows(mag_reports)):
+            # In a terminal a layer's name stands once; programs that read the lines want it in each.
+            mags.add_row("" if position and console.is_terminal else escape(layer.name), *row)
+        mags.add_section()
+    for table in (layers, mags):
+        console.print()
+        console.print(table)
+    console.print()
+    console.print("Bounding box: x,y,z,width,height,depth, as `wkgpu read --box` takes it.", style="dim")
+    console.print(_RATIO, style="dim")
+
+
+def _title(source: Source) -> str:
+    if source.dataset is None:
+        return f"[bold]{escape(source.layers[0].name)}[/]: a {source.kind} without a dataset"
+    size = source.dataset.voxel_size_with_unit
+    extents = " x ".join(f"{extent:g}" for extent in size.factor)
+    return f"[bold]{escape(source.dataset.name)}[/]: a dataset, one voxel is {extents} {size.unit.value}"
+
+
+def _mag_rows(mags: list[MagReport]) -> Iterator[tuple[str, ...]]:
+    for mag in mags:
+        if mag.info is None or mag.use is None:
+            yield str(mag.mag_view.mag), "cannot be read"
+            continue
+        yield (
+            str(mag.mag_view.mag),
+            format_shape(mag.info.chunk_shape),
+            format_shape(mag.info.shard_shape),
+            mag.codec,
+            f"{mag.use.shard_files:,}",
+            format_bytes(mag.use.bytes_on_disk),
+            format_ratio(mag.use.ratio),
+        )
+
+
+def _document(source: Source, report: Report) -> dict[str, Any]:
+    dataset = source.dataset
+    unit = None
+    if dataset is not None:
+        size = dataset.voxel_size_with_unit
+        unit = {"factor": list(size.factor), "unit": size.unit.value}
+    return {
+        "path": str(source.path),
+        "kind": source.kind,
+        "name": dataset.name if dataset is not None else source.layers[0].name,
+        "voxel_size": unit,
+        "layers": [
+            {
+                "name": layer.name,
+                "category": layer.category,
+                "dtype": layer.dtype.name,
+                "num_channels": layer.num_channels,
+                "data_format": layer.data_format,
+                "bounding_box": [*layer.bounding_box.topleft_xyz, *layer.bounding_box.size_xyz],
+                "mags": [_mag_document(mag) for mag in mags],
+            }
+            for layer, mags in report
+        ],
+    }
+
+
+def _mag_document(mag: MagReport) -> dict[str, Any]:
+    document: dict[str, Any] = {"mag": str(mag.mag_view.mag), "path": str(mag.mag_view.path)}
+    if mag.info is None or mag.use is None:
+        return document | {"error": mag.error}
+    return document | {
+        "chunk_shape": list(mag.info.chunk_shape),
+        "shard_shape": list(mag.info.shard_shape),
+        "codec": mag.codec,
+        "shard_files": mag.use.shard_files,
+        "bytes_on_disk": mag.use.bytes_on_disk,
+        "decoded_bytes": mag.use.decoded_bytes,
+        "compression_ratio": mag.use.ratio,
+    }

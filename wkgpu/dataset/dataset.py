@@ -1,0 +1,421 @@
+"""A dataset: a folder of layers and the properties file that lists them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import DTypeLike
+
+from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.existing_files import find_layer
+from wkgpu.dataset.folder_removal import FolderRemoval
+from wkgpu.dataset.html import table
+from wkgpu.dataset.layer import Layer
+from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
+from wkgpu.dataset.layer_properties import LayerProperties
+from wkgpu.dataset.legacy import accepts_legacy
+from wkgpu.dataset.properties import DatasetProperties
+from wkgpu.dataset.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.segmentation_layer import SegmentationLayer
+from wkgpu.dataset.voxel_size import Factor, VoxelSize
+from wkgpu.errors import (
+    ArgumentError,
+    LayerNotFoundError,
+    MismatchError,
+    NameTakenError,
+    ReadOnlyError,
+)
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+
+
+class Dataset:
+    """A folder of layers, and ``datasource-properties.json``, which lists them.
+
+    The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the
+    dataset is opened and at each change. A change is made under a lock to the file as it is then, so that several
+    processes may add layers and mags and write voxels, and nothing is lost.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the dataset. It must not exist, or be empty.
+    voxel_size : (x, y, z)
+        Extents of a voxel of Mag(1) in nanometers.
+    name : str, optional
+        By default the folder's name.
+    exist_ok : bool
+        Whether to open the dataset if it exists; it must have this voxel size, and this name if one is given.
+    voxel_size_with_unit : VoxelSize, optional
+        The voxel size in another unit, instead of `voxel_size`.
+    read_only : bool
+        Whether all changes are refused.
+    device : str, optional
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to; without it,
+        `wkgpu.config.device`.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If the folder holds something and `exist_ok` is False, or it holds no dataset.
+    MismatchError
+        If the dataset exists with another voxel size or name.
+    ArgumentError
+        If there is no voxel size, or it is not three numbers above 0.
+
+    Examples
+    --------
+    >>> dataset = Dataset("cortex", voxel_size=(11.24, 11.24, 25))  # doctest: +SKIP
+    >>> mag_view = dataset.add_layer("color", "color", dtype="uint8").add_mag(1)  # doctest: +SKIP
+    """
+
+    @accepts_legacy()
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        voxel_size: Any = None,
+        name: str | None = None,
+        exist_ok: bool = False,
+        *,
+        voxel_size_with_unit: Any = None,
+        read_only: bool = False,
+        device: str | None = None,
+    ) -> None:
+        size = _voxel_size(voxel_size, voxel_size_with_unit)
+        self._set_up(create_properties(Path(path).absolute(), name, size, exist_ok), read_only, device)
+        found = self.voxel_size_with_unit
+        if found != size:
+            raise MismatchError(f"{self.path} exists with voxel size {found}, not {size}; use Dataset.open().")
+        if name is not None and self.name != name:
+            raise MismatchError(f"{self.path} exists with the name {self.name!r}, not {name!r}; use Dataset.open().")
+
+    @classmethod
+    @accepts_legacy()
+    def open(cls, path: str | os.PathLike[str], read_only: bool = False, *, device: str | None = None) -> Dataset:
+        """Open a dataset.
+
+        Parameters
+        ----------
+        path : path
+            Folder with ``datasource-properties.json``.
+        read_only : bool
+            Whether all changes are refused.
+        device : str, optional
+            ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to.
+
+        Raises
+        ------
+        NotFoundError
+            If there is no properties file.
+        PropertiesError
+            If the properties file cannot be understood.
+
+        Examples
+        --------
+        >>> Dataset.open("cortex").get_layer("color").get_mag(1)  # doctest: +SKIP
+        MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
+        """
+        dataset = object.__new__(cls)
+        dataset._set_up(find_properties(Path(path).absolute()), read_only, device)
+        return dataset
+
+    def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None) -> None:
+        self._file = file
+        self._read_only = read_only
+        self._device = device
+        self._layers: dict[str, Layer] = {}
+        self._lock = threading.RLock()  # between the change of the file and its adoption
+        self._refresh()
+
+    # ---- What it is
+
+    @property
+    def path(self) -> Path:
+        """Folder of the dataset."""
+        return self._file.path.parent
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset. Set it to save another one."""
+        return self._properties.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        with self._changing() as properties:
+            properties.name = name
+
+    @property
+    def voxel_size(self) -> Factor:
+        """Extents ``(x, y, z)`` of a voxel of Mag(1) in nanometers."""
+        return self._properties.voxel_size.to_nanometer()
+
+    @property
+    def voxel_size_with_unit(self) -> VoxelSize:
+        """Extents of a voxel of Mag(1) in the unit of the properties file."""
+        return self._properties.voxel_size
+
+    @property
+    def read_only(self) -> bool:
+        """Whether all changes are refused."""
+        return self._read_only
+
+    @property
+    def device(self) -> str | None:
+        """Where the dataset's views are read to; None is `wkgpu.config.device`."""
+        return self._device
+
+    def calculate_bounding_box(self) -> NDBoundingBox:
+        """Return the smallest box around those of all layers, in Mag(1)."""
+        box: NDBoundingBox = BoundingBox.empty()
+        for layer in self._layers.values():
+            if not layer.bounding_box.is_empty():
+                box = layer.bounding_box if box.is_empty() else box.extended_by(layer.bounding_box)
+        return box
+
+    # ---- Layers
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """The layers by name, in the properties file's order."""
+        return MappingProxyType(self._layers)
+
+    @accepts_legacy()
+    def get_layer(self, layer_name: str) -> Layer:
+        """Return a layer.
+
+        Raises
+        ------
+        LayerNotFoundError
+            If there is no such layer.
+        """
+        if layer_name not in self._layers:
+            self._refresh()  # another process may have added it
+        try:
+            return self._layers[layer_name]
+        except KeyError:
+            known = ", ".join(map(repr, self._layers)) or "no layers"
+            raise LayerNotFoundError(f"{self.path} has no layer {layer_name!r}; it has {known}.") from None
+
+    @accepts_legacy()
+    def get_segmentation_layer(self, layer_name: str) -> SegmentationLayer:
+        """Return a segmentation layer.
+
+        Raises
+        ------
+        LayerNotFoundError
+            If there is no such layer.
+        ArgumentError
+            If the layer is none of segments.
+        """
+        layer = self.get_layer(layer_name)
+        if not isinstance(layer, SegmentationLayer):
+            raise ArgumentError(f"Layer {layer_name!r} is a {layer.category} layer; use get_layer().")
+        return layer
+
+    def get_color_layers(self) -> list[Layer]:
+        """Return the layers that are images."""
+        return [layer for layer in self._layers.values() if not isinstance(layer, SegmentationLayer)]
+
+    def get_segmentation_layers(self) -> list[SegmentationLayer]:
+        """Return the layers that are segmentations."""
+        return [layer for layer in self._layers.values() if isinstance(layer, SegmentationLayer)]
+
+    @accepts_legacy("dtype_per_layer", "dtype_per_channel", "num_channels", "data_format", "bounding_box")
+    def add_layer(
+        self,
+        layer_name: str,
+        category: LayerCategoryType,
+        *,
+        dtype: DTypeLike | None = None,
+        num_channels: int | None = None,
+        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        bounding_box: NDBoundingBox | None = None,
+        largest_segment_id: int | None = None,
+    ) -> Layer:
+        """Add a layer without mags.
+
+        Parameters
+        ----------
+        layer_name : str
+            Letters, digits, and ``_ - . $``; the name of the layer's folder.
+        category : {"color", "segmentation"}
+            Whether the layer is an image or a segmentation.
+        dtype : dtype
+            Type of one channel: an integer of 8 to 64 bits, or for images also float32 ("float") and float64. Default:
+            uint8.
+        num_channels : int
+            Channels of a voxel. Default: 1.
+        data_format : str or DataFormat
+            File format of the mags.
+        bounding_box : NDBoundingBox, optional
+            Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written.
+        largest_segment_id : int, optional
+            Of a segmentation: the largest voxel value, if it is known.
+
+        Raises
+        ------
+        NameTakenError
+            If the dataset has a layer of this name.
+        InvalidNameError, CategoryError, DtypeError, ShapeError, RegionError, ArgumentError, UnsupportedError
+            For arguments that are not as described.
+        ReadOnlyError
+            If the dataset is read-only.
+
+        Examples
+        --------
+        >>> dataset.add_layer("cells", "segmentation", dtype="uint32")  # doctest: +SKIP
+        SegmentationLayer('cells', dtype=uint32, num_channels=1)
+        """
+        layer = LayerProperties.new(
+            layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
+        )
+        return self._add_layer(layer)
+
+    def _add_layer(self, layer: LayerProperties) -> Layer:
+        with self._changing() as properties:
+            properties.add_layer(layer)
+        return self._layers[layer.name]
+
+    @accepts_legacy("dtype_per_layer", "dtype_per_channel", "num_channels", "data_format", "bounding_box")
+    def get_or_add_layer(
+        self,
+        layer_name: str,
+        category: LayerCategoryType,
+        *,
+        dtype: DTypeLike | None = None,
+        num_channels: int | None = None,
+        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        bounding_box: NDBoundingBox | None = None,
+        largest_segment_id: int | None = None,
+    ) -> Layer:
+        """Return a layer, and add it before if there is none; see `add_layer`.
+
+        Raises
+        ------
+        MismatchError
+            If the layer exists with another category, dtype or number of channels than were given.
+        """
+        layer = LayerProperties.new(
+            layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
+        )
+        if layer_name not in self._layers:
+            with suppress(NameTakenError):  # another process may be faster
+                return self._add_layer(layer)
+        found = self.get_layer(layer_name)
+        asked = {
+            "category": (category, found.category),
+            "dtype": (None if dtype is None else layer.dtype, found.dtype),
+            "num_channels": (num_channels, found.num_channels),
+        }
+        for argument, (wanted, existing) in asked.items():
+            if wanted is not None and wanted != existing:
+                raise MismatchError(f"Layer {layer_name!r} exists with {argument}={existing}, not {wanted}.")
+        return found
+
+    @accepts_legacy()
+    def add_layer_for_existing_files(
+        self,
+        layer_name: str,
+        category: LayerCategoryType,
+        *,
+        bounding_box: NDBoundingBox | None = None,
+        largest_segment_id: int | None = None,
+    ) -> Layer:
+        """Add a layer whose mags lie in the layer's folder already, like those copied there.
+
+        Parameters
+        ----------
+        layer_name, category, largest_segment_id
+            As for `add_layer`.
+        bounding_box : NDBoundingBox, optional
+            Box of the voxels that hold data, in Mag(1). By default the box of all files that exist.
+
+        Raises
+        ------
+        NotFoundError
+            If the folder does not exist or holds no mag.
+        MismatchError
+            If the mags differ in dtype or channels.
+
+        Examples
+        --------
+        >>> dataset.add_layer_for_existing_files("cells", "segmentation")  # doctest: +SKIP
+        """
+        return self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+
+    @accepts_legacy()
+    def delete_layer(self, layer_name: str) -> None:
+        """Delete a layer with its files; files outside of the dataset are left alone.
+
+        Raises
+        ------
+        LayerNotFoundError
+            If there is no such layer.
+        """
+        layer = self.get_layer(layer_name)
+        with FolderRemoval() as removal, self._changing() as properties:
+            properties.remove_layer(layer_name)
+            removal.set_aside(layer.path)
+
+    # ---- What the properties file says
+
+    @contextmanager
+    def _changing(self) -> Iterator[DatasetProperties]:
+        """Yield the properties as the file says them now; afterwards they are saved, unless the block raises."""
+        if self._read_only:
+            raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
+        with self._lock:
+            with self._file.change() as properties:
+                yield properties
+            self._adopt(properties)
+
+    def _refresh(self) -> None:
+        """Take over what other processes have changed."""
+        with self._lock:
+            self._adopt(self._file.load())
+
+    def _adopt(self, properties: DatasetProperties) -> None:
+        self._properties = properties
+        layers = {}
+        for listed in properties.layers:
+            kind = SegmentationLayer if listed.category == SEGMENTATION_CATEGORY else Layer
+            layer = self._layers.get(listed.name)
+            if type(layer) is kind:
+                layer._adopt(listed)
+            else:
+                layer = kind(self, listed)
+            layers[listed.name] = layer
+        for name in self._layers.keys() - layers.keys():
+            self._layers[name]._forget_files()
+        self._layers = layers
+
+    # ---- How it shows itself, and travels
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.path!r})"
+
+    def _repr_html_(self) -> str:
+        rows = {"path": self.path, "voxel size": f"{self.voxel_size_with_unit.factor} {self.voxel_size_with_unit.unit}"}
+        rows |= {f"layer {name}": f"{layer.category}, {layer.dtype}" for name, layer in self._layers.items()}
+        return table(f"Dataset {self.name}", rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.path, self._read_only, self._device)
+
+
+def _reopened(path: Path, read_only: bool, device: str | None) -> Dataset:
+    """Open a dataset that was just unpickled."""
+    return Dataset.open(path, read_only, device=device)
+
+
+def _voxel_size(voxel_size: Any, with_unit: Any) -> VoxelSize:
+    """Return the voxel size that one of the constructor's arguments gives."""
+    if (voxel_size is None) == (with_unit is None):
+        raise ArgumentError("Give the voxel_size of a dataset, (x, y, z) in nanometers, or voxel_size_with_unit.")
+    return VoxelSize(voxel_size) if with_unit is None else VoxelSize(with_unit.factor, with_unit.unit)

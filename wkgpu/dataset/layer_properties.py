@@ -1,0 +1,271 @@
+"""What ``datasource-properties.json`` says about a layer and its mags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from operator import index
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from wkgpu.dataset.data_format import DataFormat
+from wkgpu.dataset.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
+from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
+from wkgpu.errors import (
+    ArgumentError,
+    DtypeError,
+    InvalidNameError,
+    MagNotFoundError,
+    PropertiesError,
+    RegionError,
+    ShapeError,
+    UnsupportedError,
+    WkgpuError,
+)
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+
+Document: TypeAlias = dict[str, Any]
+
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.-]{1,255}")
+
+
+class MagProperties(NamedTuple):
+    """A mag as a layer lists it.
+
+    Attributes
+    ----------
+    mag : Mag
+        The magnification.
+    path : str or None
+        Folder of its files, absolute or relative to the dataset's; older files leave it out.
+    """
+
+    mag: Mag
+    path: str | None
+
+
+class LayerProperties:
+    """The properties of a layer, as an entry of ``dataLayers``.
+
+    Parameters
+    ----------
+    document : dict
+        The entry. It is changed in place.
+    file : Path
+        Where it was read, for messages.
+    """
+
+    def __init__(self, document: Document, file: Path) -> None:
+        self.document = document
+        self._file = file
+
+    @classmethod
+    def new(
+        cls,
+        name: str,
+        category: str,
+        dtype: DTypeLike | None,
+        num_channels: int | None,
+        data_format: str | DataFormat,
+        bounding_box: NDBoundingBox | None,
+        largest_segment_id: int | None,
+    ) -> LayerProperties:
+        """Return the properties of a layer without mags, the arguments of `Dataset.add_layer` checked.
+
+        Raises
+        ------
+        InvalidNameError, CategoryError, DtypeError, ShapeError, RegionError, ArgumentError, UnsupportedError
+            Naming the argument that cannot be used.
+        """
+        channels = _checked_num_channels(num_channels)
+        voxel_type = dtype_named(dtype)
+        is_segmentation = checked_category(category) == SEGMENTATION_CATEGORY
+        if is_segmentation and voxel_type.kind == "f":
+            raise DtypeError(f"dtype {voxel_type} cannot hold segments; use an integer type, for example 'uint32'.")
+        if largest_segment_id is not None and not is_segmentation:
+            raise ArgumentError(f"largest_segment_id={largest_segment_id!r} is for segmentation layers; leave it out.")
+        stored_as = DataFormat.parse(data_format)
+        if stored_as is not DataFormat.WKW:
+            raise UnsupportedError(f"data_format {stored_as.value!r} cannot be written; use 'wkw'.")
+        box = BoundingBox.empty() if bounding_box is None else checked_bounding_box(bounding_box)
+        document: Document = {
+            "name": _checked_name(name),
+            "category": category,
+            "boundingBox": box.to_wkw_dict(),
+            "dataFormat": stored_as.value,
+            "mags": [],
+            "numChannels": channels,
+            "elementClass": element_class_of(voxel_type, channels),
+        }
+        layer = cls(document, Path())
+        layer.largest_segment_id = largest_segment_id
+        return layer
+
+    @property
+    def _where(self) -> str:
+        return f"{self._file}: layer {self.document.get('name')!r}"
+
+    @property
+    def name(self) -> str:
+        """Name of the layer."""
+        name = str(required(self.document, "name", f"{self._file}: a layer"))
+        if "/" in name or name in ("", ".", ".."):  # it becomes a path, and deleting the layer deletes that
+            raise PropertiesError(f"{self._file}: the layer name {name!r} is no name of a folder; correct it.")
+        return name
+
+    @property
+    def category(self) -> LayerCategoryType:
+        """Image or segmentation."""
+        try:
+            return checked_category(required(self.document, "category", self._where))
+        except WkgpuError as error:
+            raise PropertiesError(f"{self._where}: {error}") from error
+
+    @property
+    def data_format(self) -> DataFormat:
+        """File format of the voxels."""
+        return DataFormat.parse(self.document.get("dataFormat", DataFormat.WKW.value))
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of a voxel."""
+        count = self.document.get("numChannels")
+        if count is None:
+            return default_num_channels(self._element_class)
+        if not isinstance(count, int) or count < 1:
+            raise PropertiesError(f"{self._where}: numChannels is {count!r}; it must be at least 1.")
+        return count
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of one channel."""
+        try:
+            return dtype_of(self._element_class, self.num_channels)
+        except WkgpuError as error:
+            raise PropertiesError(f"{self._where}: {error}") from error
+
+    @property
+    def _element_class(self) -> str:
+        return str(required(self.document, "elementClass", self._where))
+
+    @property
+    def bounding_box(self) -> NDBoundingBox:
+        """Box of the voxels that hold data, in Mag(1)."""
+        box = required(self.document, "boundingBox", self._where)
+        try:
+            return NDBoundingBox.from_wkw_dict(box) if box.get("additionalAxes") else BoundingBox.from_wkw_dict(box)
+        except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
+            raise PropertiesError(f"{self._where}: boundingBox is {box!r}, which cannot be read: {error!r}") from error
+
+    @bounding_box.setter
+    def bounding_box(self, box: NDBoundingBox) -> None:
+        self.document["boundingBox"] |= checked_bounding_box(box).to_wkw_dict()
+
+    @property
+    def largest_segment_id(self) -> int | None:
+        """Largest voxel value of a segmentation, as far as it is known."""
+        value = self.document.get("largestSegmentId")
+        return None if value is None else int(value)
+
+    @largest_segment_id.setter
+    def largest_segment_id(self, value: int | None) -> None:
+        if value is None:
+            self.document.pop("largestSegmentId", None)
+        else:
+            self.document["largestSegmentId"] = checked_segment_id(value)
+
+    @property
+    def mags(self) -> list[MagProperties]:
+        """The mags, in the file's order."""
+        key, entries = self._mag_entries
+        return [MagProperties(self._mag_of(entry, key), entry.get("path")) for entry in entries]
+
+    def has_mag(self, mag: Mag) -> bool:
+        """Whether the layer lists this mag."""
+        return any(listed.mag == mag for listed in self.mags)
+
+    def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int]) -> None:
+        """Append a mag whose files lie in this folder."""
+        key, entries = self._mag_entries
+        entry: Document = {key: mag.to_list()}
+        if key == "mag":
+            entry["path"] = path
+        if self.data_format is DataFormat.WKW:
+            entry["cubeLength"] = shard_shape[0]
+        if key == "mag":
+            entry["axisOrder"] = {"c": 0, "x": 1, "y": 2, "z": 3}
+        entries.append(entry)
+
+    def remove_mag(self, mag: Mag) -> None:
+        """Take a mag out of the list, or raise a `MagNotFoundError`."""
+        key, entries = self._mag_entries
+        for entry in entries:
+            if self._mag_of(entry, key) == mag:
+                entries.remove(entry)
+                return
+        raise MagNotFoundError(f"Layer {self.name!r} has no mag {mag}.")
+
+    @property
+    def _mag_entries(self) -> tuple[str, list[Document]]:
+        """The list of mags, and under which key an entry says its mag."""
+        if "mags" not in self.document and "wkwResolutions" in self.document:
+            return "resolution", self.document["wkwResolutions"]
+        return "mag", self.document.setdefault("mags", [])
+
+    def _mag_of(self, entry: Document, key: str) -> Mag:
+        value = required(entry, key, self._where)
+        try:
+            return Mag(value)
+        except (TypeError, ValueError, AssertionError) as error:
+            raise PropertiesError(f"{self._where}: {key} is {value!r}, which is no mag: {error}") from error
+
+
+def required(document: Document, key: str, where: str) -> Any:
+    """Return the value of a key that must be there, or raise a `PropertiesError` that says where it is missing."""
+    try:
+        return document[key]
+    except KeyError:
+        raise PropertiesError(f"{where} has no {key!r}; restore the properties file from a copy.") from None
+
+
+def checked_bounding_box(box: Any) -> NDBoundingBox:
+    """Return the box of a layer, or raise a `RegionError` if it is none or has a negative top left."""
+    if not isinstance(box, NDBoundingBox):
+        raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
+    if min(box.topleft) < 0:
+        raise RegionError(f"bounding_box is {box}; its top left must not be negative.")
+    return box
+
+
+def checked_segment_id(value: Any) -> int | None:
+    """Return a segment id as an integer, or raise an `ArgumentError`."""
+    if value is None:
+        return None
+    try:
+        return index(value)
+    except TypeError:
+        raise ArgumentError(f"largest_segment_id is {value!r}; give an integer, or None if it is not known.") from None
+
+
+def _checked_num_channels(value: Any) -> int:
+    try:
+        count = 1 if value is None else index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ShapeError(f"num_channels is {value!r}; a layer has at least 1 channel.")
+    return count
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidNameError(
+            f"The layer name {name!r} cannot be used; take up to 255 letters (a-z, A-Z), digits and _ - . $, and begin "
+            "with none of the dots."
+        )
+    return name

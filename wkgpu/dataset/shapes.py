@@ -1,0 +1,119 @@
+"""The layout of a new mag from what a caller says about it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from wkgpu.errors import ArgumentError, MismatchError, ShapeError
+from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+
+Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"]
+Shape: TypeAlias = "Vec3IntLike | int"
+
+DEFAULT_CHUNK_SHAPE: Triple = (32, 32, 32)
+DEFAULT_CHUNKS_PER_SHARD: Triple = (32, 32, 32)
+_CODECS: dict[Any, Codec] = {True: "lz4", False: "raw", "raw": "raw", "lz4": "lz4", "lz4hc": "lz4hc"}
+
+
+def codec_of(compress: Compression) -> Codec:
+    """Return the codec that a ``compress`` argument asks for: True is LZ4, False is raw.
+
+    Raises
+    ------
+    ArgumentError
+        For anything but a bool, "raw", "lz4" and "lz4hc".
+    """
+    try:
+        return _CODECS[compress]
+    except (KeyError, TypeError):
+        raise ArgumentError(f"compress is {compress!r}; use True (LZ4), 'lz4hc' or False (raw).") from None
+
+
+def new_layout(
+    dtype: np.dtype[np.generic],
+    num_channels: int,
+    chunk_shape: Shape | None,
+    shard_shape: Shape | None,
+    chunks_per_shard: Shape | None,
+    compress: Compression,
+) -> ArrayLayout:
+    """Return the layout of a new mag; by default chunks of 32³ voxels, and 32³ of them in a shard.
+
+    Parameters
+    ----------
+    chunk_shape, shard_shape : int or (x, y, z), optional
+        In voxels of the mag. The shard shape is a multiple of the chunk shape.
+    chunks_per_shard : int or (x, y, z), optional
+        The other way to give the shard shape.
+
+    Raises
+    ------
+    ArgumentError, ShapeError
+        For two shard shapes, for one that is no multiple of the chunk shape, and for shapes below 1.
+
+    Examples
+    --------
+    >>> new_layout(np.dtype("uint8"), 1, None, 256, None, True).chunks_per_shard
+    (8, 8, 8)
+    """
+    chunk = _positive("chunk_shape", DEFAULT_CHUNK_SHAPE if chunk_shape is None else chunk_shape)
+    if shard_shape is not None and chunks_per_shard is not None:
+        raise ArgumentError(
+            f"shard_shape={shard_shape} and chunks_per_shard={chunks_per_shard} say the same; give shard_shape alone."
+        )
+    if shard_shape is None:
+        per_shard = _positive("chunks_per_shard", chunks_per_shard or DEFAULT_CHUNKS_PER_SHARD)
+    else:
+        per_shard = _quotient(_positive("shard_shape", shard_shape), chunk)
+    return ArrayLayout(dtype, num_channels, chunk, per_shard, codec_of(compress))
+
+
+def check_layout(
+    layout: ArrayLayout,
+    chunk_shape: Shape | None,
+    shard_shape: Shape | None,
+    chunks_per_shard: Shape | None,
+    compress: Compression | None,
+) -> None:
+    """Check that an existing mag has the layout that was asked for, as far as anything was.
+
+    Raises
+    ------
+    MismatchError
+        Naming both values.
+    """
+    asked = {
+        "chunk_shape": (chunk_shape, layout.chunk_shape),
+        "shard_shape": (shard_shape, layout.shard_shape),
+        "chunks_per_shard": (chunks_per_shard, layout.chunks_per_shard),
+    }
+    for name, (wanted, found) in asked.items():
+        if wanted is not None and _positive(name, wanted) != found:
+            raise MismatchError(
+                f"The mag exists with {name}={found}, not {wanted}. Leave out {name}, or use its value."
+            )
+    if compress is None:
+        return
+    fits = layout.codec != "raw" if compress is True else layout.codec == codec_of(compress)
+    if not fits:
+        raise MismatchError(f"The mag exists with compress={layout.codec!r}, not {compress!r}. Leave out compress.")
+
+
+def _positive(name: str, shape: Shape) -> Triple:
+    try:
+        found = Vec3Int.from_vec_or_int(shape).to_tuple()
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ShapeError(f"{name} is {shape!r}; give one length or three, (x, y, z), in whole voxels.") from error
+    if min(found) < 1:
+        raise ShapeError(f"{name} is {found}; each length must be at least 1.")
+    return found
+
+
+def _quotient(shard: Triple, chunk: Triple) -> Triple:
+    (sx, sy, sz), (cx, cy, cz) = shard, chunk
+    if sx % cx or sy % cy or sz % cz:
+        raise ShapeError(f"shard_shape {shard} must be a multiple of chunk_shape {chunk}; change one of them.")
+    return sx // cx, sy // cy, sz // cz

@@ -1,0 +1,50 @@
+"""Data that somebody wants to write, as voxels of a mag."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from wkgpu.engines import Engine
+from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.storage.layout import ArrayLayout
+
+Array: TypeAlias = Any
+"""An array of a view's engine: of NumPy on the CPU, of CuPy on CUDA."""
+
+
+def as_voxels(data: Any, layout: ArrayLayout, engine: Engine) -> Array:
+    """Return data as an array ``(channel, x, y, z)`` of an engine, copied only where it must be.
+
+    Parameters
+    ----------
+    data : array (x, y, z) or (channel, x, y, z)
+        NumPy, CuPy, or anything with DLPack, in any byte order and with any strides. Three axes are for one channel.
+    layout : ArrayLayout
+        Of the mag that it must fit.
+    engine : Engine
+        Where it is to be.
+
+    Raises
+    ------
+    ShapeError
+        For other axes or channels.
+    DtypeError
+        For another dtype than the mag's; nothing is converted silently.
+    """
+    voxels = engine.asarray(data)
+    if voxels.ndim == 3:
+        voxels = voxels[None]
+    channels = layout.num_channels
+    if voxels.ndim != 4 or voxels.shape[0] != channels:
+        raise ShapeError(
+            f"The data have the shape {tuple(voxels.shape)}, but the mag has {channels} channel(s); "
+            f"give ({channels}, x, y, z){' or (x, y, z)' if channels == 1 else ''}."
+        )
+    if voxels.dtype == layout.dtype:
+        return voxels
+    if voxels.dtype.newbyteorder("=") == layout.dtype:
+        return voxels.astype(layout.dtype)
+    raise DtypeError(
+        f"The data are {voxels.dtype}, but the mag stores {layout.dtype}; convert them with "
+        f".astype({layout.dtype.name!r})."
+    )
