@@ -184,9 +184,11 @@ def _own_command() -> str:
 
 @contextmanager
 def _timed(waiting: str, console: Console) -> Iterator[list[float]]:
-    """Show a spinner and yield a list that receives the seconds."""
+    """Show a spinner, or a line where nothing can spin, and yield a list that receives the seconds."""
     begin = perf_counter()
     elapsed: list[float] = []
+    if not console.is_terminal:
+        console.print(waiting)
     with console.status(waiting):
         yield elapsed
     elapsed.append(perf_counter() - begin)

@@ -48,10 +48,12 @@ def write_tif(excerpt: Excerpt, file: BinaryIO) -> str:
     """Write a stack with a page for each slice and channel, for ImageJ where it knows the dtype."""
     tifffile = _library("tifffile", "tifffile")
     voxels = excerpt.voxels
-    stack = voxels.transpose(3, 0, 2, 1)
-    axes = "ZCYX"
-    if len(voxels) == 3 and voxels.dtype == np.uint8 and excerpt.category == COLOR_CATEGORY:
-        stack, axes = voxels.transpose(3, 2, 1, 0), "ZYXS"
+    if len(voxels) == 1:
+        axes, stack = "ZYX", voxels[0].T
+    elif len(voxels) == 3 and voxels.dtype == np.uint8 and excerpt.category == COLOR_CATEGORY:
+        axes, stack = "ZYXS", voxels.transpose(3, 2, 1, 0)
+    else:
+        axes, stack = "ZCYX", voxels.transpose(3, 0, 2, 1)
     for_imagej = voxels.dtype.name in _IMAGEJ_TYPES and voxels.nbytes < _CLASSIC_TIFF_BYTES
     metadata: dict[str, Any] = {"axes": axes}
     arguments: dict[str, Any] = {}

@@ -169,7 +169,7 @@ class CpuEngine:
             check_read(plan, failure)
 
         # Each thread enters its kernel once, and takes chunks there until none is left.
-        self._team.run(place_checked, min(config.threads, -(-count // step)))
+        self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)))
 
 
 def _has_lines(out: NDArray[Any]) -> bool:

@@ -13,33 +13,48 @@ from wkgpu.settings import config
 
 
 class _Job:
-    """Tasks 0 to ``tasks`` - 1, which any number of threads take one after another, in ascending order."""
+    """Tasks 0 to ``tasks`` - 1, which any number of threads take one after another, in ascending order.
 
-    def __init__(self, work: Callable[[int], None], tasks: int) -> None:
+    Parameters
+    ----------
+    quiet : Condition
+        Is notified when a thread has left the job.
+    """
+
+    def __init__(self, work: Callable[[int], None], tasks: int, quiet: threading.Condition) -> None:
         self._work = work
         self._tasks = tasks
         self._taken = itertools.count()  # next() is one step under the GIL: no two threads get the same number
-        self._finished = itertools.count(1)
-        self._unfinished = threading.Lock()  # held until the last task has ended: cheaper than an Event
-        self._unfinished.acquire()
-        self._error: BaseException | None = None
+        self._quiet = quiet
+        self._helpers = 0
+        self._closed = False
+        self.error: BaseException | None = None
 
     def drain(self) -> None:
-        """Work until no task is left to take."""
-        while (task := next(self._taken)) < self._tasks:
-            if self._error is None:  # after a failure the rest is only counted
-                try:
-                    self._work(task)
-                except BaseException as error:
-                    self._error = self._error or error
-            if next(self._finished) == self._tasks:
-                self._unfinished.release()
+        """Work until no task is left to take, or one has failed."""
+        while self.error is None and (task := next(self._taken)) < self._tasks:
+            self._work(task)
 
-    def wait(self) -> None:
-        """Wait for the tasks that other threads have taken, and raise the first error."""
-        self._unfinished.acquire()
-        if self._error is not None:
-            raise self._error
+    def help(self) -> None:
+        """Work as another thread than the one that waits for the job, unless it is over."""
+        with self._quiet:
+            if self._closed:
+                return
+            self._helpers += 1
+        try:
+            self.drain()
+        except BaseException as error:
+            self.error = self.error or error
+        finally:
+            with self._quiet:
+                self._helpers -= 1
+                self._quiet.notify_all()
+
+    def close(self) -> None:
+        """Let nobody else begin, and wait until everybody who has begun has left."""
+        with self._quiet:
+            self._closed = True
+            self._quiet.wait_for(lambda: self._helpers == 0)
 
 
 class ThreadTeam:
@@ -50,30 +65,32 @@ class ThreadTeam:
     """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[_Job] = SimpleQueue()
-        self._started = 0
-        self._lock = threading.Lock()
+        self._begin_anew()
         _teams.add(self)
 
     def run(self, work: Callable[[int], None], tasks: int) -> None:
         """Call ``work(0)`` to ``work(tasks - 1)``, and return or raise when all have ended.
 
-        Tasks begin in ascending order; after a failure no further one begins, and the first error is raised.
+        Tasks begin in ascending order; after a failure no further one begins, and the first error is raised. Memory
+        that tasks use is free when this returns, even if the caller was interrupted while it waited.
         """
-        if tasks <= 0:
-            return
-        helpers = min(config.threads, tasks) - 1
+        helpers = min(max(config.threads, 1), tasks) - 1
         if helpers <= 0:
             for task in range(tasks):
                 work(task)
             return
         if self._started < helpers:
             self._start(helpers)
-        job = _Job(work, tasks)
+        job = _Job(work, tasks, self._quiet)
         for _ in range(helpers):
             self._queue.put(job)
-        job.drain()
-        job.wait()
+        try:
+            job.drain()
+        except BaseException as error:
+            job.error = job.error or error
+        _close_in_any_case(job)
+        if job.error is not None:
+            raise job.error
 
     def _start(self, threads: int) -> None:
         with self._lock:
@@ -81,16 +98,28 @@ class ThreadTeam:
                 threading.Thread(target=_serve, args=(self._queue,), name="wkgpu", daemon=True).start()
                 self._started += 1
 
-    def forget_threads(self) -> None:
-        """Start anew in a forked child, where only the forking thread lives on."""
-        self._queue = SimpleQueue()
+    def _begin_anew(self) -> None:
+        """Start without threads: at first, and in a forked child, where only the forking thread lives on."""
+        self._queue: SimpleQueue[_Job] = SimpleQueue()
         self._started = 0
         self._lock = threading.Lock()
+        self._quiet = threading.Condition(threading.Lock())
+
+
+def _close_in_any_case(job: _Job) -> None:
+    """Wait for a job's helpers; an interruption (Ctrl+C) counts as the job's error, and waiting goes on."""
+    while True:
+        try:
+            job.close()
+        except BaseException as error:
+            job.error = job.error or error
+        else:
+            return
 
 
 def _serve(queue: SimpleQueue[_Job]) -> None:
     while True:
-        queue.get().drain()
+        queue.get().help()
 
 
 _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()
@@ -98,7 +127,7 @@ _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()
 
 def _forget_all_threads() -> None:
     for team in list(_teams):
-        team.forget_threads()
+        team._begin_anew()
 
 
 if hasattr(os, "register_at_fork"):

@@ -74,6 +74,8 @@ def touched_rows(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Tri
     shape : tuple of int
         Voxels ``(x, y, z)`` of each box, at least 1.
     """
+    if len(toplefts) == 0:
+        return
     if len(toplefts) == 1:  # a patch mostly lies in one shard: then nothing needs to be sorted
         rows = _rows_in_one_shard(layout, pieces, toplefts[0].tolist(), shape)
         if rows is not None:

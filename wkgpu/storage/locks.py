@@ -50,7 +50,8 @@ def file_lock(path: Path | str, byte: int = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)  # and with it the lock
+        _release(descriptor, byte)
+        os.close(descriptor)
 
 
 def _locked_descriptor(path: Path | str, byte: int) -> int:
@@ -87,6 +88,14 @@ def _acquire(descriptor: int, byte: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _release(descriptor: int, byte: int) -> None:
+    """Give the lock back; closing the file would not, if a process that was forked meanwhile has it open as well."""
+    if hasattr(fcntl, "F_OFD_SETLK"):
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def _is_current(descriptor: int, path: Path | str) -> bool:

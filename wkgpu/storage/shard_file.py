@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wkgpu.errors import StorageAccessError
+from wkgpu.storage.access import reporting_as
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
 
 IndexReader = Callable[[int, int, str], ShardIndex]
@@ -74,7 +75,7 @@ def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) ->
         Where the system reports an error.
     """
     parts = []
-    try:
+    with reporting_as(f"Cannot read {path}"):
         while nbytes > 0:
             part = os.pread(descriptor, nbytes, offset)
             if not part:
@@ -82,6 +83,4 @@ def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) ->
             parts.append(part)
             nbytes -= len(part)
             offset += len(part)
-    except OSError as error:
-        raise StorageAccessError(error.errno, f"Cannot read {path}: {error.strerror}") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)

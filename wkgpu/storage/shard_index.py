@@ -95,7 +95,7 @@ class ShardIndexCache:
 
     def put(self, path: str, status: os.stat_result, index: ShardIndex) -> None:
         """Keep the index of a file that is in this state."""
-        if time.time_ns() - status.st_mtime_ns < self._RECENT_NANOSECONDS:
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < self._RECENT_NANOSECONDS:
             return
         with self._lock:
             self._forget(path)
@@ -109,6 +109,10 @@ class ShardIndexCache:
         with self._lock:
             self._forget(path)
 
+    def forget_lock(self) -> None:
+        """Take a new lock in a forked child: another thread may have held the old one."""
+        self._lock = threading.Lock()
+
     def _forget(self, path: str) -> None:
         entry = self._entries.pop(path, None)
         if entry is not None:
@@ -121,3 +125,6 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 
 shard_indexes = ShardIndexCache(capacity=256 << 20)
 """The indexes that this process keeps, for all formats."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=shard_indexes.forget_lock)

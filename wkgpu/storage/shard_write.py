@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wkgpu.errors import StorageAccessError, WkgpuError
 from wkgpu.settings import config
+from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Pieces, ShardRows
 from wkgpu.storage.layout import Triple
 from wkgpu.storage.locks import file_lock
@@ -61,16 +61,10 @@ class ShardWrite:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, traceback)  # a replacement sees the error and replaces nothing
-            return
-        try:
-            with self._stack:
-                self._finish()
-        except OSError as failure:
-            if isinstance(failure, WkgpuError):
-                raise
-            raise StorageAccessError(failure.errno, f"Cannot write {self._path}: {failure.strerror}") from failure
+        with reporting_as(f"Cannot write {self._path}"), self._stack:  # a replacement sees errors and replaces nothing
+            if error is not None:
+                raise error
+            self._finish()
         shard_indexes.discard(str(self._path))
 
     def _covers_shard(self) -> bool:
@@ -82,10 +76,8 @@ class ShardWrite:
         if old is None or self._array.layout.codec != "raw":
             replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
-        try:
+        with reporting_as(f"Cannot write {self._path}"):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            raise StorageAccessError(error.errno, f"Cannot write {self._path}: {error.strerror}") from error
         stack.callback(os.close, descriptor)
         return descriptor
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.settings import config
+from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints, pieces_of, touched_rows
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
@@ -119,15 +120,18 @@ def open_array(path: Path) -> StoredArray:
     ------
     NotFoundError
         Where the folder or its header does not exist.
+    StorageAccessError
+        Where they cannot be read.
     FormatError
         Where the header is bad.
     """
     from wkgpu.storage.wkw import WkwArray
 
-    if (path / "header.wkw").exists():
-        return WkwArray.open(path)
-    if not path.exists():
-        raise NotFoundError(f"{path} does not exist; there is no mag to open.")
+    with reporting_as(f"Cannot open {path}"):
+        if (path / "header.wkw").exists():
+            return WkwArray.open(path)
+        if not path.exists():
+            raise NotFoundError(f"{path} does not exist; there is no mag to open.")
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")

@@ -7,15 +7,18 @@ offset. Source: the WKW format description and its reference implementation's be
 
 from __future__ import annotations
 
+import errno
 import re
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wkgpu.errors import AlreadyExistsError, NotFoundError, ShardIndexError, StorageAccessError
 from wkgpu.storage import morton
+from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.replacement import atomic_write_bytes
@@ -55,18 +58,21 @@ class WkwArray(StoredArray):
         """
         file = path / HEADER_NAME
         try:
-            data = file.read_bytes()
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
-        except OSError as error:
-            raise StorageAccessError(error.errno, f"Cannot read {file}: {error.strerror}") from error
+            with reporting_as(f"Cannot read {file}"):
+                data = file.read_bytes()
+        except StorageAccessError as error:
+            if error.errno == errno.ENOENT:
+                raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
+            raise
         return cls(path, WkwHeader.parse(data, file))
 
     @classmethod
     def create(cls, path: Path, layout: ArrayLayout) -> WkwArray:
         """Make the folder of a mag and write its header; see `stored_array.create_array`."""
         header = WkwHeader.for_layout(layout)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        with reporting_as(f"Cannot make the mag {path}"):
+            is_taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if is_taken:
             raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
         atomic_write_bytes(path / HEADER_NAME, header.pack())
         return cls(path, header)
@@ -131,9 +137,9 @@ class WkwArray(StoredArray):
                 f"{path}: truncated in its jump table; {entries} chunks need {WkwHeader.SIZE + 8 * entries} bytes, "
                 f"the file has {nbytes}."
             )
-        bounds = np.empty(entries + 1, np.int64)
+        bounds = np.empty(entries + 1, np.uint64)
         bounds[0] = header.data_offset
-        bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE).view("<i8")
+        bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE)
         return _checked_table(bounds, nbytes, path)
 
     def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
@@ -146,7 +152,7 @@ class WkwArray(StoredArray):
         return UniformIndex(data_offset, self.layout.chunk_bytes)
 
 
-def _checked_table(bounds: Ints, nbytes: int, path: str) -> TableIndex:
+def _checked_table(bounds: NDArray[np.uint64], nbytes: int, path: str) -> TableIndex:
     """Check that chunks follow each other, after the jump table and inside the file; each has at least one byte."""
     least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
     if not least <= bounds[0] <= nbytes:
@@ -154,7 +160,7 @@ def _checked_table(bounds: Ints, nbytes: int, path: str) -> TableIndex:
             f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {least}, and the file's, "
             f"{nbytes}."
         )
-    increases = np.diff(bounds) > 0
+    increases = bounds[1:] > bounds[:-1]  # no differences: damaged entries can be too large for them
     if not increases.all():
         chunk = int(increases.argmin())
         raise ShardIndexError(
@@ -162,9 +168,10 @@ def _checked_table(bounds: Ints, nbytes: int, path: str) -> TableIndex:
             f"{bounds[chunk + 1]}."
         )
     if bounds[-1] > nbytes:
-        chunk = int(np.searchsorted(bounds[1:], nbytes, side="right"))
+        chunk = int(np.searchsorted(bounds[1:], np.uint64(nbytes), side="right"))
         raise ShardIndexError(
             f"{path}: jump table points outside the file; chunk {chunk} would end at {bounds[chunk + 1]}, the file has "
             f"{nbytes} bytes. It is truncated."
         )
-    return TableIndex(bounds[:-1], bounds[1:])
+    offsets = bounds.view(np.int64)
+    return TableIndex(offsets[:-1], offsets[1:])

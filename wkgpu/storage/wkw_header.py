@@ -92,6 +92,11 @@ class WkwHeader:
                 f"{path}: a voxel of {voxel_size} bytes cannot hold whole channels of {header.voxel_type.name}, "
                 f"of {itemsize} bytes each."
             )
+        if header.is_compressed and header.layout.chunk_bytes > _LZ4_MAX_INPUT_BYTES:
+            raise HeaderError(
+                f"{path}: chunks of {header.block_len}³ voxels of {voxel_size} bytes are larger than LZ4 can encode, "
+                f"{_LZ4_MAX_INPUT_BYTES} bytes; its lengths or its voxel size are damaged."
+            )
         return header
 
     @classmethod

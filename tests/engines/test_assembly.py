@@ -1,0 +1,91 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wkgpu.engines.assembly import OffsetChain, Source, stretches
+from wkgpu.storage.chunk_grid import Pieces
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.write_plan import Touched, WritePlan
+
+LAYOUT = ArrayLayout(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
+OLD = object()  # stands for a shard that nobody opens
+
+
+def plan_of(touched, sizes, old=OLD):
+    ordinal = np.array(sorted(touched), np.int64)
+    zeros = np.zeros(len(ordinal), np.int64)
+    table = Touched(ordinal, zeros, zeros, np.zeros((len(ordinal), 3), np.int64))
+    pieces = Pieces((4, 4, 4), (1, 1, 1), 64)
+    return WritePlan(None, LAYOUT, pieces, (4, 4, 4), -1, old, 80, table, np.array(sizes, np.int64))
+
+
+@given(
+    st.integers(1, 300).flatmap(
+        lambda count: st.tuples(
+            st.sets(st.integers(0, count - 1), min_size=1),
+            st.lists(st.sampled_from([1, 50, 400_000, 5 << 20]), min_size=count, max_size=count),
+        )
+    ),
+    st.integers(1, 64),
+    st.booleans(),
+)
+def test_stretches_hold_every_chunk_once(shard, rows_per_task, is_new):
+    touched, sizes = shard
+    plan = plan_of(touched, [-1] * len(sizes) if is_new else sizes, None if is_new else OLD)
+    parts = stretches(plan, rows_per_task)
+    assert [part.first for part in parts] == [0, *(part.last for part in parts[:-1])]
+    assert parts[-1].last == len(sizes)
+    rows = []
+    for part in parts:
+        inside = [ordinal for ordinal in sorted(touched) if part.first <= ordinal < part.last]
+        if part.source is Source.ENCODE:
+            rows += range(*part.rows)
+            assert len(inside) == part.rows[1] - part.rows[0] <= rows_per_task
+        else:
+            assert inside == []
+            assert part.source is (Source.FILL if is_new else Source.COPY)
+    assert rows == list(range(len(touched)))
+
+
+def test_what_lies_between_near_chunks_is_copied_with_them():
+    (part,) = stretches(plan_of({0, 5}, [100] * 6), 64)
+    assert part == (Source.ENCODE, 0, 6, (0, 2))
+
+
+def test_what_lies_far_between_is_cut_for_many_threads():
+    parts = stretches(plan_of({0, 41}, [1 << 20] * 42), 64)
+    assert [part.source.name for part in parts] == ["ENCODE", *["COPY"] * 5, "ENCODE"]
+
+
+def test_offsets_follow_each_other():
+    chain = OffsetChain(80)
+    lengths = np.random.default_rng(0).integers(1, 100, 20)
+    found = {}
+
+    def place(position):
+        found[position] = chain.place(position, int(lengths[position]))
+
+    threads = [threading.Thread(target=place, args=(position,)) for position in reversed(range(20))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [found[position] for position in range(20)] == [80, *(80 + np.cumsum(lengths)[:-1])]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_nobody_waits_for_a_stretch_that_failed(waits):
+    chain, found = OffsetChain(0), []
+    waiting = threading.Thread(target=lambda: found.append(chain.place(1, 5)))
+    if waits:
+        waiting.start()
+        time.sleep(0.01)
+    chain.fail()
+    if not waits:
+        waiting.start()
+    waiting.join(10)
+    assert found == [None]

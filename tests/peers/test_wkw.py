@@ -1,0 +1,124 @@
+"""The reference library reads what wkgpu writes, and the other way around."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import Volume
+from strategies import layouts, voxel_boxes, voxels
+
+from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.errors import WkgpuError
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.stored_array import open_array
+
+wkw = pytest.importorskip("wkw")
+
+BLOCK_TYPES = {"raw": 1, "lz4": 2, "lz4hc": 3}
+
+
+def peer_header(layout):
+    return wkw.Header(
+        layout.dtype.type,
+        num_channels=layout.num_channels,
+        block_len=layout.chunk_shape[0],
+        file_len=layout.chunks_per_shard[0],
+        block_type=BLOCK_TYPES[layout.codec],
+    )
+
+
+@st.composite
+def stored(draw):
+    layout = draw(layouts(shard_bytes=1 << 17))
+    return layout, draw(voxel_boxes(layout, 2)), draw(voxel_boxes(layout, 3))
+
+
+def whole_shards(layout, topleft, shape):
+    """The smallest box of whole shards around a box: the reference library writes compressed files only whole."""
+    edge = layout.shard_shape[0]
+    begin = [corner // edge * edge for corner in topleft]
+    end = [-(-(corner + length) // edge) * edge for corner, length in zip(topleft, shape, strict=True)]
+    return begin, [last - first for first, last in zip(begin, end, strict=True)]
+
+
+@given(stored())
+def test_what_wkw_writes_is_read(tmp_path_factory, cpu, history):
+    layout, (topleft, shape), (corner, read_shape) = history
+    path = tmp_path_factory.mktemp("wkw") / "mag"
+    volume = Volume(layout, [2 * length for length in layout.shard_shape])
+    if layout.codec != "raw":
+        topleft, shape = whole_shards(layout, topleft, shape)
+    data = voxels(layout, shape, 3)
+    volume.write(topleft, data)
+    with wkw.Dataset.create(str(path), peer_header(layout)) as dataset:
+        dataset.write(topleft, data)
+    array = open_array(path)
+    assert array.layout == layout
+    np.testing.assert_array_equal(read_box(array, cpu, corner, read_shape), volume.read(corner, read_shape))
+
+
+@given(stored(), st.integers(0, 2))
+def test_what_is_written_is_read_by_wkw(make_array, cpu, history, seed):
+    """Also after partial writes, which the reference library cannot do itself."""
+    layout, (topleft, shape), second = history
+    array = make_array(layout)
+    volume = Volume(layout, [3 * length for length in layout.shard_shape])
+    for number, (corner, extent) in enumerate(((topleft, shape), second)):
+        data = voxels(layout, extent, seed + number)
+        volume.write(corner, data)
+        write_box(array, cpu, corner, data)
+    with wkw.Dataset.open(str(array.path)) as dataset:
+        assert dataset.header.num_channels == layout.num_channels
+        np.testing.assert_array_equal(dataset.read((0, 0, 0), volume.voxels.shape[1:]), volume.voxels)
+
+
+@given(stored())
+def test_what_wkw_has_written_is_changed(tmp_path_factory, cpu, history):
+    layout, (topleft, shape), second = history
+    path = tmp_path_factory.mktemp("wkw") / "mag"
+    volume = Volume(layout, [3 * length for length in layout.shard_shape])
+    topleft, shape = whole_shards(layout, topleft, shape)
+    data = voxels(layout, shape, 3)
+    with wkw.Dataset.create(str(path), peer_header(layout)) as dataset:
+        dataset.write(topleft, data)
+    volume.write(topleft, data)
+    corner, extent = second
+    change = voxels(layout, extent, 1)
+    write_box(open_array(path), cpu, corner, change)
+    volume.write(corner, change)
+    with wkw.Dataset.open(str(path)) as dataset:
+        np.testing.assert_array_equal(dataset.read((0, 0, 0), volume.voxels.shape[1:]), volume.voxels)
+
+
+@pytest.mark.parametrize("edge", [1, 2, 4, 8, 32])
+@pytest.mark.parametrize("codec", BLOCK_TYPES)
+def test_headers_are_the_same(tmp_path, codec, edge):
+    from wkgpu.storage.stored_array import create_array
+
+    layout = ArrayLayout(np.dtype("uint16"), 3, (edge,) * 3, (32 // edge,) * 3, codec)
+    ours = create_array(tmp_path / "ours", layout).anchor.read_bytes()
+    wkw.Dataset.create(str(tmp_path / "theirs"), peer_header(layout)).close()
+    assert ours == (tmp_path / "theirs" / "header.wkw").read_bytes()
+
+
+def test_files_compressed_by_wkw_are_read(make_array, tmp_path, cpu):
+    array = make_array(ArrayLayout(np.dtype("uint8"), 1, (8, 8, 8), (4, 4, 4), "raw"))
+    data = voxels(array.layout, (40, 32, 20), 3)
+    write_box(array, cpu, (0, 0, 0), data)
+    with wkw.Dataset.open(str(array.path)) as dataset:
+        dataset.compress(str(tmp_path / "compressed"), compress_files=True).close()
+    compressed = open_array(tmp_path / "compressed")
+    assert compressed.layout.codec == "lz4hc"
+    np.testing.assert_array_equal(read_box(compressed, cpu, (0, 0, 0), (40, 32, 20)), data)
+
+
+@pytest.mark.parametrize("codec", BLOCK_TYPES)
+def test_where_one_sees_damage_the_other_does_not_crash(make_array, cpu, codec):
+    array = make_array(ArrayLayout(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), codec))
+    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (16, 16, 16), 3))
+    shard = array.path / "z0" / "y0" / "x0.wkw"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(WkgpuError, match=str(shard)):
+        read_box(array, cpu, (0, 0, 0), (16, 16, 16))
+    with wkw.Dataset.open(str(array.path)) as dataset, pytest.raises(wkw.wkw.WKWException):
+        dataset.read((0, 0, 0), (16, 16, 16))

@@ -1,0 +1,141 @@
+"""What the engines are compared with: a volume that is one NumPy array, and an engine of plain Python loops."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import lz4.block
+import numpy as np
+
+from wkgpu.errors import ChunkError
+from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.write_plan import WritePlan
+
+GARBAGE = 0xA5
+
+
+class Volume:
+    """A mag as one NumPy array ``(channel, x, y, z)``; whatever lies beyond it is 0."""
+
+    def __init__(self, layout, shape):
+        self.voxels = np.zeros((layout.num_channels, *shape), layout.dtype)
+
+    def write(self, topleft, data):
+        self.voxels[(slice(None), *slices(topleft, data.shape[1:]))] = data
+
+    def read(self, topleft, shape):
+        result = np.zeros((len(self.voxels), *shape), self.voxels.dtype)
+        found = self.voxels[(slice(None), *slices(topleft, shape))]
+        result[(slice(None), *slices((0, 0, 0), found.shape[1:]))] = found
+        return result
+
+
+class NaiveEngine:
+    """Executes plans chunk by chunk; an `Engine` that takes outputs of any layout."""
+
+    name = "naive"
+    xp = np
+
+    def asarray(self, data: Any) -> np.ndarray:
+        return np.asarray(data)
+
+    def empty(self, shape, dtype):
+        """Memory full of garbage: voxels that a plan forgets show."""
+        block = np.full(int(np.prod(shape)) * dtype.itemsize, GARBAGE, np.uint8)
+        return block.view(dtype).reshape(shape, order="F")
+
+    def zeros(self, shape, dtype):
+        return np.zeros(shape, dtype, order="F")
+
+    def as_output(self, out: Any) -> np.ndarray:
+        return out
+
+    def read(self, plan: ReadPlan, out: np.ndarray) -> None:
+        staging = staged(plan)
+        for row, (place, nbytes) in enumerate(zip(plan.chunks.place, plan.chunks.nbytes, strict=True)):
+            voxels = decoded(plan, bytes(staging[place : place + nbytes]))
+            inside, chunk = common_slices(plan.chunks.origin[row], plan.pieces.shape, plan.shape)
+            out[(slice(None), *inside, plan.chunks.box[row])] = voxels[(slice(None), *chunk)]
+        for box, origin in zip(*plan.gaps, strict=True):
+            inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
+            out[(slice(None), *inside, box)] = 0
+
+    def write(self, plan: WritePlan, data: np.ndarray) -> None:
+        changed = [overlaid(plan, row, data) for row in range(len(plan.touched.ordinal))]
+        if not plan.is_compressed:
+            for offset, chunk in zip(plan.touched.offset, changed, strict=True):
+                os.pwrite(plan.descriptor, chunk, offset)
+            return
+        rows = {int(ordinal): row for row, ordinal in enumerate(plan.touched.ordinal)}
+        offset = plan.data_offset
+        for ordinal in range(len(plan.sizes)):
+            if ordinal in rows:
+                encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
+            elif plan.old is None:
+                encoded = lz4.block.compress(bytes(plan.layout.chunk_bytes), store_size=False)
+            else:
+                (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
+                encoded = os.pread(plan.old.descriptor, nbytes, begin)
+            os.pwrite(plan.descriptor, encoded, offset)
+            plan.sizes[ordinal] = len(encoded)
+            offset += len(encoded)
+
+
+class Exporter:
+    """An array of another library, which exports its memory through DLPack."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+def staged(plan: ReadPlan) -> bytearray:
+    """The staging space of a plan; garbage where no segment reaches."""
+    space = bytearray([GARBAGE]) * plan.nbytes_staged
+    for file, offset, nbytes, place in zip(*plan.segments, strict=True):
+        space[place : place + nbytes] = os.pread(plan.files[file].descriptor, nbytes, offset)
+    return space
+
+
+def decoded(plan, encoded: bytes) -> np.ndarray:
+    """The voxels ``(channel, x, y, z)`` of a chunk, or of a piece of a raw one."""
+    if plan.layout.codec != "raw":
+        try:
+            encoded = lz4.block.decompress(encoded, uncompressed_size=plan.pieces.nbytes)
+        except lz4.block.LZ4BlockError as error:
+            raise ChunkError(str(error)) from error
+    if len(encoded) != plan.pieces.nbytes:
+        raise ChunkError(f"{len(encoded)} bytes instead of {plan.pieces.nbytes}")
+    shape = (plan.layout.num_channels, *plan.pieces.shape)
+    return np.frombuffer(encoded, plan.layout.dtype).reshape(shape, order="F")
+
+
+def overlaid(plan: WritePlan, row: int, data: np.ndarray) -> bytes:
+    """A chunk with the new voxels over the old ones."""
+    if plan.touched.nbytes[row] > 0:
+        chunk = decoded(plan, os.pread(plan.old.descriptor, plan.touched.nbytes[row], plan.touched.offset[row])).copy()
+    else:
+        chunk = np.zeros((plan.layout.num_channels, *plan.pieces.shape), plan.layout.dtype)
+    inside, goal = common_slices(plan.touched.origin[row], plan.pieces.shape, plan.shape)
+    chunk[(slice(None), *goal)] = data[(slice(None), *inside)]
+    return chunk.tobytes(order="F")
+
+
+def common_slices(origin, chunk, box):
+    """What a chunk that begins at ``origin`` and a box share: as slices of the box, and of the chunk."""
+    inside, goal = [], []
+    for corner, length, extent in zip(np.asarray(origin).tolist(), chunk, box, strict=True):
+        low, high = max(corner, 0), max(min(corner + length, extent), 0)
+        inside.append(slice(low, high))
+        goal.append(slice(low - corner, max(high - corner, 0)))
+    return inside, goal
+
+
+def slices(topleft, shape):
+    return tuple(slice(begin, begin + length) for begin, length in zip(topleft, shape, strict=True))

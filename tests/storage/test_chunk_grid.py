@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import layouts, voxel_boxes
+
+from wkgpu.storage.chunk_grid import pieces_of, touched_rows
+from wkgpu.storage.layout import ArrayLayout
+
+
+def layout_of(chunk, codec="raw", dtype="uint8", channels=1):
+    return ArrayLayout(np.dtype(dtype), channels, (chunk,) * 3, (2, 2, 2), codec)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "lz4hc"])
+def test_encoded_chunks_stay_whole(codec):
+    pieces = pieces_of(layout_of(64, codec), 1)
+    assert pieces == ((64, 64, 64), (1, 1, 1), 64**3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "shape", "per_chunk"),
+    [
+        (64**3, (64, 64, 64), (1, 1, 1)),
+        (64**3 - 1, (64, 64, 32), (1, 1, 2)),
+        (64 * 64, (64, 64, 1), (1, 1, 64)),
+        (64 * 64 - 1, (64, 32, 1), (1, 2, 64)),
+        (1, (64, 1, 1), (1, 64, 64)),
+        (0, (64, 1, 1), (1, 64, 64)),
+    ],
+)
+def test_raw_chunks_are_cut_along_z_then_y(limit, shape, per_chunk):
+    assert pieces_of(layout_of(64), limit) == (shape, per_chunk, shape[0] * shape[1] * shape[2])
+
+
+@given(layouts(), st.integers(0, 1 << 16))
+def test_pieces_make_up_their_chunk(layout, limit):
+    pieces = pieces_of(layout, limit)
+    assert tuple(np.multiply(pieces.shape, pieces.per_chunk)) == layout.chunk_shape
+    assert pieces.nbytes * np.prod(pieces.per_chunk) == layout.chunk_bytes
+    assert pieces.nbytes <= limit or layout.codec != "raw" or pieces.shape[1:] == (1, 1)
+
+
+@st.composite
+def many_boxes(draw):
+    layout = draw(layouts(shard_bytes=1 << 13))
+    topleft, shape = draw(voxel_boxes(layout, longest=12))
+    others = st.tuples(*[st.integers(0, layout.shard_shape[0] * 2)] * 3)
+    return layout, np.array([topleft, *draw(st.lists(others, max_size=3))], np.int64), shape
+
+
+@given(many_boxes(), st.sampled_from([1 << 20, 64, 1]))
+def test_every_voxel_is_covered_once(boxes, limit):
+    layout, toplefts, shape = boxes
+    pieces = pieces_of(layout, limit)
+    count = np.zeros((len(toplefts), *shape), int)
+    for rows in touched_rows(layout, pieces, toplefts, shape):
+        parts = np.zeros(len(rows.box), int) if rows.part is None else rows.part
+        for box, origin, chunk, part in zip(rows.box, rows.origin, rows.chunk, parts, strict=True):
+            inside = [slice(max(o, 0), o + n) for o, n in zip(origin, pieces.shape, strict=True)]
+            count[(box, *inside)] += 1
+            z, y = divmod(int(part), pieces.per_chunk[1])
+            voxel = np.multiply(rows.shard, layout.shard_shape) + chunk * layout.chunk_shape
+            voxel += np.multiply((0, y, z), pieces.shape)
+            np.testing.assert_array_equal(voxel, toplefts[box] + origin)
+    assert (count == 1).all()
+
+
+@given(many_boxes())
+def test_shards_come_once_and_their_rows_by_box_z_y_x(boxes):
+    layout, toplefts, shape = boxes
+    seen = []
+    for rows in touched_rows(layout, pieces_of(layout, 1 << 20), toplefts, shape):
+        seen.append(rows.shard)
+        keys = [(box, z, y, x) for box, (x, y, z) in zip(rows.box.tolist(), rows.origin.tolist(), strict=True)]
+        assert keys == sorted(keys)
+        assert (rows.chunk >= 0).all()
+        assert (rows.chunk < layout.chunks_per_shard).all()
+    assert len(seen) == len(set(seen))

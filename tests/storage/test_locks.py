@@ -1,0 +1,156 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from wkgpu.errors import NotFoundError, StorageAccessError
+from wkgpu.storage.locks import file_lock
+
+HOLD = """
+import sys, time
+from wkgpu.storage.locks import file_lock
+with file_lock(sys.argv[1], int(sys.argv[2])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+COUNT = """
+import sys
+from pathlib import Path
+from wkgpu.storage.locks import file_lock
+counter = Path(sys.argv[2])
+for _ in range(50):
+    with file_lock(sys.argv[1], 7):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+@pytest.fixture
+def anchor(tmp_path):
+    path = tmp_path / "header.wkw"
+    path.write_bytes(b"anchor")
+    return path
+
+
+@pytest.fixture
+def holder(anchor):
+    """A process that holds lock 3 of the anchor."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, anchor, "3"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == "locked"
+        yield process
+        process.kill()
+
+
+def acquired(path, byte, seconds):
+    """Whether a thread gets the lock within some time; if not, it goes on waiting."""
+    got = threading.Event()
+
+    def acquire():
+        with file_lock(path, byte):
+            got.set()
+
+    threading.Thread(target=acquire, daemon=True).start()
+    return got.wait(seconds)
+
+
+def test_threads_exclude_each_other(anchor):
+    inside, most = [0], [0]
+
+    def work():
+        for _ in range(20):
+            with file_lock(anchor, 5):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.0002)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_processes_exclude_each_other(anchor, tmp_path):
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, anchor, counter]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert counter.read_text() == "150"
+
+
+def test_a_thread_waits_for_a_process(anchor, holder):
+    assert not acquired(anchor, 3, 0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one lock serves the whole file")
+def test_other_numbers_are_free(anchor, holder):
+    for byte in (0, 2, 4, 2**40, 2**62 - 1):
+        assert acquired(anchor, byte, 10)
+
+
+def test_a_killed_process_holds_nothing(anchor, holder):
+    holder.send_signal(signal.SIGKILL)
+    assert acquired(anchor, 3, 10)
+
+
+def test_a_lock_is_that_of_the_file_at_the_path(anchor):
+    """Who waits while the file is replaced then waits for those who locked the new one."""
+    order = []
+
+    def second():
+        with file_lock(anchor):
+            order.append("second")
+
+    with file_lock(anchor):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.05)
+        new = anchor.with_name("new")
+        new.write_bytes(b"new")
+        new.replace(anchor)
+        with file_lock(anchor):  # the new file's lock is free
+            order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_leaves_nothing_behind(anchor):
+    before = sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))
+    with file_lock(anchor, 2**40):
+        assert sorted(anchor.parent.iterdir()) == before[0]
+    assert (sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))) == before
+
+
+def test_a_lock_ends_with_an_exception(anchor):
+    with pytest.raises(KeyError), file_lock(anchor):
+        raise KeyError
+    assert acquired(anchor, 0, 10)
+
+
+def test_a_lock_ends_although_a_forked_child_lives(anchor):
+    """A child that is forked while the lock is held has a copy of the descriptor."""
+    with file_lock(anchor):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        assert acquired(anchor, 0, 2)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(NotFoundError, match=r"header\.wkw does not exist"), file_lock(tmp_path / "header.wkw"):
+        pass
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(StorageAccessError, match=str(tmp_path)), file_lock(tmp_path):
+        pass

@@ -1,0 +1,170 @@
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import staged
+from strategies import layouts, voxel_boxes, voxels
+
+from wkgpu.dataset.transfer import write_box
+from wkgpu.storage import morton, read_plan
+from wkgpu.storage.chunk_grid import pieces_of, touched_rows
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.read_plan import read_plans
+from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.shard_index import TableIndex, UniformIndex
+
+LAYOUT = ArrayLayout(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+
+
+class FakeFile(ShardFile):
+    """A shard of which only the index exists."""
+
+    def close(self):
+        pass
+
+
+def shard_with_sizes(sizes, begin=80):
+    ends = begin + np.cumsum(sizes)
+    return FakeFile("shard", -1, int(ends[-1]), TableIndex(ends - sizes, ends))
+
+
+def plans_of(layout, topleft, shape, shards, coalesce=0, limit=1 << 20):
+    """Plans to read boxes from shards ``{(x, y, z): file}``, without a disk."""
+    toplefts = np.array(topleft, np.int64).reshape(-1, 3)
+    pieces = pieces_of(layout, limit)
+    rows = touched_rows(layout, pieces, toplefts, shape)
+    return list(read_plans(layout, pieces, len(toplefts), shape, rows, shards.get, morton.encode, coalesce))
+
+
+def test_neighbours_are_one_segment():
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard_with_sizes(np.arange(10, 18))})
+    assert plan.segments.offset.tolist() == [80]
+    assert plan.segments.nbytes.tolist() == [plan.nbytes_staged] == [10 + 11 + 12 + 13 + 14 + 15 + 16 + 17]
+    assert plan.chunks.place.tolist() == [0, 10, 21, 33, 46, 60, 75, 91]
+    assert plan.chunks.nbytes.tolist() == list(range(10, 18))
+    assert plan.nbytes_largest == 17
+    assert plan.nbytes_decoded == 8**3
+
+
+# The left half of a shard: chunks 0, 2, 4 and 6 of its eight.
+@pytest.mark.parametrize(("coalesce", "offsets"), [(9, [80, 100, 120, 140]), (10, [80])])
+def test_gaps_are_fetched_along_up_to_a_length(coalesce, offsets):
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (4, 8, 8), {(0, 0, 0): shard_with_sizes(np.full(8, 10))}, coalesce)
+    assert plan.segments.offset.tolist() == offsets
+    assert plan.nbytes_staged == (40 if len(offsets) == 4 else 70)
+    assert plan.segments.place.tolist() == list(range(0, 10 * len(offsets), 10))
+    assert plan.chunks.place.tolist() == ([0, 10, 20, 30] if len(offsets) == 4 else [0, 20, 40, 60])
+
+
+def test_files_are_never_joined():
+    shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (16, 8, 8), shards, coalesce=1 << 40)
+    assert plan.segments == pytest.approx(np.array([[0, 1], [80, 80], [40, 40], [0, 40]]))
+    assert (plan.chunks.place == np.arange(0, 80, 5)).all()
+
+
+def test_one_chunk_for_many_boxes_is_fetched_once():
+    (plan,) = plans_of(
+        LAYOUT, [(1, 1, 1), (2, 0, 3), (1, 1, 1)], (1, 1, 1), {(0, 0, 0): shard_with_sizes(np.ones(8, int))}
+    )
+    assert plan.nbytes_staged == 1
+    assert plan.chunks.place.tolist() == [0, 0, 0]
+    assert sorted(zip(plan.chunks.box.tolist(), plan.chunks.origin.tolist(), strict=True)) == [
+        (0, [-1, -1, -1]), (1, [-2, 0, -3]), (2, [-1, -1, -1]),
+    ]  # fmt: skip
+
+
+def test_absent_shards_and_empty_chunks_are_gaps():
+    sizes = np.array([0, 7, 0, 0, 0, 0, 0, 0])
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (16, 4, 4), {(0, 0, 0): shard_with_sizes(sizes)})
+    assert plan.chunks.origin.tolist() == [[4, 0, 0]]
+    assert plan.gaps.origin.tolist() == [[0, 0, 0], [8, 0, 0], [12, 0, 0]]
+
+
+def test_nothing_stored():
+    (plan,) = plans_of(LAYOUT, (3, 3, 3), (2, 2, 2), {})
+    assert (plan.nbytes_staged, plan.nbytes_decoded, plan.nbytes_largest) == (0, 0, 0)
+    assert len(plan.gaps.box) == 8
+
+
+def test_raw_chunks_lie_where_their_number_says():
+    layout = ArrayLayout(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "raw")
+    shard = FakeFile("shard", -1, 16 + 8 * 128, UniformIndex(16, 128))
+    (plan,) = plans_of(layout, (4, 0, 0), (4, 8, 4), {(0, 0, 0): shard})
+    assert plan.segments.offset.tolist() == [16 + 128, 16 + 3 * 128]
+    (plan,) = plans_of(layout, (4, 0, 2), (4, 4, 1), {(0, 0, 0): shard}, limit=32)  # one slab along z is 32 bytes
+    assert plan.segments.offset.tolist() == [16 + 128 + 2 * 32]
+    assert plan.nbytes_staged == plan.nbytes_decoded == 32
+
+
+def test_a_plan_says_what_it_is():
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (4, 8, 8), {(0, 0, 0): shard_with_sizes(np.full(8, 10))})
+    assert str(plan) == "1 x (4, 8, 8) voxels from 1 files: 4 chunks in 4 segments of 40 bytes, 0 absent"
+
+
+def test_locate_names_file_and_voxel():
+    shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
+    shards[1, 0, 0] = FakeFile("other", -1, 120, shards[1, 0, 0].index)
+    (plan,) = plans_of(LAYOUT, (2, 2, 2), (16, 8, 8), shards)
+    found = {plan.locate(row) for row in range(len(plan.chunks.place))}
+    assert ("shard", (-2, -2, -2)) in found
+    assert ("other", (6, -2, -2)) in found
+
+
+def test_more_shards_than_a_plan_may_open(monkeypatch):
+    monkeypatch.setattr(read_plan, "FILES_PER_PLAN", 3)
+    shards = {(x, 0, 0): shard_with_sizes(np.ones(8, int)) for x in range(8) if x != 1}
+    plans = plans_of(LAYOUT, (0, 0, 0), (64, 4, 4), shards)
+    assert [len(plan.files) for plan in plans] == [3, 3, 1]
+    covered = sorted(x for plan in plans for table in (plan.chunks, plan.gaps) for x in table.origin[:, 0].tolist())
+    assert covered == list(range(0, 64, 4))
+
+
+def test_files_are_closed_when_planning_fails(make_array, naive):
+    array = make_array(LAYOUT)
+    write_box(array, naive, (0, 0, 0), np.ones((1, 16, 8, 8), np.uint8))
+    with open(array.shard_path((1, 0, 0)), "r+b") as file:
+        file.write(b"bad")
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(ValueError, match=r"x1\.wkw"):
+        list(array.read_plans([(0, 0, 0)], (16, 8, 8)))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@st.composite
+def reads(draw):
+    layout = draw(layouts(shard_bytes=1 << 13))
+    return layout, draw(voxel_boxes(layout, 1)), [draw(voxel_boxes(layout, 2, longest=12)) for _ in range(2)]
+
+
+@given(reads(), st.sampled_from([0, 100, 1 << 13]), st.sampled_from([1 << 20, 32]))
+def test_staging_holds_the_bytes_of_every_chunk(make_array, naive, config, read, coalesce, staging):
+    config.coalesce_bytes, config.staging_bytes = coalesce, staging
+    layout, (topleft, shape), boxes = read
+    array = make_array(layout)
+    write_box(array, naive, topleft, voxels(layout, shape, 1))
+    _, shape = boxes[0]
+    for plan in array.read_plans([corner for corner, _ in boxes], shape):
+        with plan:
+            space = staged(plan)
+            assert len(space) == plan.nbytes_staged
+            ends = plan.segments.place + plan.segments.nbytes
+            assert (plan.segments.place[1:] == ends[:-1]).all()
+            assert (np.diff(plan.chunks.place) >= 0).all()
+            for row, (place, nbytes) in enumerate(zip(plan.chunks.place, plan.chunks.nbytes, strict=True)):
+                (segment,) = np.flatnonzero((plan.segments.place <= place) & (place + nbytes <= ends))
+                file = plan.files[plan.segments.file[segment]]
+                offset = plan.segments.offset[segment] + place - plan.segments.place[segment]
+                assert bytes(space[place : place + nbytes]) == os.pread(file.descriptor, nbytes, offset)
+                assert plan.locate(row)[0] == file.path
+            lines = [
+                (segment_file, box, z, y, x)
+                for segment_file, box, (x, y, z) in (
+                    (plan.locate(row)[0], plan.chunks.box[row], plan.chunks.origin[row]) for row in plan.chunks.by_line
+                )
+            ]
+            for path in {line[0] for line in lines}:
+                of_file = [line for line in lines if line[0] == path]
+                assert of_file == sorted(of_file)

@@ -1,0 +1,96 @@
+import os
+import stat
+
+import pytest
+
+from wkgpu.errors import StorageAccessError
+from wkgpu.storage.replacement import Replacement, atomic_write_bytes, write_all
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "folder" / "file"
+    file.parent.mkdir()
+    file.write_bytes(b"old")
+    return file
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_the_new_file_appears_at_the_end(path, config, durable):
+    config.durable_writes = durable
+    with Replacement(path) as new:
+        os.write(new.descriptor, b"new file")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new file"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_exception_leaves_the_old_file(path):
+    replacement = Replacement(path)
+    with pytest.raises(KeyError), replacement:
+        raise KeyError(os.write(replacement.descriptor, b"new"))
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_who_has_the_old_file_open_keeps_it(path):
+    with open(path, "rb") as old:
+        atomic_write_bytes(path, b"new")
+        assert old.read() == b"old"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_permissions_are_kept(path, mode):
+    path.chmod(mode)
+    atomic_write_bytes(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_has_the_usual_permissions(path):
+    before = os.umask(0o027)
+    try:
+        atomic_write_bytes(path.with_name("new"), b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.with_name("new").stat().st_mode) == 0o640
+
+
+def test_folders_are_made(tmp_path):
+    atomic_write_bytes(tmp_path / "a" / "b" / "file", b"new")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
+
+
+def test_a_fixed_name_overwrites_what_a_crash_has_left(path):
+    left = path.with_name(".file.partial")
+    left.write_bytes(b"something longer than the new file")
+    with Replacement(path, left.name) as new:
+        os.write(new.descriptor, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_no_descriptor_stays_open(path):
+    before = len(os.listdir("/dev/fd"))
+    atomic_write_bytes(path, b"new")
+    with pytest.raises(KeyError), Replacement(path):
+        raise KeyError
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_file_where_a_folder_belongs(path):
+    with pytest.raises(StorageAccessError, match=str(path / "below")):
+        atomic_write_bytes(path / "below", b"new")
+
+
+def test_a_folder_where_the_file_belongs(path):
+    (path.parent / "taken").mkdir()
+    with pytest.raises(StorageAccessError, match="taken"):
+        atomic_write_bytes(path.parent / "taken", b"new")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["file", "taken"]
+
+
+def test_write_all_writes_any_memory(path):
+    with open(path, "r+b") as file:
+        write_all(file.fileno(), memoryview(bytearray(range(8))).cast("H"), 2)
+        write_all(file.fileno(), b"", 100)
+    assert path.read_bytes() == b"ol" + bytes(range(8))

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from strategies import voxels
+
+from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.write_plan import WritePlan
+
+
+def layout_of(codec):
+    return ArrayLayout(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+
+
+def files_of(array):
+    return sorted(path.relative_to(array.path).as_posix() for path in array.path.rglob("*") if path.is_file())
+
+
+def planned(array, topleft, shape) -> WritePlan:
+    (shard_write,) = array.shard_writes(topleft, shape)
+    with pytest.raises(KeyError), shard_write as plan:
+        raise KeyError
+    return plan
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4"])
+def test_covered_chunks_need_no_old_bytes(make_array, naive, codec):
+    array = make_array(layout_of(codec))
+    write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    plan = planned(array, (0, 0, 0), (6, 4, 4))
+    assert plan.touched.ordinal.tolist() == [0, 1]
+    assert plan.touched.origin.tolist() == [[0, 0, 0], [4, 0, 0]]
+    assert (plan.touched.nbytes > 0).tolist() == [False, True]
+    assert str(plan).endswith("x0.wkw: 2 chunks change, 1 of them in part")
+
+
+def test_chunks_of_a_new_shard_have_no_old_bytes(make_array):
+    plan = planned(make_array(layout_of("lz4")), (1, 1, 1), (2, 2, 2))
+    assert plan.old is None
+    assert plan.touched.nbytes.tolist() == [0]
+    assert plan.sizes.tolist() == [-1] * 8
+
+
+def test_sizes_of_untouched_chunks_are_the_old_ones(make_array, naive):
+    array = make_array(layout_of("lz4"))
+    write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    plan = planned(array, (0, 0, 0), (1, 1, 1))
+    assert plan.sizes.sum() == plan.old.nbytes - plan.data_offset
+
+
+def test_raw_chunks_are_touched_in_pieces(make_array, config):
+    config.staging_bytes = 32  # one slab along z
+    array = make_array(layout_of("raw"))
+    plan = planned(array, (4, 0, 2), (4, 4, 1))
+    assert plan.touched.ordinal.tolist() == [1]
+    assert plan.touched.offset.tolist() == [16 + 128 + 2 * 32]
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
+def test_a_write_leaves_shards_and_nothing_else(make_array, cpu, codec):
+    array = make_array(layout_of(codec))
+    write_box(array, cpu, (7, 0, 8), voxels(array.layout, (2, 8, 8), 1))
+    assert files_of(array) == ["header.wkw", "z1/y0/x0.wkw", "z1/y0/x1.wkw"]
+    assert array.existing_shards() == [(0, 0, 1), (1, 0, 1)]
+    assert array.shard_boxes() == [((0, 0, 8), (8, 8, 8)), ((8, 0, 8), (8, 8, 8))]
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_failed_write_leaves_what_was_there(make_array, naive, codec, exists):
+    array = make_array(layout_of(codec))
+    if exists:
+        write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    before = {path: (array.path / path).read_bytes() for path in files_of(array)}
+    (shard_write,) = array.shard_writes((0, 0, 0), (4, 4, 4))
+    with pytest.raises(KeyError), shard_write:
+        raise KeyError
+    assert {path: (array.path / path).read_bytes() for path in files_of(array)} == before
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4"])
+def test_what_a_crashed_writer_has_left_is_harmless(make_array, cpu, codec):
+    array = make_array(layout_of(codec))
+    folder = array.path / "z0" / "y0"
+    folder.mkdir(parents=True)
+    (folder / ".x0.wkw.partial").write_bytes(b"\xff" * 5000)
+    assert array.existing_shards() == []
+    assert not read_box(array, cpu, (0, 0, 0), (8, 8, 8)).any()
+    data = voxels(array.layout, (5, 5, 5), 1)
+    write_box(array, cpu, (0, 0, 0), data)
+    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), (5, 5, 5)), data)
+    assert files_of(array) == ["header.wkw", "z0/y0/x0.wkw"]
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4"])
+def test_permissions_of_a_shard_are_kept(make_array, cpu, codec):
+    array = make_array(layout_of(codec))
+    data = voxels(array.layout, (8, 8, 8), 1)
+    write_box(array, cpu, (0, 0, 0), data)
+    shard = array.path / "z0/y0/x0.wkw"
+    shard.chmod(0o640)
+    write_box(array, cpu, (0, 0, 0), data[:, :3])
+    assert shard.stat().st_mode & 0o777 == 0o640
+
+
+def test_raw_shards_are_changed_in_place(make_array, cpu):
+    array = make_array(layout_of("raw"))
+    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    inode = (array.path / "z0/y0/x0.wkw").stat().st_ino
+    write_box(array, cpu, (1, 1, 1), voxels(array.layout, (2, 2, 2), 2))
+    assert (array.path / "z0/y0/x0.wkw").stat().st_ino == inode
+
+
+def test_untouched_chunks_are_copied_as_they_are(make_array, cpu):
+    array = make_array(layout_of("lz4"))
+    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    before = encoded_chunks(array)
+    write_box(array, cpu, (0, 0, 0), np.zeros((1, 4, 4, 4), np.uint16))
+    after = encoded_chunks(array)
+    assert after[0] != before[0]
+    assert after[1:] == before[1:]
+
+
+def encoded_chunks(array):
+    file = array.open_shard((0, 0, 0))
+    file.close()
+    data = (array.path / "z0/y0/x0.wkw").read_bytes()
+    begins, nbytes = file.index.extents(np.arange(8))
+    return [data[begin : begin + length] for begin, length in zip(begins, nbytes, strict=True)]
+
+
+def test_a_chunk_that_holds_only_zeros_is_stored(make_array, cpu):
+    array = make_array(layout_of("lz4"))
+    write_box(array, cpu, (0, 0, 0), np.zeros((1, 1, 1, 1), np.uint16))
+    assert all(encoded_chunks(array))
+    assert len(set(encoded_chunks(array))) == 1
