@@ -1,0 +1,83 @@
+"""The README's Python runs as it stands there, and the script for newcomers gives what the WEBKNOSSOS library gives."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wkgpu.settings import config
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+(MIGRATION,) = (block for block in BLOCKS if "instead of: import webknossos" in block)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a script in an empty folder and returns its variables."""
+
+    def run(script, folder):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr("tempfile.tempdir", None)
+        variables = {}
+        exec(compile(script, "README.md", "exec"), variables)
+        return variables
+
+    return run
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_runs_as_it_is(run, number, monkeypatch):
+    monkeypatch.setattr(config, "threads", config.threads)  # put back afterwards
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(BLOCKS[number], "here")
+
+
+def test_the_migration_script_gives_the_same(run, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pytest.importorskip("webknossos")
+        theirs = run(MIGRATION.replace("import wkgpu as wk", "import webknossos as wk"), "theirs")
+    their_output = capsys.readouterr().out.splitlines()[-1]
+    ours = run(MIGRATION, "ours")
+    assert capsys.readouterr().out.splitlines()[-1] == their_output
+    arrays = {name for name, value in ours.items() if isinstance(value, np.ndarray)}
+    assert arrays == {"data", "corner", "inside", "whole"}
+    for name in arrays:
+        assert theirs[name].dtype == ours[name].dtype
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_each_library_opens_what_the_other_wrote(run, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        webknossos = pytest.importorskip("webknossos")
+        whole = run(MIGRATION.replace("import wkgpu as wk", "import webknossos as wk"), "theirs")["whole"]
+        run(MIGRATION, "ours")
+        read = webknossos.Dataset.open(tmp_path / "ours" / "cells_dataset").get_layer("cells").get_mag("2-2-1").read()
+    np.testing.assert_array_equal(read, whole)
+    import wkgpu
+
+    read = wkgpu.Dataset.open(tmp_path / "theirs" / "cells_dataset").get_layer("cells").get_mag("2-2-1").read()
+    np.testing.assert_array_equal(read, whole)
+
+
+def test_the_settings_are_all_of_them():
+    listed = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", README, re.MULTILINE)
+    assert sorted(listed) == sorted((name, f"WKGPU_{name.upper()}") for name in vars(config))
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / target).exists(), target
+
+
+def test_there_is_a_place_for_the_benchmarks():
+    assert README.index("<!-- benchmark:start -->") < README.index("<!-- benchmark:end -->")
