@@ -42,6 +42,20 @@ def _load_plain(row, low, header, part, descriptors, segments, size, slot, failu
 
 
 @njit(nogil=True)
+def _followers(rows, first, places, size):
+    """How many raw chunks, with the first, lie one behind the other in the file."""
+    row = rows[first]
+    count = 1
+    while (
+        first + count < rows.size
+        and rows[first + count] == row + count
+        and places[row + count] == places[row] + count * size
+    ):
+        count += 1
+    return count
+
+
+@njit(nogil=True)
 def _load_run(
     rows, descriptors, segments, places, lengths, origins, chunk_z, box_z, codec, size,
     staging, capacity, scratch, stride, failure,
@@ -63,6 +77,12 @@ def _load_run(
             part = max(-origins[row, 2], 0) * plane, min(box_z - origins[row, 2], chunk_z) * plane
             slot = scratch + done * stride
             header = plain_bytes - size
+            if codec == RAW and part[0] == 0 and part[1] == size and stride == size:
+                together = _followers(rows, done, places, size)
+                if not fetch_segments(low, low + together * size, segments, descriptors, slot, failure):
+                    return False
+                done += together
+                continue
             if not _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
                 return False
             if codec == RAW or is_literal(slot - header, size):

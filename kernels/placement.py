@@ -68,10 +68,12 @@ def place_group(
         The output, and where this chunk's box begins in it.
     origin
         ``(x, y, z)`` of the first chunk's first voxel in the box, in voxels; negative where the chunk begins before it.
+        The first chunk touches the box.
     geometry
         ``(chunk x, y, z, box x, y, z, units of a voxel, units from one y to the next, from one z to the next)``.
     buffer, joined
-        Room for that many lines, which are joined there before they are stored whole; 0: each piece is stored at once.
+        Room for that many lines, which are joined there before they are stored whole, by one worker that takes every
+        row (step 1, one lane); 0: each piece is stored at once.
     """
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     skip = max(-origin[0], 0)

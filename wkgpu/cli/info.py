@@ -40,7 +40,7 @@ class MagReport:
     @property
     def codec(self) -> str:
         """How chunks are encoded."""
-        return self.mag_view._array.layout.codec  # ArrayInfo only says whether they are compressed
+        return self.mag_view.info.codec
 
 
 Report = list[tuple[ListedLayer, list[MagReport]]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.geometry.vec3_int import Vec3Int
+from wkgpu.storage.layout import Codec
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -31,6 +32,8 @@ class ArrayInfo:
         Voxels of the mag in one file.
     compression_mode : bool
         Whether the chunks are compressed.
+    codec : str
+        How: "raw", "lz4" or "lz4hc".
     """
 
     data_format: DataFormat
@@ -40,6 +43,7 @@ class ArrayInfo:
     chunks_per_shard: Vec3Int
     shard_shape: Vec3Int
     compression_mode: bool
+    codec: Codec
 
     @classmethod
     def of(cls, array: StoredArray) -> ArrayInfo:
@@ -53,4 +57,5 @@ class ArrayInfo:
             chunks_per_shard=Vec3Int(layout.chunks_per_shard),
             shard_shape=Vec3Int(layout.shard_shape),
             compression_mode=layout.codec != "raw",
+            codec=layout.codec,
         )

@@ -58,8 +58,19 @@ def read_boxes(array: StoredArray, engine: Engine, topleft: Sequence[Triple], sh
 
 
 def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) -> None:
-    """Write one box ``(channel, x, y, z)``; its dtype and channels fit the array."""
+    """Write one box.
+
+    Parameters
+    ----------
+    data : array (channel, x, y, z)
+        Of the array's dtype and channels, with any strides.
+    """
+    layout = array.layout
     voxels = engine.asarray(data)
+    if voxels.ndim != 4 or voxels.shape[0] != layout.num_channels:
+        raise ShapeError(f"data has shape {voxels.shape}; a write needs ({layout.num_channels}, x, y, z).")
+    if voxels.dtype != layout.dtype:
+        raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {layout.dtype}.")
     x, y, z = voxels.shape[1:]
     for shard_write in array.shard_writes(topleft, (x, y, z)):
         with shard_write as plan:

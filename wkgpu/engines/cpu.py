@@ -102,7 +102,7 @@ class CpuEngine:
                 chain.fail()
                 raise
 
-        self._team.run(store, len(parts))
+        self._team.run(store, len(parts), on_error=chain.fail)
 
     def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Zero what no chunk covers."""
@@ -184,7 +184,8 @@ def _has_lines(out: NDArray[Any]) -> bool:
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
     """What `placement.place_group` wants to know, in bytes."""
-    return (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, out.strides[2], out.strides[3])
+    numbers = (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, out.strides[2], out.strides[3])
+    return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version
 
 
 def _rows_per_task(count: int, nbytes: int, least_bytes: int = _LEAST_TASK_BYTES) -> int:

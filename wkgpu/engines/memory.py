@@ -61,10 +61,9 @@ class OutputMemory:
     def give_back(self, block: _Block) -> None:
         """Keep a block, dropping those of other sizes that have been kept the longest."""
         with self._lock:
-            if block.nbytes > config.pool_bytes:
-                return
-            self._blocks.setdefault(block.nbytes, []).append(block)
-            self._held += block.nbytes
+            if block.nbytes <= config.pool_bytes:
+                self._blocks.setdefault(block.nbytes, []).append(block)
+                self._held += block.nbytes
             while self._held > config.pool_bytes:
                 size = next(iter(self._blocks))
                 self._held -= self._blocks[size].pop(0).nbytes

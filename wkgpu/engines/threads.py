@@ -68,11 +68,12 @@ class ThreadTeam:
         self._begin_anew()
         _teams.add(self)
 
-    def run(self, work: Callable[[int], None], tasks: int) -> None:
+    def run(self, work: Callable[[int], None], tasks: int, on_error: Callable[[], None] | None = None) -> None:
         """Call ``work(0)`` to ``work(tasks - 1)``, and return or raise when all have ended.
 
         Tasks begin in ascending order; after a failure no further one begins, and the first error is raised. Memory
-        that tasks use is free when this returns, even if the caller was interrupted while it waited.
+        that tasks use is free when this returns, even if the caller was interrupted while it waited. ``on_error`` is
+        called after a failure, before anybody is waited for: it frees tasks that wait for each other.
         """
         helpers = min(max(config.threads, 1), tasks) - 1
         if helpers <= 0:
@@ -88,7 +89,7 @@ class ThreadTeam:
             job.drain()
         except BaseException as error:
             job.error = job.error or error
-        _close_in_any_case(job)
+        _close_in_any_case(job, on_error)
         if job.error is not None:
             raise job.error
 
@@ -106,10 +107,12 @@ class ThreadTeam:
         self._quiet = threading.Condition(threading.Lock())
 
 
-def _close_in_any_case(job: _Job) -> None:
+def _close_in_any_case(job: _Job, on_error: Callable[[], None] | None) -> None:
     """Wait for a job's helpers; an interruption (Ctrl+C) counts as the job's error, and waiting goes on."""
     while True:
         try:
+            if job.error is not None and on_error is not None:
+                on_error()
             job.close()
         except BaseException as error:
             job.error = job.error or error

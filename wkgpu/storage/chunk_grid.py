@@ -124,8 +124,12 @@ def _all_in_boxes(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return touched[inside], box[inside]
 
 
-@lru_cache(maxsize=64)
 def _grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
+    """Return `_new_grid`, from a cache where it is as small as those of patches are."""
+    return (_kept_grid if x * y * z <= _KEPT_GRID else _new_grid)(x, y, z, piece)
+
+
+def _new_grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
     """All coordinates of a grid (x y z, 3), z slowest; the same in voxels; and a zero for each."""
     axes = np.meshgrid(np.arange(z), np.arange(y), np.arange(x), indexing="ij")
     grid = np.stack([axes[2].ravel(), axes[1].ravel(), axes[0].ravel()], axis=1)
@@ -133,6 +137,10 @@ def _grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
     for array in arrays:
         array.flags.writeable = False
     return arrays
+
+
+_KEPT_GRID = 4096
+_kept_grid = lru_cache(maxsize=64)(_new_grid)
 
 
 def _rows(shard: Triple, box: Ints, origin: Ints, piece: Ints, pieces: Pieces) -> ShardRows:

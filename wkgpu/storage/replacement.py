@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -43,6 +44,7 @@ class Replacement:
     """
 
     def __init__(self, path: Path, temporary_name: str | None = None) -> None:
+        path = path.resolve() if path.is_symlink() else path  # replace the file that a link leads to, not the link
         self._path = path
         self._temporary = path.with_name(temporary_name or f".{path.name}.{secrets.token_hex(6)}.tmp")
         self.descriptor = -1
@@ -50,12 +52,20 @@ class Replacement:
     def __enter__(self) -> Replacement:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.descriptor = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            self.descriptor = self._created()
         except OSError as error:
             raise _refused(self._path, error) from error
-        if self._path.exists():
+        with suppress(OSError):  # where there is no older file, or it belongs to somebody else
             os.fchmod(self.descriptor, self._path.stat().st_mode & 0o7777)
         return self
+
+    def _created(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            return os.open(self._temporary, flags, 0o666)
+        except PermissionError:  # left by a crash of another user
+            self._temporary.unlink()
+            return os.open(self._temporary, flags, 0o666)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -8,7 +8,8 @@ offset. Source: the WKW format description and its reference implementation's be
 from __future__ import annotations
 
 import errno
-import re
+import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -28,7 +29,6 @@ from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.wkw_header import WkwHeader
 
 HEADER_NAME = "header.wkw"
-_SHARD_PATH = re.compile(r"z(\d+)/y(\d+)/x(\d+)\.wkw")
 
 
 class WkwArray(StoredArray):
@@ -89,12 +89,10 @@ class WkwArray(StoredArray):
     def existing_shards(self) -> list[Triple]:
         """See `StoredArray.existing_shards`."""
         found = []
-        for file in self.path.glob("z*/y*/x*.wkw"):
-            match = _SHARD_PATH.fullmatch(file.relative_to(self.path).as_posix())
-            if match is not None and file.is_file():
-                z, y, x = map(int, match.groups())
-                found.append((z, y, x))
-        return [(x, y, z) for z, y, x in sorted(found)]
+        for z, layer in _numbered(self._root, "z", ""):
+            for y, row in _numbered(layer, "y", ""):
+                found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw")]
+        return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard: Triple) -> ShardFile | None:
         """See `StoredArray.open_shard`."""
@@ -140,7 +138,7 @@ class WkwArray(StoredArray):
         bounds = np.empty(entries + 1, np.uint64)
         bounds[0] = header.data_offset
         bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE)
-        return _checked_table(bounds, nbytes, path)
+        return _checked_table(bounds, self.layout.chunk_bytes, nbytes, path)
 
     def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
         needed = data_offset + self.layout.chunks_in_shard * self.layout.chunk_bytes
@@ -152,8 +150,8 @@ class WkwArray(StoredArray):
         return UniformIndex(data_offset, self.layout.chunk_bytes)
 
 
-def _checked_table(bounds: NDArray[np.uint64], nbytes: int, path: str) -> TableIndex:
-    """Check that chunks follow each other, after the jump table and inside the file; each has at least one byte."""
+def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, path: str) -> TableIndex:
+    """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
     least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
     if not least <= bounds[0] <= nbytes:
         raise ShardIndexError(
@@ -174,4 +172,23 @@ def _checked_table(bounds: NDArray[np.uint64], nbytes: int, path: str) -> TableI
             f"{nbytes} bytes. It is truncated."
         )
     offsets = bounds.view(np.int64)
+    lengths = offsets[1:] - offsets[:-1]
+    most = chunk_bytes + chunk_bytes // 255 + 16  # LZ4_COMPRESSBOUND of lz4.h
+    if lengths.max() > most:  # a damaged entry must not decide how much memory is taken
+        chunk = int(lengths.argmax())
+        raise ShardIndexError(
+            f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes LZ4 makes at most "
+            f"{most}."
+        )
     return TableIndex(offsets[:-1], offsets[1:])
+
+
+def _numbered(folder: str, before: str, after: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the path of each folder (or file, if its name has an ending) that is named by a number."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            digits = entry.name[len(before) : len(entry.name) - len(after)]
+            if not (digits.isascii() and digits.isdigit() and entry.name == f"{before}{int(digits)}{after}"):
+                continue  # z00 is no shard's folder either: nobody would look there
+            if entry.is_file() if after else entry.is_dir():
+                yield int(digits), entry.path
