@@ -200,13 +200,19 @@ def replace_chunk(shard, chunk, encoded):
         (lz4.block.compress(bytes(129), store_size=False), "LZ4 cannot decode it"),
         (lz4.block.compress(bytes(128), store_size=False)[:-1], "damaged"),
         (b"\xff" * 50, "LZ4 cannot decode it"),
-        (b"\0" * 3000, "damaged"),
+        (b"\0" * 140, "damaged"),
     ],
 )
 def test_chunk_of_the_wrong_length(array, cpu, shard, encoded, message):
     replace_chunk(shard, 5, encoded)
     # Chunk 5 lies at (4, 0, 4). A read names the first voxel of the chunk in the box, a write its number.
     assert refused(array, cpu, ChunkError, rf"chunk (at voxel \(4, 0, 4\)|5) .*{message}")
+
+
+@lz4_only
+def test_a_jump_table_cannot_claim_more_memory_than_a_chunk_can_need(array, cpu, shard):
+    replace_chunk(shard, 5, b"\0" * 3000)
+    assert refused(array, cpu, ShardIndexError, "chunk 5 3000 bytes; of 128 bytes LZ4 makes at most 144")
 
 
 @lz4_only
