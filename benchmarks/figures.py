@@ -45,7 +45,7 @@ class Figure:
     name, work
         For the command line, and for people.
     unit
-        Of all numbers: "GB/s", "ms", "s" or "MiB".
+        Of all numbers: "GB/s", "ms", "s", "MB" or "MiB".
     peer
         Name of the library that wkgpu is compared with; empty where it is compared with a limit.
     ours, theirs
@@ -114,14 +114,23 @@ def compare(
         for key, side in (("ours", ours), ("theirs", theirs)):
             if side is not None:
                 seconds[key].append(_time(side, number))
+    mine, others = (_in_unit(seconds[key], nbytes, count) for key in ("ours", "theirs"))
+    return Figure(name, work, "GB/s" if nbytes else "ms", theirs.library, mine, others, at_least=at_least)
 
-    def in_unit(times: list[float]) -> list[float]:
-        return [nbytes / t / 1e9 for t in times] if nbytes else [t / (count or 1) * 1e3 for t in times]
 
-    unit = "GB/s" if nbytes else "ms"
-    return Figure(
-        name, work, unit, theirs.library, in_unit(seconds["ours"]), in_unit(seconds["theirs"]), at_least=at_least
-    )
+def measure(
+    name: str, work: str, side: Side, rounds: int, *, nbytes: int | None = None, count: int | None = None
+) -> Figure:
+    """Let one side do the work alone, as a mark for others; the parameters are those of `compare`."""
+    side.run(0)
+    seconds = [_time(side, number) for number in range(rounds)]
+    return Figure(name, work, "GB/s" if nbytes else "ms", side.library, [], _in_unit(seconds, nbytes, count))
+
+
+def _in_unit(seconds: list[float], nbytes: int | None, count: int | None) -> list[float]:
+    if nbytes:
+        return [nbytes / each / 1e9 for each in seconds]
+    return [each / (count or 1) * 1e3 for each in seconds]
 
 
 def _time(side: Side, number: int) -> float:

@@ -30,6 +30,9 @@ def write_whole(bench: Workbench) -> Iterator[Figure]:
             nbytes=volume.nbytes,
             at_least=5,
         )
+        if bench.wkgpu is not None:
+            sizes = [_megabytes(bench.scratch / name) for name in ("written-wkgpu", "written-wkw")]
+            yield Figure(f"write-size-{kind}", f"size of that shard: {label}", "MB", "wkw", sizes[:1], sizes[1:])
 
 
 def write_patch(bench: Workbench) -> Iterator[Figure]:
@@ -80,6 +83,11 @@ def _write_wkw(bench: Workbench, volume: NDArray[Any]) -> Side:
         mags[0].write(ORIGIN, volume)
 
     return _checked(Side("wkw", write, prepare), bench.scratch / "written-wkw", volume)
+
+
+def _megabytes(path: Path) -> float:
+    """Size of the shards of a dataset."""
+    return sum(file.stat().st_size for file in path.rglob("x*.wkw")) / 1e6
 
 
 def _checked(side: Side, path: Path, volume: NDArray[Any]) -> Side:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
-from wkgpu.kernels import cpu_codec, failures, gathering, machine, placement
 
 from kernels.test_placement import copies, groups, placed, random_units
+from wkgpu.kernels import cpu_codec, failures, gathering, machine, placement
 
 
 def address(array):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wkgpu.kernels import placement
 
 lanes = st.sampled_from([1, 2, 3, 8])

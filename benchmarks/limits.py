@@ -1,0 +1,134 @@
+"""What no reader or writer of the same files can beat on this machine: the figures beside which the others stand.
+
+Each is one step alone, without plans, arrays or Python between chunks, on all the cores of the process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from benchmarks import peers
+from benchmarks.figures import Figure, Side, measure
+from benchmarks.workbench import KINDS, PATCH, Workbench
+from wkgpu.kernels import machine
+from wkgpu.storage import morton
+from wkgpu.storage.stored_array import open_array
+
+_CHUNK_VOXELS = peers.CHUNK**3
+
+
+def limits(bench: Workbench) -> Iterator[Figure]:
+    """Measure the steps that bound reads of patches, whole writes, and writes into a shard."""
+    yield measure(
+        "limit-patches",
+        "limit: fetch, decode a 64³ patch's chunks",
+        _decode_patches(bench),
+        bench.sizes.rounds,
+        count=bench.sizes.patches,
+    )
+    for kind, label in KINDS.items():
+        volume = bench.volume(kind)
+        yield measure(
+            f"limit-write-{kind}",
+            f"limit: encode chunks in memory: {label}",
+            _encode(volume),
+            bench.sizes.rounds,
+            nbytes=volume.nbytes,
+        )
+    yield measure(
+        "limit-write-patch",
+        "limit: copy the shard and rename the copy",
+        _copy(bench.copy(bench.dataset("shard", peers.LZ4HC), "copied")),
+        bench.sizes.rounds,
+        count=1,
+    )
+
+
+def _decode_patches(bench: Workbench) -> Side:
+    path = bench.dataset("shard")
+    file = open_array(peers.mag_folder(path)).open_shard((0, 0, 0))
+    assert file is not None
+    rounds = []
+    for number in range(bench.sizes.rounds):
+        chunks = []
+        for offset in bench.patch_offsets(number, bench.sizes.patches):
+            spans = [
+                np.arange(o // peers.CHUNK, (o + n - 1) // peers.CHUNK + 1) for o, n in zip(offset, PATCH, strict=True)
+            ]
+            chunks.append(np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3))
+        rounds.append(file.index.extents(morton.encode(np.concatenate(chunks))))
+
+    def run(number: int) -> None:
+        offsets, lengths = rounds[number]
+        _on_all_cores(
+            lambda part: _decode(
+                file.descriptor, offsets[part].copy(), lengths[part].copy(), np.empty(1 << 16, np.uint8),
+                np.empty(_CHUNK_VOXELS, np.uint8),
+            ),
+            len(offsets),
+        )  # fmt: skip
+
+    return Side("liblz4", run)
+
+
+def _encode(volume: NDArray[Any]) -> Side:
+    side = peers.CHUNK
+    edges = [length // side for length in volume.shape]
+    blocks = volume.reshape(edges[0], side, edges[1], side, edges[2], side, order="F").transpose(1, 3, 5, 0, 2, 4)
+    chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(np.prod(edges), -1)
+
+    def run(number: int) -> None:
+        _on_all_cores(lambda part: _encode_rows(chunks[part], np.empty(1 << 20, np.uint8)), len(chunks))
+
+    return Side("liblz4", run)
+
+
+def _copy(path: Path) -> Side:
+    shard = next(peers.mag_folder(path).rglob("x*.wkw"))
+    copy = shard.with_suffix(".copy")
+
+    def run(number: int) -> None:
+        with shard.open("rb") as source, copy.open("wb") as target:
+            done = 0
+            while count := os.copy_file_range(source.fileno(), target.fileno(), 1 << 30, done, done):
+                done += count
+            copy.replace(shard)
+
+    return Side("the system", run)
+
+
+def _on_all_cores(work: Callable[[slice], object], count: int) -> None:
+    cores = len(os.sched_getaffinity(0))
+    cuts = [count * core // cores for core in range(cores + 1)]
+    threads = [threading.Thread(target=work, args=(slice(*cut),)) for cut in pairwise(cuts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@njit(nogil=True)
+def _decode(descriptor, offsets, lengths, staging, target):
+    for row in range(offsets.size):
+        machine.pread(np.int32(descriptor), staging.ctypes.data, lengths[row], offsets[row])
+        machine.lz4_decode(staging.ctypes.data, target.ctypes.data, np.int32(lengths[row]), np.int32(target.size))
+
+
+@njit(nogil=True)
+def _encode_rows(chunks, target):
+    state = np.zeros(machine.LZ4_STATE_BYTES, np.uint8)
+    machine.lz4_begin(state.ctypes.data, state.size)
+    for row in range(chunks.shape[0]):
+        machine.lz4_encode(
+            state.ctypes.data, chunks[row].ctypes.data, target.ctypes.data, np.int32(chunks.shape[1]),
+            np.int32(target.size), np.int32(1),
+        )  # fmt: skip
