@@ -83,7 +83,7 @@ def _decode_patches(bench: Workbench) -> Side:
 def _encode(volume: NDArray[Any]) -> Side:
     side = peers.CHUNK
     edges = [length // side for length in volume.shape]
-    blocks = volume.reshape(edges[0], side, edges[1], side, edges[2], side, order="F").transpose(1, 3, 5, 0, 2, 4)
+    blocks = volume.reshape(side, edges[0], side, edges[1], side, edges[2], order="F").transpose(0, 2, 4, 1, 3, 5)
     chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(np.prod(edges), -1)
 
     def run(number: int) -> None:

@@ -89,15 +89,17 @@ def _load_run(
                 done += 1
                 continue
         together = 1
+        high = low + lengths[row]
         while (
             done + together < rows.size
             and rows[done + together] == row + together
             and lengths[row + together] != plain_bytes
             and places[row + together] + lengths[row + together] - low <= capacity
         ):
+            high = max(high, places[row + together] + lengths[row + together])
             together += 1
         last = row + together - 1
-        if not fetch_segments(low, places[last] + lengths[last], segments, descriptors, staging, failure):
+        if not fetch_segments(low, high, segments, descriptors, staging, failure):
             return False
         for chunk in range(row, last + 1):
             start = staging + places[chunk] - low

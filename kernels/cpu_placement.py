@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from numba import njit
-from numba.extending import overload, register_jitable
+from numba.extending import overload
 
-from . import gathering, machine, placement
+from . import bodies, gathering, machine, placement  # noqa: F401 - bodies: they can call each other
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
@@ -21,6 +21,9 @@ def _copy_run(target, at, source, start, units, streaming, lane, lanes):
         elif (goal | units) & 31 == 0:
             for offset in range(0, units, 32):
                 machine.stream_32_bytes(goal + offset, begin + offset)
+        elif (goal | units) & 15 == 0:  # NumPy's own large arrays begin 16 bytes past a cache line
+            for offset in range(0, units, 16):
+                machine.stream_16_bytes(goal + offset, begin + offset)
         else:
             _stream(goal, begin, units)
 
@@ -64,13 +67,6 @@ def _copy_item(target, at, source, start, units):
     return copy
 
 
-for _body in (
-    placement.copy_line, placement.place_joined, placement.place_group, placement.clear_group, placement.copy_box,
-    gathering.common_length, gathering.common_begin, gathering.is_covered,
-):  # fmt: skip
-    register_jitable(_body)
-
-
 @njit(nogil=True)
 def place_run(source, count, stride, target, base, origin, geometry, streaming, line):
     """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
@@ -78,7 +74,7 @@ def place_run(source, count, stride, target, base, origin, geometry, streaming, 
     joined = 0
     if streaming:
         ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
-        joined = 0 if ends & 31 == 0 else LINES
+        joined = 0 if ends & 15 == 0 else LINES
     lines = chunk_y * chunk_z
     placement.place_group(
         0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined

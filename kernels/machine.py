@@ -83,23 +83,29 @@ def clear_bytes(context, target, nbytes):
     return types.void(types.intp, types.intp), generate
 
 
-@intrinsic
-def stream_32_bytes(context, target, source):
-    """Copy 32 bytes past the caches to a 32-byte-aligned address.
+def _streamer(nbytes: int):
+    """Return a copy of ``nbytes`` past the caches, to an address that is aligned to them.
 
     An ordinary store first reads the cache line that it is going to overwrite; large outputs are written several
-    times faster when neighbouring halves of a line are streamed one right after the other.
+    times faster when the parts of a line are streamed one right after the other.
     """
 
-    def generate(context, builder, signature, arguments):
-        target, source = arguments
-        vector = ir.VectorType(ir.IntType(64), 4)
-        value = builder.load(_pointer(builder, source, vector), align=1)
-        store = builder.store(value, _pointer(builder, target, vector), align=32)
-        store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
+    @intrinsic
+    def stream(context, target, source):
+        def generate(context, builder, signature, arguments):
+            target, source = arguments
+            vector = ir.VectorType(ir.IntType(64), nbytes // 8)
+            value = builder.load(_pointer(builder, source, vector), align=1)
+            store = builder.store(value, _pointer(builder, target, vector), align=nbytes)
+            store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
+            return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), generate
+        return types.void(types.intp, types.intp), generate
+
+    return stream
+
+
+stream_16_bytes, stream_32_bytes = _streamer(16), _streamer(32)
 
 
 @intrinsic

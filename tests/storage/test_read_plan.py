@@ -8,8 +8,8 @@ from reference import staged
 from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.dataset.transfer import write_box
-from wkgpu.storage import morton, read_plan
-from wkgpu.storage.chunk_grid import pieces_of, touched_rows
+from wkgpu.storage import chunk_grid, morton, read_plan
+from wkgpu.storage.chunk_grid import pieces_of
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.read_plan import read_plans
 from wkgpu.storage.shard_file import ShardFile
@@ -34,7 +34,7 @@ def plans_of(layout, topleft, shape, shards, coalesce=0, limit=1 << 20):
     """Plans to read boxes from shards ``{(x, y, z): file}``, without a disk."""
     toplefts = np.array(topleft, np.int64).reshape(-1, 3)
     pieces = pieces_of(layout, limit)
-    rows = touched_rows(layout, pieces, toplefts, shape)
+    rows = chunk_grid.touched_rows_in_slabs(layout, pieces, toplefts, shape)
     return list(read_plans(layout, pieces, len(toplefts), shape, rows, shards.get, morton.encode, coalesce))
 
 
@@ -104,13 +104,32 @@ def test_a_plan_says_what_it_is():
     assert str(plan) == "1 x (4, 8, 8) voxels from 1 files: 4 chunks in 4 segments of 40 bytes, 0 absent"
 
 
-def test_locate_names_file_and_voxel():
+def test_messages_name_file_offset_and_voxel():
     shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
     shards[1, 0, 0] = FakeFile("other", -1, 120, shards[1, 0, 0].index)
     (plan,) = plans_of(LAYOUT, (2, 2, 2), (16, 8, 8), shards)
-    found = {plan.locate(row) for row in range(len(plan.chunks.place))}
-    assert ("shard", (-2, -2, -2)) in found
-    assert ("other", (6, -2, -2)) in found
+    rows = {tuple(origin): row for row, origin in enumerate(plan.chunks.origin.tolist())}
+    for voxel, path in (((-2, -2, -2), "shard"), ((6, -2, -2), "other")):
+        row = rows[voxel]
+        located, offset = plan.locate(row)
+        begins, _ = shards[0, 0, 0].index.extents(np.arange(8))
+        assert located == path
+        assert offset in begins
+        assert plan.describe(row) == f"{path}: the chunk at voxel {voxel} of the box, at file offset {offset},"
+
+
+def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
+    """Together they hold each chunk once, and none of them is large."""
+    monkeypatch.setattr(chunk_grid, "_MOST_ROWS", 8)
+    monkeypatch.setattr(read_plan, "ROWS_PER_PLAN", 8)
+    layout = ArrayLayout(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), "lz4")
+    shards = {(x, 0, z): shard_with_sizes(np.ones(64, int)) for x in range(2) for z in range(3) if (x, z) != (1, 1)}
+    plans = plans_of(layout, (3, 1, 5), (9, 4, 15), shards)
+    assert len(plans) > 4
+    assert max(len(plan.chunks.place) + len(plan.gaps.box) for plan in plans) <= 8 + 15
+    found = [tuple(o) for plan in plans for table in (plan.chunks, plan.gaps) for o in table.origin.tolist()]
+    corners = [(x, y, z) for x in range(2, 12, 2) for y in range(0, 5, 2) for z in range(4, 20, 2)]
+    assert sorted(found) == sorted((x - 3, y - 1, z - 5) for x, y, z in corners)
 
 
 def test_more_shards_than_a_plan_may_open(monkeypatch):

@@ -101,13 +101,19 @@ def check_output(path: Path, force: bool) -> None:
 
 
 def write_excerpt(excerpt: Excerpt, path: Path, force: bool) -> str:
-    """Write a file of the kind that its name says, and return what it is; a failure leaves no partial file."""
-    with path.open("wb" if force else "xb") as file:
-        try:
-            return WRITERS[path.suffix.lower()](excerpt, file)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+    """Write a file of the kind that its name says, and return what it is; a failure leaves what was there before."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            line = WRITERS[path.suffix.lower()](excerpt, file)
+        check_output(path, force)  # somebody may have made it in the meantime
+        partial.replace(path)
+    except OSError as error:
+        error.filename = str(path) if error.filename == str(partial) else error.filename
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+    return line
 
 
 def _library(module: str, package: str) -> Any:

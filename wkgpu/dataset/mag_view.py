@@ -12,7 +12,7 @@ from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.dataset.transfer import write_box
 from wkgpu.dataset.view import View
 from wkgpu.dataset.voxels import Array, as_voxels
-from wkgpu.errors import OutOfBoundsError
+from wkgpu.errors import OutOfBoundsError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -144,6 +144,34 @@ class MagView(View):
         """
         frame = self._frame
         return (frame.bounding_box(region) for region in self._array.shard_boxes())
+
+    def get_views_on_disk(self, read_only: bool | None = None) -> Iterator[View]:
+        """Iterate over views of the files that exist; see `get_bounding_boxes_on_disk`.
+
+        Parameters
+        ----------
+        read_only : bool, optional
+            Whether the views refuse to be written; by default as this mag. A file may reach beyond the layer's
+            bounding box, and then its view must be read-only.
+
+        Raises
+        ------
+        ReadOnlyError, OutOfBoundsError
+            As for `get_view`.
+        """
+        return (
+            self.get_view(absolute_bounding_box=box, read_only=read_only) for box in self.get_bounding_boxes_on_disk()
+        )
+
+    def get_zarr_array(self) -> Any:
+        """Return the mag's ``zarr.Array``.
+
+        Raises
+        ------
+        UnsupportedError
+            A `ValueError`, for a WKW mag, which is none.
+        """
+        raise UnsupportedError(f"{self!r} is stored as {self.data_format.value}, not as Zarr; use read() and write().")
 
     def _region_box(self) -> NDBoundingBox:
         return self._layer.bounding_box

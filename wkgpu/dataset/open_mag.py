@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ class LooseMagView(MagView):
     def __init__(self, path: Path, mag: Mag, read_only: bool, device: str | None) -> None:
         View.__init__(self, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
         self._opened = open_array(path)
+        self._growing = threading.Lock()
         for box in self.get_bounding_boxes_on_disk():
             self._grow(box)
 
@@ -75,7 +77,8 @@ class LooseMagView(MagView):
         return self._bounding_box
 
     def _grow(self, box: BoundingBox) -> None:
-        self._bounding_box = self._bounding_box.extended_by(box)
+        with self._growing:
+            self._bounding_box = self._bounding_box.extended_by(box)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LooseMagView, (self._path, self._mag, self._read_only, self._device)

@@ -33,12 +33,12 @@ def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple,
     return out
 
 
-def read_boxes(array: StoredArray, engine: Engine, topleft: Sequence[Triple], shape: Triple, out: Any = None) -> Any:
+def read_boxes(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any = None) -> Any:
     """Read boxes of one shape in one plan.
 
     Parameters
     ----------
-    topleft : sequence of (x, y, z)
+    toplefts : sequence of (x, y, z)
         First voxels in the array's own grid.
     shape : tuple of int
         Voxels ``(x, y, z)`` of each box.
@@ -51,9 +51,9 @@ def read_boxes(array: StoredArray, engine: Engine, topleft: Sequence[Triple], sh
         Each box in Fortran order.
     """
     if out is None:
-        return engine.xp.moveaxis(_read(array, engine, topleft, shape), -1, 0)
-    target = _output(array, engine, out, (len(topleft), array.layout.num_channels, *shape))
-    _fill(array, engine, topleft, shape, engine.xp.moveaxis(target, 0, -1))
+        return engine.xp.moveaxis(_read(array, engine, toplefts, shape), -1, 0)
+    target = _output(array, engine, out, (len(toplefts), array.layout.num_channels, *shape))
+    _fill(array, engine, toplefts, shape, engine.xp.moveaxis(target, 0, -1))
     return out
 
 

@@ -67,10 +67,14 @@ class CpuEngine:
         """Return a NumPy array on the memory of ``out``; see `Engine.as_output`."""
         if isinstance(out, np.ndarray):
             array = out
-        elif hasattr(out, "__dlpack__"):
-            array = np.from_dlpack(out)
-        else:
+        elif not hasattr(out, "__dlpack__"):
             raise ShapeError(f"out is a {type(out).__name__}; the CPU fills NumPy arrays and what speaks DLPack.")
+        else:
+            try:
+                # NumPy takes old DLPack capsules for read-only; what also speaks NumPy's own protocol is not.
+                array = np.asarray(out) if hasattr(out, "__array_interface__") else np.from_dlpack(out)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise ShapeError(f"out is a {type(out).__name__} that the CPU cannot fill: {error}") from error
         if not array.flags.writeable:
             raise ShapeError("out is read-only; pass an array that can be filled.")
         return array
@@ -169,7 +173,10 @@ class CpuEngine:
             check_read(plan, failure)
 
         # Each thread enters its kernel once, and takes chunks there until none is left.
-        self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)))
+        def stop() -> None:
+            taken[0] += count  # what no thread has taken yet is not wanted any more
+
+        self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)), on_error=stop)
 
 
 def _has_lines(out: NDArray[Any]) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
-import os
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from itertools import pairwise
@@ -18,16 +16,13 @@ from wkgpu.engines.assembly import OffsetChain, Source, Stretch
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.errors import ChunkError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels import machine
 from wkgpu.kernels.cpu_codec import LZ4, LZ4HC, RAW
-from wkgpu.storage.replacement import write_all
 from wkgpu.storage.write_plan import WritePlan
 
 CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
 _LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
-_FILLED_BYTES = 4 << 20  # encoded chunks of zeros that are written at once
 
 
 class CpuEncoder:
@@ -65,7 +60,7 @@ class CpuEncoder:
             offsets = self._plan.touched.offset[first:last]
             heads = [0, *((offsets[1:] - offsets[:-1] != size).nonzero()[0] + 1).tolist(), last - first]
             for head, next_head in pairwise(heads):
-                write_all(self._plan.descriptor, image[head * size : next_head * size], int(offsets[head]))
+                self._plan.store(image[head * size : next_head * size], int(offsets[head]))
 
     def store_stretch(self, stretch: Stretch, position: int, chain: OffsetChain) -> None:
         """Write one stretch of a compressed shard, the one at ``position`` in its chain."""
@@ -96,23 +91,18 @@ class CpuEncoder:
                 ordinal = int(ordinals[head])
                 offset += self._store_untouched(done, ordinal, offset)
                 run = image[ends[head] : ends[next_head]]
-                write_all(plan.descriptor, run, offset)
+                plan.store(run, offset)
                 offset += len(run)
                 done = ordinal + next_head - head
 
     def _store_untouched(self, first: int, last: int, offset: int) -> int:
         """Copy the chunks ``first`` to ``last`` of the old shard, or fill in zeros; returns the bytes written."""
-        plan = self._plan
-        nbytes = self._stored_bytes(first, last)
-        if nbytes and plan.old is not None:
-            begins, _ = plan.old.index.extents(np.array([first]))
-            _copy_range(plan.old.descriptor, int(begins[0]), plan.descriptor, offset, nbytes, plan.old.path)
-        elif nbytes:
-            step = max(1, _FILLED_BYTES // len(self._zero_chunk))
-            for chunk in range(first, last, step):
-                begin = offset + (chunk - first) * len(self._zero_chunk)
-                write_all(plan.descriptor, self._zero_chunk * min(step, last - chunk), begin)
-        return nbytes
+        if first < last:
+            if self._plan.old is None:
+                self._plan.fill(self._zero_chunk, last - first, offset)
+            else:
+                self._plan.copy(first, last, offset)
+        return self._stored_bytes(first, last)
 
     def _stored_bytes(self, first: int, last: int) -> int:
         return int(self._plan.sizes[first:last].sum())
@@ -147,29 +137,3 @@ def _encoded_zeros(nbytes: int) -> bytes:
 def _memory(address: int, nbytes: int) -> memoryview:
     """Bytes at an address, for the system to write from."""
     return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B")
-
-
-def _copy_range(source: int, begin: int, target: int, offset: int, nbytes: int, path: str) -> None:
-    """Copy bytes from file to file, within the system where it can do that."""
-    within_system = hasattr(os, "copy_file_range")
-    while nbytes > 0:
-        done = 0
-        if within_system:
-            try:
-                done = os.copy_file_range(source, target, nbytes, begin, offset)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                    raise
-                within_system = False
-        if done == 0:  # also where a file system copies nothing and reports no error
-            within_system = False
-            part = os.pread(source, min(nbytes, 1 << 20), begin)
-            if not part:
-                raise ChunkError(
-                    f"{path} is truncated: {nbytes} bytes at offset {begin} are gone. It changed just now."
-                )
-            write_all(target, part, offset)
-            done = len(part)
-        begin += done
-        offset += done
-        nbytes -= done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +19,7 @@ Failure = NDArray[np.int64]
 def check_read(plan: ReadPlan, failure: Failure) -> None:
     """Raise what a kernel reported while it read."""
     if failure[0] != codes.OK:
-        path, origin = plan.locate(int(failure[1]))
-        raise _error(f"{path}: the chunk at voxel {origin} of the box", plan.pieces.nbytes, failure)
+        raise _error(plan.describe(int(failure[1])), plan.pieces.nbytes, failure)
 
 
 def check_write(plan: WritePlan, failure: Failure) -> None:
@@ -31,7 +32,8 @@ def check_write(plan: WritePlan, failure: Failure) -> None:
 def _error(where: str, nbytes: int, failure: Failure) -> ChunkError | StorageAccessError:
     code, _, detail = failure.tolist()
     if code == codes.READ_FAILED:
-        return StorageAccessError(f"{where} cannot be read at file offset {detail}: the disk or the network fails.")
+        message = f"{where} cannot be read at file offset {detail}: the disk or the network fails"
+        return StorageAccessError(errno.EIO, message)
     if code == codes.TRUNCATED:
         return ChunkError(f"{where} is truncated: the file ends at offset {detail}. It changed while it was read.")
     if code == codes.MALFORMED:

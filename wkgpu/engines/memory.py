@@ -51,10 +51,8 @@ class OutputMemory:
         with self._lock:
             blocks = self._blocks.get(size)
             if blocks:
+                block = blocks.pop()  # before anything else: a collection in between could give back and drop blocks
                 self._held -= size
-                block = blocks.pop()
-                if not blocks:
-                    del self._blocks[size]
                 return block
         return _Block(size)
 
@@ -65,9 +63,10 @@ class OutputMemory:
                 self._blocks.setdefault(block.nbytes, []).append(block)
                 self._held += block.nbytes
             while self._held > config.pool_bytes:
-                size = next(iter(self._blocks))
-                self._held -= self._blocks[size].pop(0).nbytes
-                if not self._blocks[size]:
+                size, blocks = next(iter(self._blocks.items()))
+                if blocks:
+                    self._held -= blocks.pop(0).nbytes
+                else:
                     del self._blocks[size]
 
     def forget_lock(self) -> None:

@@ -83,9 +83,9 @@ class ThreadTeam:
         if self._started < helpers:
             self._start(helpers)
         job = _Job(work, tasks, self._quiet)
-        for _ in range(helpers):
-            self._queue.put(job)
         try:
+            for _ in range(helpers):
+                self._queue.put(job)
             job.drain()
         except BaseException as error:
             job.error = job.error or error

@@ -64,6 +64,26 @@ def pieces_of(layout: ArrayLayout, limit: int) -> Pieces:
     return Pieces((x, y, z), per_chunk, x * y * z * layout.voxel_bytes)
 
 
+def touched_rows_in_slabs(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
+    """Do as `touched_rows`, but go through a box of very many pieces slab by slab, so that tables stay small.
+
+    A shard can then come more than once.
+    """
+    x, y, z = shape
+    depth = max(_MOST_ROWS // max(-(-x // pieces.shape[0]) * -(-y // pieces.shape[1]), 1), 1) * pieces.shape[2]
+    if len(toplefts) != 1 or z <= depth:
+        yield from touched_rows(layout, pieces, toplefts, shape)
+        return
+    begin, end = int(toplefts[0, 2]), int(toplefts[0, 2]) + z
+    while begin < end:
+        cut = min(end, (begin // depth + 1) * depth)  # at a border between pieces: none is read twice
+        slab = toplefts.copy()
+        slab[0, 2] = begin
+        for rows in touched_rows(layout, pieces, slab, (x, y, cut - begin)):
+            yield rows._replace(origin=rows.origin + (slab - toplefts))
+        begin = cut
+
+
 def touched_rows(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
     """Yield, shard by shard, the pieces that boxes of one shape touch.
 
@@ -139,6 +159,7 @@ def _new_grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
     return arrays
 
 
+_MOST_ROWS = 1 << 18
 _KEPT_GRID = 4096
 _kept_grid = lru_cache(maxsize=64)(_new_grid)
 

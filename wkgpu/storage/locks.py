@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,7 @@ def _open(path: Path | str) -> int:
 
 
 def _acquire(descriptor: int, byte: int) -> None:
-    if hasattr(fcntl, "F_OFD_SETLKW"):
+    if sys.platform == "linux":
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -92,7 +93,7 @@ def _acquire(descriptor: int, byte: int) -> None:
 
 def _release(descriptor: int, byte: int) -> None:
     """Give the lock back; closing the file would not, if a process that was forked meanwhile has it open as well."""
-    if hasattr(fcntl, "F_OFD_SETLK"):
+    if sys.platform == "linux":
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
     else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)

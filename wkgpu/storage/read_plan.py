@@ -14,8 +14,10 @@ from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.shard_file import ShardFile
 
-FILES_PER_PLAN = 256
+FILES_PER_PLAN = 64
 """A plan holds its files open; a box of many small shards makes several plans."""
+ROWS_PER_PLAN = 1 << 18
+"""A plan's tables take some 100 bytes for each chunk; a box of very many chunks makes several plans."""
 
 
 class Segments(NamedTuple):
@@ -89,11 +91,18 @@ class ReadPlan:
         """Bytes of the largest encoded chunk: no staging buffer can be smaller."""
         return int(self.chunks.nbytes.max(initial=0))
 
-    def locate(self, row: int) -> tuple[str, Triple]:
-        """Name the file and the first voxel in its box of the chunk in a row, for messages."""
+    def locate(self, row: int) -> tuple[str, int]:
+        """Return the path of the file that the chunk in a row comes from, and its offset there."""
         segment = int(np.searchsorted(self.segments.place, self.chunks.place[row], side="right")) - 1
-        x, y, z = self.chunks.origin[row].tolist()
-        return self.files[int(self.segments.file[segment])].path, (x, y, z)
+        offset = int(self.chunks.place[row] - self.segments.place[segment] + self.segments.offset[segment])
+        return self.files[int(self.segments.file[segment])].path, offset
+
+    def describe(self, row: int) -> str:
+        """Name the file of the chunk in a row, and where the chunk lies there and in its box, for messages."""
+        path, offset = self.locate(row)
+        voxel = tuple(self.chunks.origin[row].tolist())
+        box = f"box {self.chunks.box[row]}" if self.boxes > 1 else "the box"
+        return f"{path}: the chunk at voxel {voxel} of {box}, at file offset {offset},"
 
     def __str__(self) -> str:
         return (
@@ -155,17 +164,19 @@ def read_plans(
         segments, chunks = _tables(located, coalesce_bytes)
         return ReadPlan(layout, pieces, shape, boxes, tuple(files), segments, chunks, _joined(gaps))
 
+    count = 0
     try:
         for shard_rows in rows:
+            count += len(shard_rows.box)
             file = open_shard(shard_rows.shard)
             if file is None:
                 gaps.append(Gaps(shard_rows.box, shard_rows.origin))
-                continue
-            files.append(file)
-            located.append(_locate(shard_rows, file, pieces, ordinals, gaps))
-            if len(files) == FILES_PER_PLAN:
+            else:
+                files.append(file)
+                located.append(_locate(shard_rows, file, pieces, ordinals, gaps))
+            if len(files) == FILES_PER_PLAN or count >= ROWS_PER_PLAN:
                 plan = assembled()
-                files, located, gaps = [], [], []
+                files, located, gaps, count = [], [], [], 0
                 yield plan
         plan = assembled()
         files = []

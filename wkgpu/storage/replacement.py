@@ -10,6 +10,7 @@ from types import TracebackType
 
 from wkgpu.errors import ReadOnlyError, StorageAccessError
 from wkgpu.settings import config
+from wkgpu.storage.file_bytes import write_all
 
 
 class Replacement:
@@ -22,6 +23,8 @@ class Replacement:
     temporary_name : str, optional
         Name of the new file until then, in the same folder. A fixed name is for files that are written under a lock:
         what a crash has left is then overwritten by the next writer, and never piles up.
+    durable : bool, optional
+        Whether to wait until the disk has the file before it replaces the old one; by default as the settings say.
 
     Attributes
     ----------
@@ -43,7 +46,8 @@ class Replacement:
     b'whole'
     """
 
-    def __init__(self, path: Path, temporary_name: str | None = None) -> None:
+    def __init__(self, path: Path, temporary_name: str | None = None, durable: bool | None = None) -> None:
+        self._durable = config.durable_writes if durable is None else durable
         path = path.resolve() if path.is_symlink() else path  # replace the file that a link leads to, not the link
         self._path = path
         self._temporary = path.with_name(temporary_name or f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -71,20 +75,22 @@ class Replacement:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
+            try:
+                if kind is None and self._durable:
+                    os.fsync(self.descriptor)
+            finally:
+                os.close(self.descriptor)  # before it replaces anything: some file systems report errors only here
             if kind is None:
                 self._commit()
         except OSError as failure:
             raise _refused(self._path, failure) from failure
         finally:
-            os.close(self.descriptor)
             self._temporary.unlink(missing_ok=True)
 
     def _commit(self) -> None:
-        if not config.durable_writes:
-            self._temporary.replace(self._path)
-            return
-        os.fsync(self.descriptor)
         self._temporary.replace(self._path)
+        if not self._durable:
+            return
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
@@ -93,27 +99,18 @@ class Replacement:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Write a whole file at once: a reader sees the old content or the new one.
+    """Write a small file at once and durably: a reader, or whoever looks after a power failure, sees old or new.
 
     Raises
     ------
     ReadOnlyError, StorageAccessError
         Where the folder or the file cannot be written; the old file is then as it was.
     """
-    with Replacement(path) as new:
+    with Replacement(path, durable=True) as new:
         try:
             write_all(new.descriptor, data, 0)
         except OSError as error:
             raise _refused(path, error) from error
-
-
-def write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
-    """Write all of ``data`` at a file offset: ``os.pwrite`` may stop early, for example at 2 GiB."""
-    rest = memoryview(data).cast("B")
-    while rest:
-        done = os.pwrite(descriptor, rest, offset)
-        rest = rest[done:]
-        offset += done
 
 
 def _refused(path: Path, error: OSError) -> ReadOnlyError | StorageAccessError:

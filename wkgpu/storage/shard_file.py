@@ -7,10 +7,8 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from wkgpu.errors import StorageAccessError
-from wkgpu.storage.access import reporting_as
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
 
 IndexReader = Callable[[int, int, str], ShardIndex]
@@ -64,23 +62,3 @@ def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
         os.close(descriptor)
         raise
     return ShardFile(path, descriptor, status.st_size, index)
-
-
-def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) -> bytes:
-    """Read up to ``nbytes``; fewer only where the file ends.
-
-    Raises
-    ------
-    StorageAccessError
-        Where the system reports an error.
-    """
-    parts = []
-    with reporting_as(f"Cannot read {path}"):
-        while nbytes > 0:
-            part = os.pread(descriptor, nbytes, offset)
-            if not part:
-                break
-            parts.append(part)
-            nbytes -= len(part)
-            offset += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

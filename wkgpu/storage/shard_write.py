@@ -14,9 +14,10 @@ import numpy as np
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Pieces, ShardRows
+from wkgpu.storage.file_bytes import write_all
 from wkgpu.storage.layout import Triple
 from wkgpu.storage.locks import file_lock
-from wkgpu.storage.replacement import Replacement, write_all
+from wkgpu.storage.replacement import Replacement
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
 from wkgpu.storage.write_plan import WritePlan, covered, touched_chunks

@@ -12,7 +12,7 @@ import numpy as np
 from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Ints, pieces_of, touched_rows
+from wkgpu.storage.chunk_grid import Ints, pieces_of, touched_rows, touched_rows_in_slabs
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
@@ -87,7 +87,7 @@ class StoredArray(ABC):
         """
         pieces = pieces_of(self.layout, config.staging_bytes)
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
-        rows = touched_rows(self.layout, pieces, corners, shape)
+        rows = touched_rows_in_slabs(self.layout, pieces, corners, shape)
         return read_plans(
             self.layout, pieces, len(corners), shape, rows, self.open_shard, self.chunk_ordinals, config.coalesce_bytes
         )

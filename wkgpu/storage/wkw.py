@@ -21,9 +21,10 @@ from wkgpu.errors import AlreadyExistsError, NotFoundError, ShardIndexError, Sto
 from wkgpu.storage import morton
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.file_bytes import read_exactly
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.replacement import atomic_write_bytes
-from wkgpu.storage.shard_file import ShardFile, open_shard, read_exactly
+from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.wkw_header import WkwHeader
@@ -89,9 +90,10 @@ class WkwArray(StoredArray):
     def existing_shards(self) -> list[Triple]:
         """See `StoredArray.existing_shards`."""
         found = []
-        for z, layer in _numbered(self._root, "z", ""):
-            for y, row in _numbered(layer, "y", ""):
-                found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw")]
+        with reporting_as(f"Cannot list the shards of {self.path}"):
+            for z, layer in _numbered(self._root, "z", ""):
+                for y, row in _numbered(layer, "y", ""):
+                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw")]
         return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard: Triple) -> ShardFile | None:

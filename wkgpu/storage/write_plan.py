@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows
+from wkgpu.storage.file_bytes import copy_range, write_all
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.shard_file import ShardFile
+
+_FILLED_BYTES = 4 << 20  # equal chunks that are written at once
 
 
 class Touched(NamedTuple):
@@ -38,7 +41,8 @@ class WritePlan:
     Attributes
     ----------
     descriptor : int
-        The file to write: a new one beside a compressed shard, the shard itself where it is raw.
+        The file to write: a new one beside a compressed shard, the shard itself where it is raw. Who needs a path opens
+        ``/proc/self/fd/{descriptor}``.
     old : ShardFile or None
         The shard as it was.
     data_offset : int
@@ -63,6 +67,22 @@ class WritePlan:
     def is_compressed(self) -> bool:
         """Whether the shard is written anew."""
         return self.layout.codec != "raw"
+
+    def store(self, data: bytes | memoryview, offset: int) -> None:
+        """Write encoded chunks at a file offset."""
+        write_all(self.descriptor, data, offset)
+
+    def fill(self, chunk: bytes, count: int, offset: int) -> None:
+        """Write one encoded chunk ``count`` times, from a file offset on."""
+        at_once = max(1, _FILLED_BYTES // len(chunk))
+        for first in range(0, count, at_once):
+            self.store(chunk * min(at_once, count - first), offset + first * len(chunk))
+
+    def copy(self, first: int, last: int, offset: int) -> None:
+        """Copy the chunks ``first`` to ``last`` of the old shard, where they lie one behind the other, to an offset."""
+        assert self.old is not None
+        begins, _ = self.old.index.extents(np.array([first]))
+        copy_range(self.old.descriptor, int(begins[0]), self.descriptor, offset, int(self.sizes[first:last].sum()))
 
     def __str__(self) -> str:
         partly = int((self.touched.nbytes > 0).sum())

@@ -1,0 +1,19 @@
+"""Makes the bodies of `placement` and `gathering` callable from each other and from kernels, on every machine."""
+
+from __future__ import annotations
+
+from numba.extending import register_jitable
+
+from . import gathering, placement
+
+for _body in (
+    placement.copy_line,
+    placement.place_joined,
+    placement.place_group,
+    placement.clear_group,
+    placement.copy_box,
+    gathering.common_length,
+    gathering.common_begin,
+    gathering.is_covered,
+):
+    register_jitable(_body)
