@@ -3,7 +3,8 @@
 - It executes plans and knows nothing of files' formats, datasets or views.
 - Voxels do not depend on it: every engine returns, bit for bit, what every other one returns.
 - Memory beyond the output is bounded: by the batches it works in, and never by the size of a plan.
-- A chunk that cannot be fetched or decoded raises a `ChunkError` that names its file; no voxel of it is returned.
+- A chunk that cannot be fetched, or does not decode as far as it is wanted, raises a `ChunkError` that names its file;
+  no voxel of it is returned.
 - It can be called by any number of threads at once.
 """
 
