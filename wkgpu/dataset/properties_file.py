@@ -101,7 +101,7 @@ def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exi
     """
     file = PropertiesFile(folder)
     if not file.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _holds_something_else(folder) and not file.exists():  # another process may make it just now
             raise AlreadyExistsError(
                 f"{folder} exists, is not empty and has no {PROPERTIES_NAME}; choose an empty or a new folder."
             )
@@ -111,6 +111,13 @@ def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exi
     if not exist_ok:
         raise AlreadyExistsError(f"{folder} is a dataset already; use Dataset.open(), or exist_ok=True.")
     return file
+
+
+def _holds_something_else(folder: Path) -> bool:
+    """Whether a path is a file, or a folder with more than the properties that somebody is about to write."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(PROPERTIES_NAME not in entry.name for entry in folder.iterdir())
 
 
 def find_properties(folder: Path) -> PropertiesFile:
