@@ -30,6 +30,14 @@ def _follows(a, b, bases, origins, chunk_x):
 
 
 @njit(nogil=True)
+def _next_run(position, order, bases, origins, chunk_x):
+    """Return the first position from ``position`` on at which a run of x-neighbours begins, or the end."""
+    while 0 < position < order.size and _follows(order[position - 1], order[position], bases, origins, chunk_x):
+        position += 1
+    return min(position, order.size)
+
+
+@njit(nogil=True)
 def _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
     """Fetch the ``part`` (first and last byte) of a chunk that lies in the file as it is, behind a header."""
     first, last = part
@@ -144,39 +152,30 @@ def read_chunks(
         Address of a buffer for `LINES` lines through that many chunks.
     target : int
         Address of the output.
+    streaming : bool
+        Whether the output is too large to stay in the caches.
+    failure : int64 (3,)
+        See `failures`.
     """
     places, lengths, bases = chunks
-    total = order.size
     first = machine.take(counter, step)
-    while first < total:
-        position = first
-        # Runs along x are taken whole, by the thread that takes their first chunk.
-        while position < total and position > 0 and _follows(
-            order[position - 1], order[position], bases, origins, geometry[0]
-        ):  # fmt: skip
-            position += 1
-        begin = position
-        while position < min(first + step, total) or (
-            begin < position < total and _follows(order[position - 1], order[position], bases, origins, geometry[0])
-        ):
-            count = 1
-            while (
-                position + count < total
-                and count < slots
-                and _follows(order[position + count - 1], order[position + count], bases, origins, geometry[0])
-            ):
-                count += 1
-            rows = order[position : position + count]
-            if not _load_run(
-                rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
-                staging, capacity, scratch, stride, failure,
-            ):  # fmt: skip
-                machine.take(counter, total)  # so that no thread goes on
-                return
-            row = rows[0]
-            origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-            place_run(scratch, count, stride, target, bases[row], origin, geometry, streaming, line)
-            position += count
+    while first < order.size:
+        # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
+        position = _next_run(first, order, bases, origins, geometry[0])
+        while position < order.size and position < first + step:
+            end = _next_run(position + 1, order, bases, origins, geometry[0])
+            while position < end:
+                rows = order[position : min(position + slots, end)]
+                if not _load_run(
+                    rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
+                    staging, capacity, scratch, stride, failure,
+                ):  # fmt: skip
+                    machine.take(counter, order.size)  # so that no thread goes on
+                    return
+                row = rows[0]
+                origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+                place_run(scratch, rows.size, stride, target, bases[row], origin, geometry, streaming, line)
+                position += rows.size
         first = machine.take(counter, step)
     if streaming:
         machine.drain_streams()
@@ -253,6 +252,8 @@ def encode_chunks(
         Address and bytes of the buffer for the encoded chunks.
     sizes : int64 (chunks,)
         Receives the encoded bytes of each chunk.
+    failure : int64 (3,)
+        See `failures`.
     """
     if codec == LZ4:
         machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
