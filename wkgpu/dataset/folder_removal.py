@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from types import TracebackType
 
-from wkgpu.errors import ReadOnlyError, StorageAccessError
+from wkgpu.storage.access import refusal
 
 
 class FolderRemoval:
@@ -39,7 +39,7 @@ class FolderRemoval:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise _refused(folder, error) from error
+            raise refusal(f"Cannot delete {folder}", error) from error
         self._moved = folder, aside
 
     def __enter__(self) -> FolderRemoval:
@@ -60,10 +60,4 @@ class FolderRemoval:
             else:
                 shutil.rmtree(aside)
         except OSError as failure:
-            raise _refused(aside, failure) from failure
-
-
-def _refused(folder: Path, error: OSError) -> ReadOnlyError | StorageAccessError:
-    if isinstance(error, PermissionError):
-        return ReadOnlyError(f"Cannot delete {folder}: {error.strerror}. Give yourself write permission for it.")
-    return StorageAccessError(error.errno, f"Cannot delete {folder}: {error.strerror}")
+            raise refusal(f"Cannot delete {aside}", failure) from failure

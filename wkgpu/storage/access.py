@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wkgpu.errors import StorageAccessError, WkgpuError
+from wkgpu.errors import ReadOnlyError, StorageAccessError, WkgpuError
 
 
 @contextmanager
@@ -26,3 +26,10 @@ def reporting_as(action: str) -> Iterator[None]:
         if isinstance(error, WkgpuError):
             raise
         raise StorageAccessError(error.errno, f"{action}: {error.strerror}") from error
+
+
+def refusal(action: str, error: OSError) -> ReadOnlyError | StorageAccessError:
+    """Return the error for a change that the system refused: a `ReadOnlyError` where only permission is missing."""
+    if isinstance(error, PermissionError):
+        return ReadOnlyError(f"{action}: {error.strerror}. Give yourself write permission for it and its folder.")
+    return StorageAccessError(error.errno, f"{action}: {error.strerror}")

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from wkgpu.errors import ReadOnlyError, StorageAccessError
 from wkgpu.settings import config
+from wkgpu.storage.access import refusal
 from wkgpu.storage.file_bytes import write_all
 
 
@@ -58,7 +58,7 @@ class Replacement:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self.descriptor = self._created()
         except OSError as error:
-            raise _refused(self._path, error) from error
+            raise refusal(f"Cannot write {self._path}", error) from error
         with suppress(OSError):  # where there is no older file, or it belongs to somebody else
             os.fchmod(self.descriptor, self._path.stat().st_mode & 0o7777)
         return self
@@ -83,7 +83,7 @@ class Replacement:
             if kind is None:
                 self._commit()
         except OSError as failure:
-            raise _refused(self._path, failure) from failure
+            raise refusal(f"Cannot write {self._path}", failure) from failure
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -110,10 +110,4 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
         try:
             write_all(new.descriptor, data, 0)
         except OSError as error:
-            raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: OSError) -> ReadOnlyError | StorageAccessError:
-    if isinstance(error, PermissionError):
-        return ReadOnlyError(f"Cannot write {path}: {error.strerror}. Give yourself write permission for its folder.")
-    return StorageAccessError(error.errno, f"Cannot write {path}: {error.strerror}")
+            raise refusal(f"Cannot write {path}", error) from error
