@@ -1,10 +1,10 @@
-"""Makes the bodies of `placement` and `gathering` callable from each other and from kernels, on every machine."""
+"""Makes the bodies callable from each other and from kernels, on every machine."""
 
 from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from . import gathering, placement
+from . import exchange, gathering, packing, placement
 
 for _body in (
     placement.copy_line,
@@ -15,5 +15,7 @@ for _body in (
     gathering.common_length,
     gathering.common_begin,
     gathering.is_covered,
+    exchange.exchange,
+    packing.pack,
 ):
     register_jitable(_body)

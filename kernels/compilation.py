@@ -28,7 +28,22 @@ def cached_kernel(function):
         kernel = njit(nogil=True, cache=True)(function)
     except RuntimeError:  # "cannot cache function: no locator available"
         return njit(nogil=True)(function)
-    cache_file = getattr(kernel._cache, "_cache_file", None)
+    return _stamped(kernel)
+
+
+def cached_cuda_kernel(function):
+    """Do the same for a kernel that is launched on a CUDA device, or run by Numba's simulator of one."""
+    from numba import cuda  # here, because the CPU does without it
+
+    try:
+        kernel = cuda.jit(cache=True)(function)
+    except RuntimeError:
+        return cuda.jit(function)
+    return _stamped(kernel)
+
+
+def _stamped(kernel):
+    cache_file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
     if hasattr(cache_file, "_source_stamp"):
         cache_file._source_stamp = _STAMP
     return kernel

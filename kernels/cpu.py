@@ -14,7 +14,8 @@ from . import gathering, machine, placement
 from .compilation import cached_kernel
 from .cpu_codec import LZ4, RAW, decode, encode, is_literal, literal_header
 from .cpu_files import fetch, fetch_segments
-from .cpu_placement import exchange, place_run
+from .cpu_placement import place_run
+from .exchange import exchange
 from .failures import ENCODE_FAILED
 
 
@@ -199,7 +200,25 @@ def read_chunks_to_any(
                 return
             row = order[position]
             corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-            exchange(corner, layout, target + bases[row], scratch, True)
+            exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
+        first = machine.take(counter, step)
+
+
+@cached_kernel
+def fetch_ranges(counter, step, descriptors, segments, target, failure):
+    """Fetch segments to their places after the address ``target``, ``step`` at a time, until all are taken.
+
+    The parameters are those of `read_chunks`; of a failure, the segment is reported instead of a chunk's row.
+    """
+    files, offsets, lengths, places = segments
+    first = machine.take(counter, step)
+    while first < places.size:
+        for segment in range(first, min(first + step, places.size)):
+            descriptor = descriptors[files[segment]]
+            if not fetch(descriptor, offsets[segment], lengths[segment], target + places[segment], failure):
+                failure[1] = segment
+                machine.take(counter, places.size)
+                return
         first = machine.take(counter, step)
 
 
@@ -222,7 +241,7 @@ def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, targ
     machine.clear_bytes(scratch, size)
     for row in range(first, last):
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(corner, layout, target + bases[row], scratch, True)
+        exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
 
 
 @cached_kernel
@@ -270,7 +289,7 @@ def encode_chunks(
                 return
         elif not gathering.is_covered(corner, layout[0], layout[1]):
             machine.clear_bytes(chunk, size)
-        exchange(corner, layout, data, chunk, False)
+        exchange(0, 1, 0, 1, corner, layout, data, 0, chunk, 0, False)
         written = np.int64(size)
         if codec != RAW:
             written, is_noise = encode(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 from numba.extending import overload
 
-from . import bodies, gathering, machine, placement  # noqa: F401 - bodies: they can call each other
+from . import bodies, machine, placement  # noqa: F401 - bodies: they can call each other
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
@@ -79,27 +79,3 @@ def place_run(source, count, stride, target, base, origin, geometry, streaming, 
     placement.place_group(
         0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined
     )
-
-
-@njit(nogil=True)
-def exchange(corner, layout, box, chunk, into_box):
-    """Copy the voxels that a chunk and a box share, from the one into the other.
-
-    ``layout`` is ``(chunk shape, box shape, strides of the box, strides of a chunk, axes, units)``. Shapes and strides
-    are ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the bytes of one item.
-    """
-    chunk_shape, box_shape, box_strides, chunk_strides, (a, b, c, d), units = layout
-    in_box, in_chunk = gathering.common_begin(corner, box_strides, chunk_strides)
-    extents = (
-        gathering.common_length(corner[a], chunk_shape[a], box_shape[a]),
-        gathering.common_length(corner[b], chunk_shape[b], box_shape[b]),
-        gathering.common_length(corner[c], chunk_shape[c], box_shape[c]),
-        gathering.common_length(corner[d], chunk_shape[d], box_shape[d]),
-    )
-    of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
-    of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
-    rows = extents[0] * extents[1]
-    if into_box:
-        placement.copy_box(0, rows, 1, 0, 1, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
-    else:
-        placement.copy_box(0, rows, 1, 0, 1, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)

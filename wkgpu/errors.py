@@ -63,6 +63,10 @@ class DeviceError(WkgpuError, RuntimeError):
     """A device that does not exist here or whose libraries do not work."""
 
 
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A device that has not as much memory as an array or a batch needs."""
+
+
 class ConfigurationError(WkgpuError, ValueError):
     """A setting or an environment variable with a value that cannot be used."""
 

@@ -64,6 +64,9 @@ class Config:
         Threads of the CPU engine; by default the cores that this process may use.
     staging_bytes : int
         Encoded bytes that one thread fetches before it decodes them (more, where a single chunk is larger).
+    batch_bytes : int
+        Bytes of decoded chunks that a CUDA engine works on at a time, while it fetches as many for the next batch. A
+        call takes up to four times as much of the GPU's memory beside its output, a write up to eight times as much.
     pool_bytes : int
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.
@@ -82,6 +85,7 @@ class Config:
     device: str = _setting("device", str, lambda: "auto")
     threads: int = _setting("threads", _count, _usable_cores)
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
+    batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)
     pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)
     coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
     durable_writes: bool = _setting("durable_writes", _truth, lambda: False)

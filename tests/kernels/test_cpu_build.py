@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from kernels.test_placement import copies, groups, placed, random_units
-from wkgpu.kernels import cpu_codec, failures, gathering, machine, placement
+from wkgpu.kernels import cpu_codec, cpu_placement, failures, gathering, machine, placement  # noqa: F401 - the overloads
 
 
 def address(array):

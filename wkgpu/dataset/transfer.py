@@ -66,7 +66,7 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         Of the array's dtype and channels, with any strides.
     """
     layout = array.layout
-    voxels = engine.asarray(data)
+    voxels = engine.as_input(data)
     if voxels.ndim != 4 or voxels.shape[0] != layout.num_channels:
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({layout.num_channels}, x, y, z).")
     if voxels.dtype != layout.dtype:

@@ -31,7 +31,7 @@ def as_voxels(data: Any, layout: ArrayLayout, engine: Engine) -> Array:
     DtypeError
         For another dtype than the mag's; nothing is converted silently.
     """
-    voxels = engine.asarray(data)
+    voxels = engine.as_input(data)
     if voxels.ndim == 3:
         voxels = voxels[None]
     channels = layout.num_channels

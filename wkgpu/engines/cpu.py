@@ -19,7 +19,7 @@ from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.memory import output_memory
 from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.engines.voxel_layout import voxel_layout
+from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels.cpu_codec import RAW, literal_header
@@ -54,6 +54,10 @@ class CpuEngine:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
         return np.asarray(data)
+
+    def as_input(self, data: Any) -> NDArray[Any]:
+        """Do as `asarray`."""
+        return self.asarray(data)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[Any]:
         """Return uninitialised memory in Fortran order, from released outputs where one fits."""
@@ -115,7 +119,7 @@ class CpuEngine:
         origins, size = plan.gaps.origin, plan.pieces.nbytes
         count = len(bases)
         rows = _rows_per_task(count, size)
-        if _has_lines(out):
+        if has_lines(out):
             geometry = _geometry(plan, out)
 
             def clear(first: int, last: int) -> None:
@@ -144,7 +148,7 @@ class CpuEngine:
         counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.nbytes_largest)
         gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
-        if _has_lines(out):
+        if has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
             lines = LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
@@ -177,16 +181,6 @@ class CpuEngine:
             taken[0] += count  # what no thread has taken yet is not wanted any more
 
         self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)), on_error=stop)
-
-
-def _has_lines(out: NDArray[Any]) -> bool:
-    """Whether channels and x are neighbours, so that whole lines of chunks can be copied."""
-    channel, x, *others = out.strides
-    return (
-        (channel == out.itemsize or out.shape[0] == 1)
-        and (x == out.itemsize * out.shape[0] or out.shape[1] == 1)
-        and min(others) >= 0
-    )
 
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:

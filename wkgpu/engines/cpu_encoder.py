@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-import lz4.block
 import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetChain, Source, Stretch
+from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.voxel_layout import voxel_layout
@@ -47,7 +46,7 @@ class CpuEncoder:
         self._codec = CODECS[plan.layout.codec]
         self._zero_chunk = b""
         if plan.is_compressed and plan.old is None:
-            self._zero_chunk = _encoded_zeros(plan.pieces.nbytes)
+            self._zero_chunk = encoded_zeros(plan.pieces.nbytes)
             plan.sizes[plan.sizes < 0] = len(self._zero_chunk)
 
     def store_raw(self, first: int, last: int) -> None:
@@ -125,13 +124,6 @@ class CpuEncoder:
             staging, scratch, state, output, capacity, self._sizes, failure,
         )  # fmt: skip
         check_write(plan, failure)
-
-
-@lru_cache(maxsize=8)
-def _encoded_zeros(nbytes: int) -> bytes:
-    """A chunk of zeros, encoded once for all the chunks of a shard that nobody has written."""
-    encoded: bytes = lz4.block.compress(bytes(nbytes), store_size=False)
-    return encoded
 
 
 def _memory(address: int, nbytes: int) -> memoryview:

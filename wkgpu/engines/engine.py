@@ -37,6 +37,10 @@ class Engine(Protocol):
         """Return data (NumPy, CuPy, anything with DLPack) as this engine's array, copied only where it must be."""
         ...
 
+    def as_input(self, data: Any) -> Any:
+        """Return data as an array that `write` takes, where it may as well lie on another machine."""
+        ...
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return uninitialised memory for an output, in Fortran order."""
         ...
@@ -75,6 +79,6 @@ class Engine(Protocol):
         plan : WritePlan
             Open.
         data : array (channel, x, y, z)
-            Of this engine, of the plan's dtype and shape, with any strides.
+            Of `as_input`, of the plan's dtype and shape, with any strides.
         """
         ...

@@ -19,18 +19,27 @@ Failure = NDArray[np.int64]
 def check_read(plan: ReadPlan, failure: Failure) -> None:
     """Raise what a kernel reported while it read."""
     if failure[0] != codes.OK:
-        raise _error(plan.describe(int(failure[1])), plan.pieces.nbytes, failure)
+        raise read_error(plan, *failure.tolist())
+
+
+def read_error(plan: ReadPlan, code: int, row: int, detail: int) -> ChunkError | StorageAccessError:
+    """Make the error of a chunk that was being read."""
+    return _error(plan.describe(row), plan.pieces.nbytes, code, detail)
 
 
 def check_write(plan: WritePlan, failure: Failure) -> None:
     """Raise what a kernel reported while it encoded."""
     if failure[0] != codes.OK:
-        ordinal = int(plan.touched.ordinal[int(failure[1])])
-        raise _error(f"{plan.path}: chunk {ordinal} of the shard", plan.pieces.nbytes, failure)
+        raise write_error(plan, *failure.tolist())
 
 
-def _error(where: str, nbytes: int, failure: Failure) -> ChunkError | StorageAccessError:
-    code, _, detail = failure.tolist()
+def write_error(plan: WritePlan, code: int, row: int, detail: int) -> ChunkError | StorageAccessError:
+    """Make the error of a chunk that was being changed."""
+    where = f"{plan.path}: chunk {int(plan.touched.ordinal[row])} of the shard"
+    return _error(where, plan.pieces.nbytes, code, detail)
+
+
+def _error(where: str, nbytes: int, code: int, detail: int) -> ChunkError | StorageAccessError:
     if code == codes.READ_FAILED:
         message = f"{where} cannot be read at file offset {detail}: the disk or the network fails"
         return StorageAccessError(errno.EIO, message)

@@ -43,3 +43,13 @@ def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any]) -> VoxelLay
         (a0, a1, a2, a3),
         item,
     )
+
+
+def has_lines(array: NDArray[Any]) -> bool:
+    """Whether channels and x of an array ``(channel, x, y, z, ...)`` are neighbours: then whole lines can be copied."""
+    channel, x, *others = array.strides
+    return (
+        (channel == array.itemsize or array.shape[0] == 1)
+        and (x == array.itemsize * array.shape[0] or array.shape[1] == 1)
+        and min(others) >= 0
+    )

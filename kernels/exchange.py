@@ -1,0 +1,40 @@
+"""Voxels between one chunk and a box of any memory layout: a body that every machine compiles."""
+
+from __future__ import annotations
+
+from .gathering import common_begin, common_length
+from .placement import copy_box
+
+
+def exchange(first, step, lane, lanes, corner, layout, box, base, chunk, start, into_box):
+    """Copy the voxels that a chunk and a box share, from the one into the other.
+
+    Parameters
+    ----------
+    first, step, lane, lanes
+        Which rows, and which share of them, this worker copies; a row is a plane of the two innermost axes.
+    corner
+        ``(c, x, y, z)`` of the chunk's first item in the box; negative where it begins before it.
+    layout
+        ``(chunk shape, box shape, strides of the box, strides of a chunk, axes, units)``. Shapes and strides are
+        ``(c, x, y, z)``, ``axes`` the order in which they are walked, ``units`` the length of one item.
+    box, base, chunk, start
+        The box's memory and where its first item is in it, and the same of the chunk.
+    """
+    chunk_shape, box_shape, box_strides, chunk_strides, (a, b, c, d), units = layout
+    in_box, in_chunk = common_begin(corner, box_strides, chunk_strides)
+    extents = (
+        common_length(corner[a], chunk_shape[a], box_shape[a]),
+        common_length(corner[b], chunk_shape[b], box_shape[b]),
+        common_length(corner[c], chunk_shape[c], box_shape[c]),
+        common_length(corner[d], chunk_shape[d], box_shape[d]),
+    )
+    of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
+    of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
+    rows = extents[0] * extents[1]
+    in_box += base
+    in_chunk += start
+    if into_box:
+        copy_box(first, rows, step, lane, lanes, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
+    else:
+        copy_box(first, rows, step, lane, lanes, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)

@@ -1,0 +1,334 @@
+"""A device for the CUDA engine without a GPU: host memory, host files, liblz4 and Numba's simulator.
+
+It is as unfriendly as a device may be. Memory is never zero at first. What is queued on a stream runs only when
+somebody waits for it, and what is read from a file comes only when somebody asks whether it has come; until then there
+is garbage in its place. So whoever forgets to wait, or uses a buffer again too early, gets other voxels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest import mock
+
+import lz4.block
+import numpy as np
+
+from wkgpu.errors import DeviceMemoryError, ShapeError
+from wkgpu.kernels import packing, placement
+
+GARBAGE = 0xA5
+MOST_ENCODED_CHUNK_BYTES = 1 << 24  # as nvCOMP's
+
+
+class SimulatedMemory:
+    """Host memory that plays a device's."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array  # uint8 (n,)
+
+    @property
+    def address(self) -> int:
+        return self.array.__array_interface__["data"][0]
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    def words(self, width: int) -> np.ndarray:
+        assert self.address % abs(width) == 0, f"words of {width} bytes at {self.address:#x}"
+        whole = self.nbytes // abs(width) * abs(width)
+        return self.array[:whole].view(np.int64 if width < 0 else f"u{width}")
+
+
+class SimulatedEvent:
+    def __init__(self, stream: SimulatedStream) -> None:
+        self._stream = stream
+        self._position = stream.queued
+
+    def wait(self) -> None:
+        self._stream.run_to(self._position)
+
+
+class SimulatedStream:
+    """Runs each operation as late as it may: when an event after it is waited for."""
+
+    def __init__(self, device: SimulatedDevice) -> None:
+        self._device = device
+        self._pending: list[Callable[[], None]] = []
+        self.queued = 0
+        self._done = 0
+        self._lock = threading.RLock()
+
+    def queue(self, operation: Callable[[], None]) -> None:
+        with self._lock:
+            self._pending.append(operation)
+            self.queued += 1
+
+    def run_to(self, position: int) -> None:
+        with self._lock:
+            while self._done < position:
+                self._done += 1
+                self._pending.pop(0)()
+
+    def after(self, event: SimulatedEvent) -> None:
+        self.queue(event.wait)
+
+    def record(self) -> SimulatedEvent:
+        return SimulatedEvent(self)
+
+    def upload(self, source: np.ndarray, target: SimulatedMemory, begin: int = 0) -> None:
+        self._device.check_pinned(source)
+
+        def copy() -> None:
+            target.array[begin : begin + source.nbytes] = source
+
+        self.queue(copy)
+
+    def download(self, source: SimulatedMemory, begin: int, target: np.ndarray) -> None:
+        self._device.check_pinned(target)
+        target[...] = GARBAGE
+
+        def copy() -> None:
+            target[...] = source.array[begin : begin + target.nbytes]
+
+        self.queue(copy)
+
+    def clear(self, memory: SimulatedMemory, nbytes: int) -> None:
+        assert nbytes <= memory.nbytes
+
+        def clear() -> None:
+            memory.array[:nbytes] = 0
+
+        self.queue(clear)
+
+    def add_up(self, numbers: SimulatedMemory, begin: int, count: int, goal: int) -> None:
+        def add_up() -> None:
+            items = numbers.words(-8)
+            items[goal : goal + count] = items[begin : begin + count].cumsum()
+
+        self.queue(add_up)
+
+    def launch(self, kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
+        self.queue(lambda: simulate(kernel, grid, threads, *arguments))
+
+
+_one_kernel = threading.Lock()  # the simulator runs one at a time
+
+
+def simulate(kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
+    """Run a kernel in Numba's simulator, its primitives as slices of NumPy."""
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    fakes = [FakeCUDAArray(value) if isinstance(value, np.ndarray) else value for value in arguments]
+    with _one_kernel, sliced_primitives():
+        kernel[grid, threads](*fakes)
+
+
+@contextmanager
+def sliced_primitives():
+    """Let primitives move slices instead of words, which the simulator would take microseconds for each."""
+
+    def checked(memory: Any, begin: int, units: int, lane: int, lanes: int) -> tuple[np.ndarray, slice]:
+        array = memory._item._ary
+        assert 0 <= begin, begin
+        assert begin + max(units, 0) <= len(array), (begin, units, len(array))
+        return array, slice(begin + lane, begin + units, lanes)
+
+    def copy_run(target, at, source, start, units, streaming, lane, lanes):
+        if lane < units:
+            array, part = checked(target, at, units, lane, lanes)
+            of, share = checked(source, start, units, lane, lanes)
+            array[part] = of[share]
+
+    def clear_run(target, at, units, lane, lanes):
+        if lane < units:
+            array, part = checked(target, at, units, lane, lanes)
+            array[part] = 0
+
+    def copy_item(target, at, source, start, units):
+        copy_run(target, at, source, start, units, False, 0, 1)
+
+    with (
+        mock.patch.multiple(placement, copy_run=copy_run, clear_run=clear_run, copy_item=copy_item),
+        mock.patch.object(packing, "copy_run", copy_run),
+    ):
+        yield
+
+
+class SimulatedFile:
+    def __init__(self, descriptor: int, *, writable: bool) -> None:
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
+
+    def read(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+        memory.array[begin : begin + nbytes] = GARBAGE
+
+        def settle() -> int:
+            data = os.pread(self._descriptor, nbytes, offset)
+            memory.array[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
+            return len(data)
+
+        return settle
+
+    def write(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+        return lambda: os.pwrite(self._descriptor, memory.array[begin : begin + nbytes].tobytes(), offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def _numbers(address: int, count: int, kind: Any = ctypes.c_int64) -> np.ndarray:
+    return np.ctypeslib.as_array((kind * count).from_address(address))
+
+
+class SimulatedCodec:
+    """liblz4 behind nvCOMP's arguments."""
+
+    most_encoded_chunk_bytes = MOST_ENCODED_CHUNK_BYTES
+    cannot_decompress = 12
+
+    def bound(self, chunk_bytes: int) -> int:
+        return chunk_bytes + chunk_bytes // 255 + 16
+
+    def decode_temp_bytes(self, count: int, chunk_bytes: int) -> int:
+        return 0
+
+    def encode_temp_bytes(self, count: int, chunk_bytes: int) -> int:
+        return 64 * count
+
+    def decode(self, stream, sources, lengths, capacities, decoded, count, temp, targets, statuses) -> None:
+        assert count > 0
+
+        def decode() -> None:
+            columns = [_numbers(address, count) for address in (sources, lengths, capacities, targets)]
+            for number, (source, length, capacity, target) in enumerate(zip(*columns, strict=True)):
+                status, size = 0, 0
+                try:
+                    data = lz4.block.decompress(ctypes.string_at(int(source), int(length)), uncompressed_size=int(capacity))
+                    size = len(data)
+                    ctypes.memmove(int(target), data, size)
+                except lz4.block.LZ4BlockError:
+                    status = self.cannot_decompress
+                _numbers(decoded, count)[number] = size
+                _numbers(statuses, count, ctypes.c_int32)[number] = status
+
+        stream.queue(decode)
+
+    def encode(self, stream, sources, lengths, chunk_bytes, count, temp, targets, encoded, statuses) -> None:
+        assert count > 0
+        assert chunk_bytes <= MOST_ENCODED_CHUNK_BYTES
+        assert temp.nbytes >= self.encode_temp_bytes(count, chunk_bytes)
+
+        def encode() -> None:
+            temp.array[...] = GARBAGE
+            columns = [_numbers(address, count) for address in (sources, lengths, targets)]
+            for number, (source, length, target) in enumerate(zip(*columns, strict=True)):
+                assert length <= chunk_bytes
+                data = lz4.block.compress(ctypes.string_at(int(source), int(length)), store_size=False)
+                ctypes.memmove(int(target), data, len(data))
+                _numbers(encoded, count)[number] = len(data)
+                _numbers(statuses, count, ctypes.c_int32)[number] = 0
+
+        stream.queue(encode)
+
+
+class SimulatedDevice:
+    """See `wkgpu.engines.device.Device`; its arrays are NumPy's.
+
+    Parameters
+    ----------
+    capacity : int
+        Bytes of memory that it has; arrays do not count.
+    """
+
+    xp = np
+    threads = 4
+    blocks = 3
+
+    def __init__(self, name: str = "cuda:0", capacity: int = 1 << 40) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.allocated: list[int] = []
+        self.released = 0
+        self._pinned: list[tuple[int, int]] = []
+        self._codec = SimulatedCodec()
+
+    def active(self):
+        return nullcontext()
+
+    def fence(self) -> SimulatedEvent:
+        return SimulatedStream(self).record()
+
+    def new_stream(self) -> SimulatedStream:
+        return SimulatedStream(self)
+
+    def memory(self, nbytes: int) -> SimulatedMemory:
+        if nbytes > self.capacity:
+            raise DeviceMemoryError(f"{nbytes} bytes are more than the {self.capacity} of {self.name}.")
+        self.allocated.append(nbytes)
+        return SimulatedMemory(_aligned(nbytes))
+
+    def host_memory(self, nbytes: int) -> np.ndarray:
+        memory = _aligned(nbytes)
+        address = memory.__array_interface__["data"][0]
+        self._pinned.append((address, address + nbytes))
+        return memory
+
+    def check_pinned(self, array: np.ndarray) -> None:
+        address = array.__array_interface__["data"][0]
+        assert array.dtype == np.uint8
+        assert array.flags.c_contiguous
+        assert any(begin <= address and address + array.nbytes <= end for begin, end in self._pinned)
+
+    def release(self) -> None:
+        self.released += 1
+
+    def span(self, array: np.ndarray) -> tuple[SimulatedMemory, int]:
+        reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+        low, high = sum(min(way, 0) for way in reach), sum(max(way, 0) for way in reach)
+        address = array.__array_interface__["data"][0] + low
+        block = np.ctypeslib.as_array((ctypes.c_uint8 * (high - low + array.itemsize)).from_address(address))
+        return SimulatedMemory(block), -low
+
+    def open(self, descriptor: int, *, writable: bool = False) -> SimulatedFile:
+        return SimulatedFile(descriptor, writable=writable)
+
+    def codec(self, name: str) -> SimulatedCodec | None:
+        return self._codec if name == "lz4" else None
+
+    def asarray(self, data: Any) -> np.ndarray:
+        if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+            return np.from_dlpack(data)
+        return np.asarray(data)
+
+    def to_host(self, array: np.ndarray) -> np.ndarray:
+        return np.array(array)
+
+    def as_output(self, out: Any) -> np.ndarray:
+        if isinstance(out, np.ndarray):
+            array = out
+        else:
+            try:
+                array = np.asarray(out) if hasattr(out, "__array_interface__") else np.from_dlpack(out)
+            except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise ShapeError(f"out is a {type(out).__name__} that {self.name} cannot fill: {error}") from error
+        if not array.flags.writeable:
+            raise ShapeError("out is read-only; pass an array that can be filled.")
+        return array
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        array = np.empty(shape, dtype, order="F")
+        array.reshape(-1, order="F").view(np.uint8)[...] = GARBAGE
+        return array
+
+
+def _aligned(nbytes: int) -> np.ndarray:
+    """Garbage that begins at a cache line."""
+    block = np.full(nbytes + 64, GARBAGE, np.uint8)
+    begin = -block.__array_interface__["data"][0] % 64
+    return block[begin : begin + nbytes]

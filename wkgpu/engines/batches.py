@@ -1,0 +1,76 @@
+"""A read plan in batches of bounded memory, cut without a loop over chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.read_plan import ReadPlan, Segments
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a plan's chunk table that are fetched, decoded and placed together."""
+
+    first: int
+    """First row."""
+    last: int
+    """Row past the last one."""
+    begin: int
+    """Where its bytes begin in the plan's staging space."""
+    end: int
+    """Where they end."""
+    heads: Ints
+    """(m,) The rows that are decoded: one for each chunk, also where several boxes want it."""
+    decoded: Ints
+    """(n,) Of each row: which of the decoded chunks is placed."""
+
+    @property
+    def nbytes_staged(self) -> int:
+        """Bytes that are fetched."""
+        return self.end - self.begin
+
+
+def read_batches(plan: ReadPlan, limit: int) -> Iterator[Batch]:
+    """Cut a plan into batches that each fetch and decode at most ``limit`` bytes, or a single chunk.
+
+    Together they hold every row once, ascending.
+
+    Examples
+    --------
+    >>> for batch in read_batches(plan, 256 << 20):  # doctest: +SKIP
+    ...     print(batch.nbytes_staged, len(batch.heads))
+    """
+    places, lengths = plan.chunks.place, plan.chunks.nbytes
+    count = len(places)
+    if count == 0:
+        return
+    is_head = np.ones(count, np.bool_)
+    np.not_equal(places[1:], places[:-1], out=is_head[1:])
+    numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
+    ends = np.maximum.accumulate(places + lengths)
+    most = max(limit // plan.pieces.nbytes, 1)
+    first = 0
+    while first < count:
+        begin = int(places[first])
+        decoded = int(np.searchsorted(numbers, numbers[first] + most))
+        staged = int(np.searchsorted(ends, begin + limit, side="right"))
+        whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
+        last = max(min(decoded, staged), whole)
+        heads = is_head[first:last].nonzero()[0] + first
+        yield Batch(first, last, begin, int(ends[last - 1]), heads, numbers[first:last] - numbers[first])
+        first = last
+
+
+def segments_between(segments: Segments, begin: int, end: int) -> Segments:
+    """Return the parts of segments that lie between two places of the staging space, with places from ``begin`` on."""
+    first = max(int(np.searchsorted(segments.place, begin, side="right")) - 1, 0)
+    last = int(np.searchsorted(segments.place, end, side="left"))
+    file, offset, nbytes, place = (column[first:last] for column in segments)
+    low = np.maximum(place, begin)
+    high = np.minimum(place + nbytes, end)
+    wanted = high > low
+    return Segments(file[wanted], (offset + low - place)[wanted], (high - low)[wanted], (low - begin)[wanted])

@@ -1,0 +1,146 @@
+"""The CUDA engine: shards are read into the memory of a GPU, decoded there as batches, and placed by kernels.
+
+It works on a `wkgpu.engines.device.Device` and names no GPU library itself. Encoded bytes cross to the GPU, voxels do
+not: a read copies each decoded voxel once, from the memory of decoded chunks to the output.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from wkgpu.engines.cuda_reader import CudaReader
+from wkgpu.engines.cuda_writer import CudaWriter
+from wkgpu.engines.device import BatchCodec, Device
+from wkgpu.engines.slots import Slots
+from wkgpu.engines.threads import ThreadTeam
+from wkgpu.errors import DeviceError, DeviceMemoryError
+from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.write_plan import WritePlan
+
+
+class CudaEngine:
+    """Reads and writes CuPy arrays; see `wkgpu.engines.engine.Engine`.
+
+    Parameters
+    ----------
+    device : Device
+        The machine to work on.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._slots = Slots(device)
+        self._team = ThreadTeam()  # for what the host does: fetching short ranges, copying untouched chunks
+        self._process = os.getpid()
+
+    @property
+    def name(self) -> str:
+        """``"cuda:0"``, ``"cuda:1"``, ..."""
+        return self._device.name
+
+    @property
+    def xp(self) -> ModuleType:
+        """CuPy."""
+        return self._device.xp
+
+    @property
+    def nbytes_kept(self) -> int:
+        """Bytes of the device's memory that are kept between calls, for the next ones."""
+        return self._slots.nbytes_kept
+
+    def release(self) -> None:
+        """Give all memory back that is kept for the next calls."""
+        with self._device.active():
+            self._slots.release()
+
+    def asarray(self, data: Any) -> Any:
+        """Return data as an array of this device; what is there already is not copied."""
+        with self._device.active():
+            return self._device.asarray(data)
+
+    def as_input(self, data: Any) -> Any:
+        """Leave NumPy arrays where they are: `write` uploads what it needs of them, shard by shard."""
+        return data if isinstance(data, np.ndarray) else self.asarray(data)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return uninitialised memory in Fortran order."""
+        self._check_process()
+        with self._device.active():
+            try:
+                return self._device.empty(shape, dtype)
+            except DeviceMemoryError:
+                self._slots.release()
+            return self._device.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return zeroed memory in Fortran order."""
+        array = self.empty(shape, dtype)
+        with self._device.active():
+            array[...] = 0
+        return array
+
+    def as_output(self, out: Any) -> Any:
+        """Return an array of this device on the memory of ``out``; see `Engine.as_output`."""
+        with self._device.active():
+            return self._device.as_output(out)
+
+    def read(self, plan: ReadPlan, out: Any) -> None:
+        """Fill every voxel that the plan covers; see `Engine.read`."""
+        self._check_process()
+        if not len(plan.gaps.box) and not len(plan.chunks.place):
+            return
+        with self._device.active(), self._slots.lend() as slots:
+            CudaReader(self._device, self._team, slots, plan, out).run()
+
+    def write(self, plan: WritePlan, data: Any) -> None:
+        """Encode a box of voxels and store it in a shard; see `Engine.write`.
+
+        What the device cannot encode, LZ4HC and chunks larger than its codec takes, is encoded by the CPU.
+        """
+        self._check_process()
+        touched, of_shard = _part_in_shard(plan)
+        part = data[of_shard]
+        codec = self._device.codec(plan.layout.codec)
+        with self._device.active():
+            if plan.is_compressed and not _can_encode(codec, plan):
+                self._write_on_the_cpu(touched, self._device.to_host(part))
+                return
+            voxels = self._device.asarray(part)
+            with self._slots.lend() as slots:
+                CudaWriter(self._device, self._team, slots, touched, voxels, codec).run()
+
+    def _write_on_the_cpu(self, plan: WritePlan, data: Any) -> None:
+        from wkgpu.engines.selection import get_engine  # here, because it imports this module
+
+        get_engine("cpu").write(plan, data)
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise DeviceError(
+                f"{self.name} was opened by the process {self._process}, and CUDA does not work in the children that a "
+                f'process forks. Start them otherwise: multiprocessing.get_context("spawn"), or a DataLoader with '
+                f'multiprocessing_context="spawn".'
+            )
+
+
+def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
+    return codec is not None and plan.pieces.nbytes <= codec.most_encoded_chunk_bytes
+
+
+def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:
+    """Return the plan of the part of the new voxels that lies in its shard, and which part that is.
+
+    Arrays on the host are then copied shard by shard, and never more of them than a shard holds.
+    """
+    origin = plan.touched.origin
+    low = np.maximum(origin.min(axis=0), 0)
+    high = np.minimum(origin.max(axis=0) + plan.pieces.shape, plan.shape)
+    x, y, z = (high - low).tolist()
+    shifted = replace(plan, shape=(x, y, z), touched=plan.touched._replace(origin=origin - low))
+    part = tuple(slice(begin, end) for begin, end in zip(low.tolist(), high.tolist(), strict=True))
+    return shifted, (slice(None), *part)

@@ -1,0 +1,227 @@
+"""What the CUDA engine asks of a device: the seam between its own work and CuPy, KvikIO, nvCOMP and Numba's launcher.
+
+`wkgpu.engines.cuda_device` has it for GPUs. The tests have one of host memory and Numba's simulator, in which every
+queued operation runs as late as it may: who forgets to wait for something reads what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes: TypeAlias = NDArray[np.uint8]
+
+
+class Memory(Protocol):
+    """Bytes of a device."""
+
+    @property
+    def address(self) -> int:
+        """Where they begin."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """How many there are."""
+        ...
+
+    def words(self, width: int) -> Any:
+        """Return them as kernels take them: words of 1, 2, 4 or 8 bytes, or for -8 signed ones of 8."""
+        ...
+
+
+class Event(Protocol):
+    """A point in what a stream has been given to do."""
+
+    def wait(self) -> None:
+        """Wait until all before it is done, and raise what went wrong."""
+        ...
+
+
+class Stream(Protocol):
+    """Operations that run one after another, beside those of other streams and of the calling thread.
+
+    What they use must live, and host memory must stay as it is, until an event after them has been waited for.
+    """
+
+    def after(self, event: Event) -> None:
+        """Let all further operations wait for an event of another stream."""
+        ...
+
+    def record(self) -> Event:
+        """Return the event that is reached when all operations so far are done."""
+        ...
+
+    def upload(self, source: Bytes, target: Memory, begin: int = 0) -> None:
+        """Copy host memory of `Device.host_memory` into a device's, from the byte ``begin`` on."""
+        ...
+
+    def download(self, source: Memory, begin: int, target: Bytes) -> None:
+        """Copy a device's memory from the byte ``begin`` on into host memory of `Device.host_memory`."""
+        ...
+
+    def clear(self, memory: Memory, nbytes: int) -> None:
+        """Zero the first bytes."""
+        ...
+
+    def add_up(self, numbers: Memory, begin: int, count: int, goal: int) -> None:
+        """Write the prefix sums of ``count`` int64, from the item ``begin`` on, to the item ``goal`` and after it."""
+        ...
+
+    def launch(self, kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
+        """Run a kernel of `wkgpu.kernels.cuda` on a grid ``(x, y)`` of blocks of ``threads`` threads."""
+        ...
+
+
+class BatchCodec(Protocol):
+    """Decodes and encodes many chunks at once.
+
+    Arguments named in the plural are addresses of device memory that holds ``count`` int64 each (``statuses``: int32,
+    0 where a chunk went well).
+    """
+
+    @property
+    def most_encoded_chunk_bytes(self) -> int:
+        """The largest chunk that can be encoded, decoded bytes."""
+        ...
+
+    def bound(self, chunk_bytes: int) -> int:
+        """Return the most bytes that a chunk is encoded to."""
+        ...
+
+    def decode_temp_bytes(self, count: int, chunk_bytes: int) -> int:
+        """Return how many bytes of working memory `decode` needs."""
+        ...
+
+    def encode_temp_bytes(self, count: int, chunk_bytes: int) -> int:
+        """Return how many bytes of working memory `encode` needs."""
+        ...
+
+    def decode(
+        self, stream: Any, sources: int, lengths: int, capacities: int, decoded: int, count: int, temp: Memory,
+        targets: int, statuses: int,
+    ) -> None:  # fmt: skip
+        """Queue decoding chunks; ``decoded`` receives their decoded bytes."""
+        ...
+
+    def encode(
+        self, stream: Any, sources: int, lengths: int, chunk_bytes: int, count: int, temp: Memory, targets: int,
+        encoded: int, statuses: int,
+    ) -> None:  # fmt: skip
+        """Queue encoding chunks of at most ``chunk_bytes``; ``encoded`` receives their encoded bytes."""
+        ...
+
+
+class DeviceFile(Protocol):
+    """A file whose bytes go to, and come from, the memory of a device."""
+
+    def read(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+        """Begin to read, now and in no stream, to the byte ``begin`` of a memory; the result waits, and says how many.
+
+        Raises
+        ------
+        OSError
+            Here, or when the result is called.
+        """
+        ...
+
+    def write(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+        """Begin to write to a file offset, as `read` does."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+class Device(Protocol):
+    """A machine with memory of its own."""
+
+    @property
+    def name(self) -> str:
+        """``"cuda:0"``, ..."""
+        ...
+
+    @property
+    def xp(self) -> ModuleType:
+        """The array module of its arrays."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block; a power of two."""
+        ...
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks keep it busy."""
+        ...
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Make it the current device of the calling thread for a ``with`` block, in which all else is called."""
+        ...
+
+    def fence(self) -> Event:
+        """Return the event that is reached when what the caller has given to the device before is done."""
+        ...
+
+    def new_stream(self) -> Stream:
+        """Return a stream of the engine's own."""
+        ...
+
+    def memory(self, nbytes: int) -> Memory:
+        """Take memory that nothing uses any more.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If there is not as much.
+        """
+        ...
+
+    def host_memory(self, nbytes: int) -> Bytes:
+        """Take memory of the host that the device can copy from and to by itself."""
+        ...
+
+    def release(self) -> None:
+        """Give memory that nothing uses back to the system."""
+        ...
+
+    def span(self, array: Any) -> tuple[Memory, int]:
+        """Return the memory from the first to the last byte of an array's items, and where item 0 is in it."""
+        ...
+
+    def open(self, descriptor: int, *, writable: bool = False) -> DeviceFile:
+        """Open the file of a descriptor once more."""
+        ...
+
+    def codec(self, name: str) -> BatchCodec | None:
+        """Return what decodes and encodes chunks of a codec; None where the device has nothing for it."""
+        ...
+
+    # ---- Arrays
+
+    def asarray(self, data: Any) -> Any:
+        """Return data as this device's array."""
+        ...
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """Return an array as a NumPy array."""
+        ...
+
+    def as_output(self, out: Any) -> Any:
+        """See `Engine.as_output`."""
+        ...
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """See `Engine.empty`."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """See `Engine.zeros`."""
+        ...

@@ -1,0 +1,175 @@
+"""Working memory of the CUDA engine: two slots a call, so that one batch is fetched while the other is decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.engines.device import Bytes, Device, Event, Memory
+from wkgpu.errors import DeviceMemoryError
+from wkgpu.storage.chunk_grid import Ints
+
+_ALIGNMENT = 256
+_KEPT_PAIRS = 4  # of calls at the same time; those of more calls are given back
+
+
+class Slot:
+    """A stream, and memory by name that grows to what is asked for and is used again by the next batch."""
+
+    def __init__(self, device: Device, release: Callable[[], None]) -> None:
+        self._device = device
+        self._release = release
+        self.stream = device.new_stream()
+        self._memory: dict[str, Memory] = {}
+        self._host: dict[str, Bytes] = {}
+        self.requests: list[Callable[[], int]] = []
+        """What files are still asked for, or given, outside of the stream."""
+        self._end: Event | None = None
+        self._settle: Callable[[], None] | None = None
+
+    def memory(self, name: str, nbytes: int) -> Memory:
+        """Return at least ``nbytes`` of the device's memory, which hold anything. The slot must be idle."""
+        held = self._memory.get(name)
+        if held is None or held.nbytes < nbytes:
+            self._memory.pop(name, None)
+            del held  # so that the new memory can take its place
+            held = self._memory[name] = self._taken(-(-max(nbytes, 1) // _ALIGNMENT) * _ALIGNMENT)
+        return held
+
+    def _taken(self, nbytes: int) -> Memory:
+        try:
+            return self._device.memory(nbytes)
+        except DeviceMemoryError:
+            self._release()
+        return self._device.memory(nbytes)
+
+    def host(self, name: str, nbytes: int) -> Bytes:
+        """Return exactly ``nbytes`` of the host's memory. The slot must be idle."""
+        held = self._host.get(name)
+        if held is None or held.nbytes < nbytes:
+            self._host.pop(name, None)
+            held = self._host[name] = self._device.host_memory(-(-max(nbytes, 1) // _ALIGNMENT) * _ALIGNMENT)
+        return held[:nbytes]
+
+    def begin(self, fence: Event) -> None:
+        """Let the stream wait for what the caller has given to the device before."""
+        self.stream.after(fence)
+
+    def end(self, settle: Callable[[], None] | None = None) -> None:
+        """Say that a batch has been queued, and what `finish` calls once it is done."""
+        self._end, self._settle = self.stream.record(), settle
+
+    def finish(self) -> None:
+        """Wait until the last batch is done, and settle it; from then on the slot is idle."""
+        end, settle = self._end, self._settle
+        self._end = self._settle = None
+        if end is not None:
+            end.wait()
+        if settle is not None:
+            settle()
+
+    def abandon(self) -> None:
+        """Wait after an error, until nothing uses the slot's memory any more."""
+        self._end = self._settle = None
+        for result in self.requests:
+            with suppress(Exception):
+                result()
+        self.requests.clear()
+        with suppress(Exception):
+            self.stream.record().wait()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the device's memory that it holds."""
+        return sum(memory.nbytes for memory in self._memory.values())
+
+
+Pair: TypeAlias = tuple[Slot, Slot]
+
+
+class Slots:
+    """Lends pairs of slots; some are kept for the next calls."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._idle: list[Pair] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def lend(self) -> Iterator[Pair]:
+        """Lend a pair for a ``with`` block, at whose end nothing uses its memory any more."""
+        with self._lock:
+            pair = self._idle.pop() if self._idle else None
+        if pair is None:
+            pair = Slot(self._device, self.release), Slot(self._device, self.release)
+        try:
+            fence = self._device.fence()
+            for slot in pair:
+                slot.begin(fence)
+            yield pair
+            for slot in pair:
+                slot.finish()
+        except BaseException:
+            for slot in pair:
+                slot.abandon()
+            raise
+        finally:
+            with self._lock:
+                if len(self._idle) < _KEPT_PAIRS:
+                    self._idle.append(pair)
+
+    def release(self) -> None:
+        """Give the memory of idle slots back."""
+        with self._lock:
+            self._idle.clear()
+        self._device.release()
+
+    @property
+    def nbytes_kept(self) -> int:
+        """Bytes of the device's memory that idle slots hold."""
+        with self._lock:
+            return sum(slot.nbytes for pair in self._idle for slot in pair)
+
+
+class Table:
+    """The numbers of a batch (int64), put together in host memory and uploaded at once.
+
+    Parameters
+    ----------
+    slot : Slot
+        Idle.
+    items : int
+        How many numbers there will be, at most.
+    """
+
+    def __init__(self, slot: Slot, items: int) -> None:
+        self._slot = slot
+        self._numbers: NDArray[np.int64] = slot.host("table", 8 * items).view(np.int64)
+        self.memory = slot.memory("table", 8 * items)
+        self._end = 0
+
+    def add(self, numbers: Ints | list[int]) -> int:
+        """Append numbers to upload, and return the item at which they begin."""
+        begin = self._end
+        self._end += len(numbers)
+        self._numbers[begin : self._end] = numbers
+        return begin
+
+    def upload(self) -> None:
+        """Queue the upload of all numbers."""
+        self._slot.stream.upload(self._numbers[: self._end].view(np.uint8), self.memory)
+
+    def leave(self, items: int) -> int:
+        """Leave room, after what was uploaded, for what the device writes; return the item at which it begins."""
+        begin = self._end
+        self._end += items
+        return begin
+
+    def address(self, item: int) -> int:
+        """Return the device's address of an item."""
+        return self.memory.address + 8 * item
