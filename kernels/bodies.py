@@ -16,6 +16,7 @@ for _body in (
     gathering.common_begin,
     gathering.is_covered,
     exchange.exchange,
+    packing.add_up,
     packing.pack,
 ):
     register_jitable(_body)

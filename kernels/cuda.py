@@ -17,7 +17,7 @@ from numba import cuda
 from . import cuda_primitives  # noqa: F401 - the primitives on this machine
 from .compilation import cached_cuda_kernel
 from .exchange import exchange
-from .packing import pack
+from .packing import add_up, pack
 from .placement import clear_group, place_group
 
 HEADER = 24
@@ -106,6 +106,13 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
         start, base = table[item], table[item + count]
         corner = (0, table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
         exchange(first, step, lane, lanes, corner, layout, box, base, chunks, start, into_box != 0)
+
+
+@cached_cuda_kernel
+def add_up_lengths(table, lengths_at, ends_at, count):
+    """Write the prefix sums of encoded lengths. A batch has some thousand: one thread has added them up in no time."""
+    if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
+        add_up(count, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
 
 
 @cached_cuda_kernel

@@ -1,8 +1,16 @@
-"""Encoded chunks of different lengths, moved next to each other: a body that every machine compiles."""
+"""Encoded chunks of different lengths, moved next to each other: bodies that every machine compiles."""
 
 from __future__ import annotations
 
 from .placement import copy_run
+
+
+def add_up(count, lengths, ends):
+    """Write the prefix sums of ``count`` lengths."""
+    end = 0
+    for row in range(count):
+        end += lengths[row]
+        ends[row] = end
 
 
 def pack(first, last, step, lane, lanes, source, stride, lengths, ends, target):

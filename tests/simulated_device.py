@@ -106,13 +106,6 @@ class SimulatedStream:
 
         self.queue(clear)
 
-    def add_up(self, numbers: SimulatedMemory, begin: int, count: int, goal: int) -> None:
-        def add_up() -> None:
-            items = numbers.words(-8)
-            items[goal : goal + count] = items[begin : begin + count].cumsum()
-
-        self.queue(add_up)
-
     def launch(self, kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
         self.queue(lambda: simulate(kernel, grid, threads, *arguments))
 
@@ -135,7 +128,7 @@ def sliced_primitives():
 
     def checked(memory: Any, begin: int, units: int, lane: int, lanes: int) -> tuple[np.ndarray, slice]:
         array = memory._item._ary
-        assert 0 <= begin, begin
+        assert begin >= 0, begin
         assert begin + max(units, 0) <= len(array), (begin, units, len(array))
         return array, slice(begin + lane, begin + units, lanes)
 
@@ -209,7 +202,9 @@ class SimulatedCodec:
             for number, (source, length, capacity, target) in enumerate(zip(*columns, strict=True)):
                 status, size = 0, 0
                 try:
-                    data = lz4.block.decompress(ctypes.string_at(int(source), int(length)), uncompressed_size=int(capacity))
+                    data = lz4.block.decompress(
+                        ctypes.string_at(int(source), int(length)), uncompressed_size=int(capacity)
+                    )
                     size = len(data)
                     ctypes.memmove(int(target), data, size)
                 except lz4.block.LZ4BlockError:
@@ -325,6 +320,9 @@ class SimulatedDevice:
         array = np.empty(shape, dtype, order="F")
         array.reshape(-1, order="F").view(np.uint8)[...] = GARBAGE
         return array
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return np.zeros(shape, dtype, order="F")
 
 
 def _aligned(nbytes: int) -> np.ndarray:

@@ -7,6 +7,7 @@ not: a read copies each decoded voxel once, from the memory of decoded chunks to
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -69,20 +70,23 @@ class CudaEngine:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return uninitialised memory in Fortran order."""
-        self._check_process()
-        with self._device.active():
-            try:
-                return self._device.empty(shape, dtype)
-            except DeviceMemoryError:
-                self._slots.release()
-            return self._device.empty(shape, dtype)
+        return self._allocated(self._device.empty, shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
-        array = self.empty(shape, dtype)
+        return self._allocated(self._device.zeros, shape, dtype)
+
+    def _allocated(
+        self, allocate: Callable[[tuple[int, ...], np.dtype[np.generic]], Any], shape: tuple[int, ...],
+        dtype: np.dtype[np.generic],
+    ) -> Any:  # fmt: skip
+        self._check_process()
         with self._device.active():
-            array[...] = 0
-        return array
+            try:
+                return allocate(shape, dtype)
+            except DeviceMemoryError:
+                self._slots.release()
+            return allocate(shape, dtype)
 
     def as_output(self, out: Any) -> Any:
         """Return an array of this device on the memory of ``out``; see `Engine.as_output`."""

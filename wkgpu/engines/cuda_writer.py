@@ -205,7 +205,7 @@ class CudaWriter:
             slot.stream, table.address(sources), table.address(capacities), size, count, temp, table.address(targets),
             table.address(lengths), statuses + 4 * old,
         )  # fmt: skip
-        slot.stream.add_up(table.memory, lengths, count, ends)
+        slot.stream.launch(kernels.add_up_lengths, (1, 1), 1, table.memory.words(-8), lengths, ends, count)
         slot.stream.launch(
             kernels.pack_chunks, (min(count, self._device.blocks), 1), self._device.threads,
             table.memory.words(-8), lengths, ends, count, stride, encoded.words(1), packed.words(1),

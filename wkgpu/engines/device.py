@@ -69,10 +69,6 @@ class Stream(Protocol):
         """Zero the first bytes."""
         ...
 
-    def add_up(self, numbers: Memory, begin: int, count: int, goal: int) -> None:
-        """Write the prefix sums of ``count`` int64, from the item ``begin`` on, to the item ``goal`` and after it."""
-        ...
-
     def launch(self, kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
         """Run a kernel of `wkgpu.kernels.cuda` on a grid ``(x, y)`` of blocks of ``threads`` threads."""
         ...
