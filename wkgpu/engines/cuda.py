@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -98,8 +99,8 @@ class CudaEngine:
         self._check_process()
         if not len(plan.gaps.box) and not len(plan.chunks.place):
             return
-        with self._device.active(), self._slots.lend() as slots:
-            CudaReader(self._device, self._team, slots, plan, out).run()
+        with self._device.active(), ExitStack() as stack, self._slots.lend() as slots:
+            CudaReader(self._device, self._team, slots, plan, out, stack).run()
 
     def write(self, plan: WritePlan, data: Any) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`.
@@ -115,8 +116,8 @@ class CudaEngine:
                 self._write_on_the_cpu(touched, self._device.to_host(part))
                 return
             voxels = self._device.asarray(part)
-            with self._slots.lend() as slots:
-                CudaWriter(self._device, self._team, slots, touched, voxels, codec).run()
+            with ExitStack() as stack, self._slots.lend() as slots:
+                CudaWriter(self._device, self._team, slots, touched, voxels, codec, stack).run()
 
     def _write_on_the_cpu(self, plan: WritePlan, data: Any) -> None:
         from wkgpu.engines.selection import get_engine  # here, because it imports this module

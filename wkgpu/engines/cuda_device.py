@@ -20,7 +20,7 @@ from numba import cuda as numba_cuda
 from numpy.typing import NDArray
 
 from wkgpu.engines import nvcomp
-from wkgpu.engines.device import Bytes
+from wkgpu.engines.device import Bytes, Memory
 from wkgpu.errors import DeviceError, DeviceMemoryError, DtypeError, ShapeError
 from wkgpu.settings import config
 
@@ -82,21 +82,21 @@ class CudaStream:
         """Return the event of all operations so far."""
         return CudaEvent(self._stream)
 
-    def upload(self, source: Bytes, target: CudaMemory, begin: int = 0) -> None:
+    def upload(self, source: Bytes, target: Memory, begin: int = 0) -> None:
         """Queue a copy from pinned memory."""
         address = source.__array_interface__["data"][0]
         runtime.memcpyAsync(
             target.address + begin, address, source.nbytes, runtime.memcpyHostToDevice, self._stream.ptr
         )
 
-    def download(self, source: CudaMemory, begin: int, target: Bytes) -> None:
+    def download(self, source: Memory, begin: int, target: Bytes) -> None:
         """Queue a copy to pinned memory."""
         address = target.__array_interface__["data"][0]
         runtime.memcpyAsync(
             address, source.address + begin, target.nbytes, runtime.memcpyDeviceToHost, self._stream.ptr
         )
 
-    def clear(self, memory: CudaMemory, nbytes: int) -> None:
+    def clear(self, memory: Memory, nbytes: int) -> None:
         """Queue zeroing."""
         runtime.memsetAsync(memory.address, 0, nbytes, self._stream.ptr)
 
@@ -120,11 +120,11 @@ class KvikioFile:
         except Exception as error:
             raise OSError(errno.EIO, f"KvikIO cannot open the file: {error}") from error
 
-    def read(self, memory: CudaMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+    def read(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         """Begin to read; see `wkgpu.engines.device.DeviceFile`."""
         return _result(self._file.pread, memory.array[begin : begin + nbytes], nbytes, offset)
 
-    def write(self, memory: CudaMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
+    def write(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         """Begin to write."""
         return _result(self._file.pwrite, memory.array[begin : begin + nbytes], nbytes, offset)
 
@@ -174,7 +174,7 @@ class NvcompCodec:
 
     def decode(
         self, stream: CudaStream, sources: int, lengths: int, capacities: int, decoded: int, count: int,
-        temp: CudaMemory, targets: int, statuses: int,
+        temp: Memory, targets: int, statuses: int,
     ) -> None:  # fmt: skip
         """Queue decoding."""
         self._batched.decode(
@@ -182,7 +182,7 @@ class NvcompCodec:
         )
 
     def encode(
-        self, stream: CudaStream, sources: int, lengths: int, chunk_bytes: int, count: int, temp: CudaMemory,
+        self, stream: CudaStream, sources: int, lengths: int, chunk_bytes: int, count: int, temp: Memory,
         targets: int, encoded: int, statuses: int,
     ) -> None:  # fmt: skip
         """Queue encoding."""
@@ -271,6 +271,8 @@ class CudaDevice:
         """Return data as a CuPy array on this GPU, copied only where it lies elsewhere."""
         if not isinstance(data, cupy.ndarray):
             data = _imported(data)
+        if isinstance(data, np.ndarray) and not (data.flags.c_contiguous or data.flags.f_contiguous):
+            data = data.copy(order="K")  # CuPy would transpose it to C order on the way
         try:
             array = cupy.asarray(data)
             return array if array.device.id == self.ordinal else array.copy()

@@ -38,36 +38,37 @@ class CudaReader:
         Open.
     out : array (channel, x, y, z, box)
         Of the device, of the plan's dtype, with any strides.
+    stack : ExitStack
+        Closes what is opened on the device, when nothing uses the slots any more.
     """
 
-    def __init__(self, device: Device, team: ThreadTeam, slots: Pair, plan: ReadPlan, out: Any) -> None:
-        self._device = device
-        self._team = team
+    def __init__(
+        self, device: Device, team: ThreadTeam, slots: Pair, plan: ReadPlan, out: Any, stack: ExitStack
+    ) -> None:
         self._slots = slots
         self._plan = plan
+        self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
         self._placement: Placement = chosen_placement(device, plan, out)
         self._codec: BatchCodec | None = None
         if plan.layout.codec != "raw":
             self._codec = device.codec("lz4")
 
     def run(self) -> None:
-        """Fill the output, queueing what the slots still have to finish at the end."""
+        """Fill the output."""
         plan = self._plan
-        with ExitStack() as stack:
-            fetcher = Fetcher(self._device, self._team, [file.descriptor for file in plan.files], stack)
-            slots = cycle(self._slots)
-            if len(plan.gaps.box):
-                slot = next(slots)
-                self._placement.clear(plan.gaps, slot)
-                slot.end()
-            for batch in read_batches(plan, config.batch_bytes):
-                slot = next(slots)
-                slot.finish()
-                slot.end(self._queue(batch, slot, fetcher))
-            for slot in self._slots:
-                slot.finish()
+        slots = cycle(self._slots)
+        if len(plan.gaps.box):
+            slot = next(slots)
+            self._placement.clear(plan.gaps, slot)
+            slot.end()
+        for batch in read_batches(plan, config.batch_bytes):
+            slot = next(slots)
+            slot.finish()
+            slot.end(self._queue(batch, slot))
+        for slot in self._slots:
+            slot.finish()
 
-    def _queue(self, batch: Batch, slot: Slot, fetcher: Fetcher) -> Callable[[], None] | None:
+    def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
         plan = self._plan
         nbytes = batch.nbytes_staged
@@ -77,7 +78,7 @@ class CudaReader:
         def on_failure(code: int, segment: int, offset: int) -> Exception:
             return read_error(plan, code, _row_at(plan, batch, segments, segment, offset), offset)
 
-        arrive = fetcher.fetch(segments, staging, nbytes, slot, on_failure)
+        arrive = self._fetcher.fetch(segments, staging, nbytes, slot, on_failure)
         # The tables are made while the bytes are on their way.
         rows = slice(batch.first, batch.last)
         heads = len(batch.heads)

@@ -75,17 +75,20 @@ class CudaWriter:
         Of the device, of the plan's dtype and shape, with any strides.
     codec : BatchCodec or None
         What encodes its chunks; None for raw ones.
+    stack : ExitStack
+        Closes what is opened on the device, when nothing uses the slots any more.
     """
 
     def __init__(
-        self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None
-    ) -> None:
+        self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None,
+        stack: ExitStack,
+    ) -> None:  # fmt: skip
         self._device = device
         self._team = team
         self._slots = cycle(slots)
         self._plan = plan
         self._codec = codec
-        self._stack = ExitStack()
+        self._stack = stack
         self._file: DeviceFile | None = None
         self._data, self._origin = device.span(data)
         self._size = size = plan.pieces.nbytes
@@ -98,11 +101,10 @@ class CudaWriter:
 
     def run(self) -> None:
         """Write the plan's chunks."""
-        with self._stack:
-            if self._codec is None:
-                self._write_raw()
-            else:
-                self._write_encoded(self._codec)
+        if self._codec is None:
+            self._write_raw()
+        else:
+            self._write_encoded(self._codec)
 
     # ---- Raw shards
 

@@ -21,6 +21,11 @@ class Memory(Protocol):
     """Bytes of a device."""
 
     @property
+    def array(self) -> Any:
+        """The bytes as an array (uint8) of `Device.xp`."""
+        ...
+
+    @property
     def address(self) -> int:
         """Where they begin."""
         ...
@@ -49,8 +54,8 @@ class Stream(Protocol):
     What they use must live, and host memory must stay as it is, until an event after them has been waited for.
     """
 
-    def after(self, event: Event) -> None:
-        """Let all further operations wait for an event of another stream."""
+    def after(self, event: Any) -> None:
+        """Let all further operations wait for an event of another stream of the device."""
         ...
 
     def record(self) -> Event:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from wkgpu.engines.device import Bytes, Device, Event, Memory
 from wkgpu.errors import DeviceMemoryError
+from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 
 _ALIGNMENT = 256
-_KEPT_PAIRS = 4  # of calls at the same time; those of more calls are given back
+_KEPT_PAIRS = 16  # of calls at the same time; those of more calls are given back
+_BATCHES_KEPT = 4  # what one large read takes: two slots with fetched bytes and decoded chunks
 
 
 class Slot:
@@ -117,11 +119,16 @@ class Slots:
         except BaseException:
             for slot in pair:
                 slot.abandon()
+            self._keep(pair)
             raise
-        finally:
-            with self._lock:
-                if len(self._idle) < _KEPT_PAIRS:
-                    self._idle.append(pair)
+        self._keep(pair)
+
+    def _keep(self, pair: Pair) -> None:
+        """Keep a pair for the next call, as long as that is not more memory than one large call needs."""
+        with self._lock:
+            kept = sum(slot.nbytes for other in [*self._idle, pair] for slot in other)
+            if not self._idle or (len(self._idle) < _KEPT_PAIRS and kept <= _BATCHES_KEPT * config.batch_bytes):
+                self._idle.append(pair)
 
     def release(self) -> None:
         """Give the memory of idle slots back."""
