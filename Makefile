@@ -1,5 +1,7 @@
 # On a machine with Python 3.11+, pip, make and git:
 #   make demo   make test   make bench   make help
+# and on one with a GPU besides
+#   make test-gpu   make bench-gpu
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,17 +11,17 @@ BIN := $(VENV)/bin
 installed = $(VENV)/.installed-$(1)
 
 # `make demo` runs on the GPU where there is one. nvidia-smi prints the newest CUDA that the driver serves, and is asked
-# only if its answer is needed.
-ifneq (,$(filter demo,$(MAKECMDGOALS)))
+# only if its answer is needed. Without a GPU, the targets that need one say what is missing.
+ifneq (,$(filter demo test-gpu bench-gpu,$(MAKECMDGOALS)))
 CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9][0-9]*\)\..*/\1/p' | head -n 1)
 CUDA_EXTRA := $(if $(CUDA),$(shell test $(CUDA) -ge 13 && echo cuda13 || { test $(CUDA) -eq 12 && echo cuda12; }))
 endif
 
-.PHONY: help demo test format bench clean
+.PHONY: help demo test test-gpu format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(call installed,image)  ## create, write and read a volume, on the GPU where there is one
 	@$(if $(CUDA_EXTRA),$(MAKE) --no-print-directory $(call installed,$(CUDA_EXTRA)) || \
@@ -31,6 +33,10 @@ test: $(call installed,test)  ## run the linter, the type checker and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-gpu: $(call installed,test) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTRA)))  ## run the tests that need a GPU
+	$(BIN)/wkgpu doctor --device cuda
+	$(BIN)/pytest -m gpu
 
 format: $(call installed,test)  ## format the code, and repair what the linter can repair
 	$(BIN)/ruff check --fix .

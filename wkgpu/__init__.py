@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from wkgpu.dataset.voxel_size import LengthUnit as LengthUnit
     from wkgpu.dataset.voxel_size import VoxelSize as VoxelSize
     from wkgpu.engines import get_engine as get_engine
+    from wkgpu.engines.diagnosis import Finding as Finding
+    from wkgpu.engines.diagnosis import cuda_findings as cuda_findings
+    from wkgpu.engines.driver import has_gpu as has_gpu
+    from wkgpu.engines.selection import set_device as set_device
     from wkgpu.errors import WkgpuError as WkgpuError
     from wkgpu.geometry.bounding_box import BoundingBox as BoundingBox
     from wkgpu.geometry.mag import Mag as Mag
@@ -33,6 +37,7 @@ _MODULES = {
     "COLOR_CATEGORY": "wkgpu.dataset.layer_category",
     "DataFormat": "wkgpu.dataset.data_format",
     "Dataset": "wkgpu.dataset.dataset",
+    "Finding": "wkgpu.engines.diagnosis",
     "Layer": "wkgpu.dataset.layer",
     "LayerCategoryType": "wkgpu.dataset.layer_category",
     "LengthUnit": "wkgpu.dataset.voxel_size",
@@ -47,8 +52,11 @@ _MODULES = {
     "VoxelSize": "wkgpu.dataset.voxel_size",
     "WkgpuError": "wkgpu.errors",
     "config": "wkgpu.settings",
+    "cuda_findings": "wkgpu.engines.diagnosis",
     "get_engine": "wkgpu.engines",
+    "has_gpu": "wkgpu.engines.driver",
     "open_mag": "wkgpu.dataset.open_mag",
+    "set_device": "wkgpu.engines.selection",
 }
 
 __all__ = sorted([*_MODULES, "errors"])  # the names above, written once

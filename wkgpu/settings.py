@@ -59,7 +59,8 @@ class Config:
     Parameters
     ----------
     device : str
-        Where views are read to by default: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        Where views are read to by default: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where one
+        works. It is the CPU until somebody chooses, because a script that computes with NumPy goes on working then.
     threads : int
         Threads of the CPU engine; by default the cores that this process may use.
     staging_bytes : int
@@ -82,7 +83,7 @@ class Config:
     >>> wkgpu.config.threads = 2
     """
 
-    device: str = _setting("device", str, lambda: "auto")
+    device: str = _setting("device", str, lambda: "cpu")
     threads: int = _setting("threads", _count, _usable_cores)
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
     batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)

@@ -33,7 +33,7 @@ DeviceOption = Annotated[
         "--device",
         show_default=False,
         metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N; default: WKGPU_DEVICE, else auto.",
+        help="auto, cpu, cuda or cuda:N; default: WKGPU_DEVICE, else cpu.",
     ),
 ]
 
@@ -139,6 +139,22 @@ def demo(
     from wkgpu.cli.demo import run_demo
 
     if not run_demo(size, out, device, seed, output()):
+        raise typer.Exit(1)
+
+
+@app.command()
+@reports_errors
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Look for all that wkgpu and its GPU engine need, try each step, and say what is missing.
+
+    If the device does not work, the exit code is 1; on a machine without a GPU, "auto" needs only the CPU.
+    """
+    from wkgpu.cli.doctor import show_report
+
+    if not show_report(device, as_json, output()):
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from wkgpu import BoundingBox, Dataset, MagView, config, get_engine
+from wkgpu import BoundingBox, Dataset, MagView, config, get_engine, has_gpu
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
 from wkgpu.cli.demo_folder import LAYERS, PICTURE_NAME, check_demo_folder, clear_demo_folder, mark_demo_folder
@@ -44,7 +45,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
     folder : Path
         Of the dataset. What an earlier demo left there is replaced.
     device : str, optional
-        Where to read to.
+        Where to read to; without it, that of WKGPU_DEVICE, or a GPU where there is one.
     seed : int
         Which tissue, and where the patches lie.
 
@@ -61,6 +62,8 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
         If the device cannot be used.
     """
     check_demo_folder(folder)
+    if device is None and "WKGPU_DEVICE" not in os.environ and has_gpu():
+        device = "auto"  # there is something to see
     _start_engine(device, console)
     tissue, volumes = _make_volumes(size, seed, console)
     clear_demo_folder(folder)

@@ -109,6 +109,11 @@ class View(LegacyView):
         return self._read_only
 
     @property
+    def device(self) -> str:
+        """Where the view reads to: "cpu", "cuda:0"; `to` takes it elsewhere."""
+        return self._engine.name
+
+    @property
     def info(self) -> ArrayInfo:
         """How the mag is stored."""
         return ArrayInfo.of(self._array)

@@ -50,7 +50,8 @@ class CpuEngine:
         if isinstance(data, np.ndarray):
             return data
         if hasattr(data, "__cuda_array_interface__"):
-            return np.asarray(data.get() if hasattr(data, "get") else data.cpu())
+            # CuPy's order "A" keeps Fortran order, where its default would transpose on the way.
+            return np.asarray(data.get(order="A") if hasattr(data, "get") else data.cpu())
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
         return np.asarray(data)
