@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from wkgpu.engines.cuda_encoder import CudaEncoder
 from wkgpu.engines.cuda_reader import CudaReader
 from wkgpu.engines.cuda_writer import CudaWriter
 from wkgpu.engines.device import BatchCodec, Device
@@ -117,7 +118,8 @@ class CudaEngine:
                 return
             voxels = self._device.asarray(part)
             with ExitStack() as stack, self._slots.lend() as slots:
-                CudaWriter(self._device, self._team, slots, touched, voxels, codec, stack).run()
+                encoder = CudaEncoder(self._device, self._team, slots, touched, voxels, codec, stack)
+                CudaWriter(self._device, self._team, touched, encoder, stack).run()
 
     def _write_on_the_cpu(self, plan: WritePlan, data: Any) -> None:
         from wkgpu.engines.selection import get_engine  # here, because it imports this module

@@ -27,6 +27,8 @@ from wkgpu.settings import config
 _THREADS = 256
 _BLOCKS_PER_MULTIPROCESSOR = 16  # each runs 8 of 256 threads at a time
 _LEAST_BLOCKS = 128  # Numba warns of smaller grids; blocks along x that find no chunk end at once
+_PAGE = 4096
+_LEAST_TASK_BYTES = 256 << 10  # of a request, that one of KvikIO's threads works on
 _ON_HOST = (1, 3)  # kDLCPU and kDLCUDAHost of dlpack.h
 
 
@@ -122,21 +124,24 @@ class KvikioFile:
 
     def read(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         """Begin to read; see `wkgpu.engines.device.DeviceFile`."""
-        return _result(self._file.pread, memory.array[begin : begin + nbytes], nbytes, offset)
+        return _result(self._file.pread, memory, begin, nbytes, offset)
 
     def write(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         """Begin to write."""
-        return _result(self._file.pwrite, memory.array[begin : begin + nbytes], nbytes, offset)
+        return _result(self._file.pwrite, memory, begin, nbytes, offset)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _result(request: Any, buffer: Any, nbytes: int, offset: int) -> Callable[[], int]:
+def _result(request: Any, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
     """Make a request, and return what waits for it; KvikIO's errors, of whatever class, become an `OSError`."""
+    # KvikIO's tasks of 4 MiB would leave most of its threads without work for what a small batch has fetched.
+    share = -(-nbytes // max(int(kvikio.defaults.get("num_threads")), 1))
+    task = min(max(-(-share // _PAGE) * _PAGE, _LEAST_TASK_BYTES), int(kvikio.defaults.get("task_size")))
     try:
-        future = request(buffer, nbytes, offset)
+        future = request(memory.array[begin : begin + nbytes], nbytes, offset, task)
     except Exception as error:
         raise OSError(errno.EIO, str(error)) from error
 

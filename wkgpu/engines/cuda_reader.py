@@ -26,6 +26,8 @@ from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import ReadPlan, Segments
 
+_LEAST_BATCH_BYTES = 32 << 20  # enough chunks to keep a GPU busy
+_LEAST_BATCHES = 4  # of more bytes than that, so that fetching and decoding overlap also in a read of few batches
 _RESULT_BYTES = 12  # of a chunk: its decoded bytes (int64) and a status (int32)
 
 
@@ -61,7 +63,8 @@ class CudaReader:
             slot = next(slots)
             self._placement.clear(plan.gaps, slot)
             slot.end()
-        for batch in read_batches(plan, config.batch_bytes):
+        wanted = max(plan.nbytes_decoded // _LEAST_BATCHES, _LEAST_BATCH_BYTES)
+        for batch in read_batches(plan, min(wanted, config.batch_bytes)):
             slot = next(slots)
             slot.finish()
             slot.end(self._queue(batch, slot))

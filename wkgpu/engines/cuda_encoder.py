@@ -1,0 +1,250 @@
+"""New voxels into chunks on a device: gathered, laid over old ones, encoded and packed, a batch at a time."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.engines.device import BatchCodec, Device, Memory
+from wkgpu.engines.failures import write_error
+from wkgpu.engines.fetching import Fetcher, OnFailure
+from wkgpu.engines.placing import described, exchange, items_described
+from wkgpu.engines.slots import Pair, Slot, Table
+from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.voxel_layout import voxel_layout
+from wkgpu.engines.words import common_bits, layout_in_words
+from wkgpu.kernels import cuda as kernels
+from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED, WRONG_LENGTH
+from wkgpu.settings import config
+from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.read_plan import Segments
+from wkgpu.storage.write_plan import WritePlan
+
+
+class Batch(NamedTuple):
+    """Chunks that have been given to a slot; all of it holds when the slot is finished."""
+
+    first: int
+    """First of its rows in the plan's table of touched chunks."""
+    last: int
+    slot: Slot
+    chunks: Memory
+    """The chunks as they are to be stored, one behind the other."""
+    lengths: Ints
+    """(n,) Bytes of each."""
+
+
+class CudaEncoder:
+    """Makes the chunks that a write changes.
+
+    Parameters
+    ----------
+    plan : WritePlan
+        Open.
+    data : array (channel, x, y, z)
+        Of the device, of the plan's dtype and shape, with any strides.
+    codec : BatchCodec or None
+        What encodes chunks; None for raw ones.
+    stack : ExitStack
+        Closes what is opened on the device, when nothing uses the slots any more.
+    """
+
+    def __init__(
+        self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None,
+        stack: ExitStack,
+    ) -> None:  # fmt: skip
+        self.device = device
+        self.plan = plan
+        self.codec = codec
+        self.size = size = plan.pieces.nbytes
+        self._slots = cycle(slots)
+        self._data, self._origin = device.span(data)
+        self._fetcher = None if plan.old is None else Fetcher(device, team, [plan.old.descriptor], stack)
+        corner_bits = common_bits(plan.touched.origin[:, 0])
+        layout = voxel_layout(plan.pieces, plan.shape, data)
+        self._words = layout_in_words(layout, corner_bits, self._data.address, self._origin, size)
+        # A slot holds as many encoded chunks, packed ones, and what the encoder works with for each chunk.
+        work = 0 if codec is None else codec.encode_temp_bytes(1, size)
+        self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
+        """How many rows of the plan's table to give to `begin`, at most."""
+
+    def begin(self, first: int, last: int) -> Batch:
+        """Queue making the chunks of some rows, in the slot that has been idle for longer."""
+        slot = next(self._slots)
+        slot.finish()
+        if self.codec is None:
+            return self._begin_raw(first, last, slot)
+        return _Encoding(self, self.codec, first, last, slot).run()
+
+    def _begin_raw(self, first: int, last: int, slot: Slot) -> Batch:
+        count = last - first
+        chunks = slot.memory("decoded", count * self.size)
+        table = Table(slot, items_described(count))
+        at = self.describe(table, first, last)
+        table.upload()
+        partly = self.partly(first, last)
+        if len(partly):  # their old bytes come where the chunks are to be, in an image of the whole batch
+            image = slot.host("staging", count * self.size)
+            assert self._fetcher is not None
+            segments = self._old_segments(first, partly, partly * self.size)
+            self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
+            slot.stream.upload(image, chunks)
+        elif not self.is_covered(first, last):
+            slot.stream.clear(chunks, count * self.size)
+        self.gather(table, at, count, chunks, slot)
+        slot.end()
+        return Batch(first, last, slot, chunks, np.full(count, self.size, np.int64))
+
+    # ---- What is known of the rows
+
+    def partly(self, first: int, last: int) -> Ints:
+        """Return which of the rows need their old chunk, counted from the first."""
+        partly: Ints = (self.plan.touched.nbytes[first:last] > 0).nonzero()[0]
+        return partly
+
+    def is_covered(self, first: int, last: int) -> bool:
+        """Whether new voxels or old chunks give every voxel of the chunks."""
+        touched, pieces = self.plan.touched, self.plan.pieces
+        corners = touched.origin[first:last]
+        inside = ((corners >= 0) & (corners + pieces.shape <= self.plan.shape)).all(axis=1)
+        return bool((inside | (touched.nbytes[first:last] > 0)).all())
+
+    def describe(self, table: Table, first: int, last: int) -> int:
+        """Add what `gather` has to know, and return where it begins."""
+        words = self._words
+        starts = np.arange(last - first) * self.size
+        bases = np.full(last - first, self._origin, np.int64)
+        corners = self.plan.touched.origin[first:last]
+        return described(table, words.numbers, starts, bases, corners, words.scale, words.width)
+
+    # ---- What is queued for them
+
+    def gather(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
+        """Queue copying the new voxels into chunks, over what is there."""
+        exchange(self.device, self._words, table, at, count, self._data, chunks, slot, into_box=False)
+
+    def fetch_old(self, first: int, partly: Ints, staging: Memory, slot: Slot) -> None:
+        """Fetch the old chunks of some rows to one behind the other."""
+        lengths = self.plan.touched.nbytes[first + partly]
+        segments = self._old_segments(first, partly, lengths.cumsum() - lengths)
+        assert self._fetcher is not None
+        self._fetcher.fetch(segments, staging, int(lengths.sum()), slot, self._on_failure(first, partly))()
+
+    def _old_segments(self, first: int, partly: Ints, places: Ints) -> Segments:
+        touched = self.plan.touched
+        rows = first + partly
+        return Segments(np.zeros(len(rows), np.int64), touched.offset[rows], touched.nbytes[rows], places)
+
+    def _on_failure(self, first: int, partly: Ints) -> OnFailure:
+        return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)
+
+
+class _Encoding:
+    """One batch of a compressed shard on its way through a slot.
+
+    The results of a batch are, one behind the other: the decoded bytes of its old chunks (int64), their statuses, and
+    the statuses of its encoded chunks (both int32).
+    """
+
+    def __init__(self, encoder: CudaEncoder, codec: BatchCodec, first: int, last: int, slot: Slot) -> None:
+        self._encoder = encoder
+        self._codec = codec
+        self._first, self._last = first, last
+        self._slot = slot
+        self._count = count = last - first
+        self._partly = partly = encoder.partly(first, last)
+        self._old_lengths = encoder.plan.touched.nbytes[first + partly]
+        size, old = encoder.size, len(partly)
+        self._stride = codec.bound(size)
+        self._staging = slot.memory("staging", int(self._old_lengths.sum()))
+        self._chunks = slot.memory("decoded", count * size)
+        self._encoded = slot.memory("encoded", count * self._stride)
+        self._packed = slot.memory("packed", count * self._stride)
+        work = codec.encode_temp_bytes(count, size), codec.decode_temp_bytes(old, size) if old else 0
+        self._temp = slot.memory("temp", max(work))
+        self._results = slot.memory("results", 8 * old + 4 * (old + count))
+
+    def run(self) -> Batch:
+        """Queue all of it."""
+        encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
+        table = Table(slot, items_described(count) + 4 * old + 5 * count)
+        at = encoder.describe(table, self._first, self._last)
+        olds, news = self._describe_old(table), self._describe_new(table)
+        table.upload()
+        lengths = table.leave(2 * count)
+        if not encoder.is_covered(self._first, self._last):
+            slot.stream.clear(self._chunks, count * encoder.size)
+        if old:
+            encoder.fetch_old(self._first, self._partly, self._staging, slot)
+            self._decode_old(table, olds)
+        encoder.gather(table, at, count, self._chunks, slot)
+        self._encode(table, news, lengths)
+        self._pack(table, lengths, lengths + count)
+        return self._download(table, lengths)
+
+    def _describe_old(self, table: Table) -> int:
+        lengths, size = self._old_lengths, self._encoder.size
+        at = table.add(lengths.cumsum() - lengths + self._staging.address)
+        table.add(lengths)
+        table.add(np.full(len(lengths), size, np.int64))
+        table.add(self._partly * size + self._chunks.address)
+        return at
+
+    def _describe_new(self, table: Table) -> int:
+        numbers, size = np.arange(self._count), self._encoder.size
+        at = table.add(numbers * size + self._chunks.address)
+        table.add(np.full(self._count, size, np.int64))
+        table.add(numbers * self._stride + self._encoded.address)
+        return at
+
+    def _decode_old(self, table: Table, at: int) -> None:
+        old = len(self._partly)
+        sources, lengths, capacities, targets = (table.address(at + column * old) for column in range(4))
+        decoded = self._results.address
+        self._codec.decode(
+            self._slot.stream, sources, lengths, capacities, decoded, old, self._temp, targets, decoded + 8 * old
+        )
+
+    def _encode(self, table: Table, at: int, encoded_at: int) -> None:
+        count, old = self._count, len(self._partly)
+        sources, lengths, targets = (table.address(at + column * count) for column in range(3))
+        self._codec.encode(
+            self._slot.stream, sources, lengths, self._encoder.size, count, self._temp, targets,
+            table.address(encoded_at), self._results.address + 12 * old,
+        )  # fmt: skip
+
+    def _pack(self, table: Table, lengths: int, ends: int) -> None:
+        stream, device, count = self._slot.stream, self._encoder.device, self._count
+        numbers = table.memory.words(-8)
+        stream.launch(kernels.add_up_lengths, (1, 1), 1, numbers, lengths, ends, count)
+        stream.launch(
+            kernels.pack_chunks, (min(count, device.blocks), 1), device.threads,
+            numbers, lengths, ends, count, self._stride, self._encoded.words(1), self._packed.words(1),
+        )  # fmt: skip
+
+    def _download(self, table: Table, lengths: int) -> Batch:
+        """Queue fetching what the host has to know: lengths, and whether all went well."""
+        slot, count, old = self._slot, self._count, len(self._partly)
+        results = slot.host("results", 8 * old + 4 * (old + count))
+        slot.stream.download(self._results, 0, results)
+        found = slot.host("lengths", 8 * count)
+        slot.stream.download(table.memory, 8 * lengths, found)
+        statuses = results[8 * old :].view(np.int32)
+        slot.end(lambda: self._check(results[: 8 * old].view(np.int64), statuses[:old], statuses[old:]))
+        return Batch(self._first, self._last, slot, self._packed, found.view(np.int64))
+
+    def _check(self, decoded: Ints, decoder_statuses: NDArray[np.int32], encoder_statuses: NDArray[np.int32]) -> None:
+        """Raise the error of the first chunk that could not be decoded or encoded."""
+        plan, size = self._encoder.plan, self._encoder.size
+        bad = ((decoder_statuses != 0) | (decoded != size)).nonzero()[0]
+        if len(bad):
+            number = int(bad[0])
+            code = MALFORMED if decoder_statuses[number] != 0 else WRONG_LENGTH
+            raise write_error(plan, code, self._first + int(self._partly[number]), int(decoded[number]))
+        bad = encoder_statuses.nonzero()[0]
+        if len(bad):
+            raise write_error(plan, ENCODE_FAILED, self._first + int(bad[0]), self._stride)
