@@ -17,7 +17,7 @@ CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([
 CUDA_EXTRA := $(if $(CUDA),$(shell test $(CUDA) -ge 13 && echo cuda13 || { test $(CUDA) -eq 12 && echo cuda12; }))
 endif
 
-.PHONY: help demo test test-gpu format bench clean
+.PHONY: help demo test test-gpu format bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
@@ -44,6 +44,9 @@ format: $(call installed,test)  ## format the code, and repair what the linter c
 
 bench: $(call installed,bench)  ## measure against webknossos and wkw; some minutes and some GB of scratch space
 	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-gpu: $(call installed,bench) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTRA)))  ## measure on the GPU; some minutes
+	$(BIN)/python -m benchmarks.gpu $(BENCH)
 
 clean:  ## remove .venv and all else that make has made
 	rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -113,7 +113,7 @@ def compare(
     for number in range(rounds):
         for key, side in (("ours", ours), ("theirs", theirs)):
             if side is not None:
-                seconds[key].append(_time(side, number))
+                seconds[key].append(timed(side, number))
     mine, others = (_in_unit(seconds[key], nbytes, count) for key in ("ours", "theirs"))
     return Figure(name, work, "GB/s" if nbytes else "ms", theirs.library, mine, others, at_least=at_least)
 
@@ -123,7 +123,7 @@ def measure(
 ) -> Figure:
     """Let one side do the work alone, as a mark for others; the parameters are those of `compare`."""
     side.run(0)
-    seconds = [_time(side, number) for number in range(rounds)]
+    seconds = [timed(side, number) for number in range(rounds)]
     return Figure(name, work, "GB/s" if nbytes else "ms", side.library, [], _in_unit(seconds, nbytes, count))
 
 
@@ -133,7 +133,7 @@ def _in_unit(seconds: list[float], nbytes: int | None, count: int | None) -> lis
     return [each / (count or 1) * 1e3 for each in seconds]
 
 
-def _time(side: Side, number: int) -> float:
+def timed(side: Side, number: int) -> float:
     """Seconds that one round takes; the result is freed before the clock of the next round starts."""
     side.prepare(number)
     gc.collect()

@@ -38,7 +38,10 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """Name the commit of the working tree, with "+" where the tree differs from it."""
+    """Name the commit of the working tree, with "+" where the tree differs from it.
+
+    A copy of the tree without its history takes the name from the environment variable WKGPU_COMMIT.
+    """
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
@@ -46,4 +49,4 @@ def _commit() -> str | None:
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("WKGPU_COMMIT")

@@ -8,17 +8,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import wkw
 from numpy.typing import DTypeLike
 
 from benchmarks.volumes import Shape
+
+try:
+    import wkw
+except ImportError:  # a machine with a GPU may lack it: there each row says with what it was measured instead
+    wkw = None
 
 LAYER = "volume"
 VOXEL_SIZE = (11.24, 11.24, 28.0)
 CHUNK = 32
 """Edge of a chunk in voxels."""
 
-LZ4, LZ4HC = wkw.Header.BLOCK_TYPE_LZ4, wkw.Header.BLOCK_TYPE_LZ4HC
+LZ4, LZ4HC = 2, 3
+"""Block types of a WKW header."""
 
 
 def library(name: str) -> Any:
@@ -27,6 +32,11 @@ def library(name: str) -> Any:
         warnings.simplefilter("ignore")  # webknossos lists the image readers that it lacks
         module = importlib.import_module(name)
     return module if hasattr(module, "Dataset") else None
+
+
+def installed_wkw() -> Any:
+    """Return wkw; None where it is not installed."""
+    return wkw
 
 
 def create(module: Any, path: Path, dtype: DTypeLike, shape: Shape, shard: int) -> Any:

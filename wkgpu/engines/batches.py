@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import ReadPlan, Segments
+
+_BATCHES = 4
+_LEAST_BATCH_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,16 @@ class Batch:
     def nbytes_staged(self) -> int:
         """Bytes that are fetched."""
         return self.end - self.begin
+
+
+def batch_limit(plan: ReadPlan) -> int:
+    """Return how many bytes a batch of a plan may have.
+
+    A read of few batches is cut into more of them, as long as each keeps a GPU busy: one is fetched while another one
+    is decoded.
+    """
+    wanted = max(plan.nbytes_decoded // _BATCHES, _LEAST_BATCH_BYTES)
+    return min(wanted, config.batch_bytes)
 
 
 def read_batches(plan: ReadPlan, limit: int) -> Iterator[Batch]:

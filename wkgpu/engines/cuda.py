@@ -36,35 +36,38 @@ class CudaEngine:
     """
 
     def __init__(self, device: Device) -> None:
-        self._device = device
-        self._slots = Slots(device)
-        self._team = ThreadTeam()  # for what the host does: fetching short ranges, copying untouched chunks
+        self.device = device
+        self.slots = Slots(device)
+        """Working memory, for the benchmarks to measure single steps with."""
+        self.team = ThreadTeam()
+        """Threads for what the host does: fetching short ranges, copying untouched chunks."""
         self._process = os.getpid()
 
     @property
     def name(self) -> str:
         """``"cuda:0"``, ``"cuda:1"``, ..."""
-        return self._device.name
+        return self.device.name
 
     @property
     def xp(self) -> ModuleType:
         """CuPy."""
-        return self._device.xp
+        return self.device.xp
 
     @property
     def nbytes_kept(self) -> int:
         """Bytes of the device's memory that are kept between calls, for the next ones."""
-        return self._slots.nbytes_kept
+        return self.slots.nbytes_kept
 
     def release(self) -> None:
         """Give all memory back that is kept for the next calls."""
-        with self._device.active():
-            self._slots.release()
+        with self.device.active():
+            self.slots.release()
 
     def asarray(self, data: Any) -> Any:
         """Return data as an array of this device; what is there already is not copied."""
-        with self._device.active():
-            return self._device.asarray(data)
+        self._check_process()
+        with self.device.active():
+            return self.device.asarray(data)
 
     def as_input(self, data: Any) -> Any:
         """Leave NumPy arrays where they are: `write` uploads what it needs of them, shard by shard."""
@@ -72,36 +75,37 @@ class CudaEngine:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return uninitialised memory in Fortran order."""
-        return self._allocated(self._device.empty, shape, dtype)
+        return self._allocated(self.device.empty, shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
-        return self._allocated(self._device.zeros, shape, dtype)
+        return self._allocated(self.device.zeros, shape, dtype)
 
     def _allocated(
         self, allocate: Callable[[tuple[int, ...], np.dtype[np.generic]], Any], shape: tuple[int, ...],
         dtype: np.dtype[np.generic],
     ) -> Any:  # fmt: skip
         self._check_process()
-        with self._device.active():
+        with self.device.active():
             try:
                 return allocate(shape, dtype)
             except DeviceMemoryError:
-                self._slots.release()
+                self.slots.release()
             return allocate(shape, dtype)
 
     def as_output(self, out: Any) -> Any:
         """Return an array of this device on the memory of ``out``; see `Engine.as_output`."""
-        with self._device.active():
-            return self._device.as_output(out)
+        self._check_process()
+        with self.device.active():
+            return self.device.as_output(out)
 
     def read(self, plan: ReadPlan, out: Any) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         self._check_process()
         if not len(plan.gaps.box) and not len(plan.chunks.place):
             return
-        with self._device.active(), ExitStack() as stack, self._slots.lend() as slots:
-            CudaReader(self._device, self._team, slots, plan, out, stack).run()
+        with self.device.active(), ExitStack() as stack, self.slots.lend() as slots:
+            CudaReader(self.device, self.team, slots, plan, out, stack).run()
 
     def write(self, plan: WritePlan, data: Any) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`.
@@ -111,15 +115,15 @@ class CudaEngine:
         self._check_process()
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
-        codec = self._device.codec(plan.layout.codec)
-        with self._device.active():
+        codec = self.device.codec(plan.layout.codec)
+        with self.device.active():
             if plan.is_compressed and not _can_encode(codec, plan):
-                self._write_on_the_cpu(touched, self._device.to_host(part))
+                self._write_on_the_cpu(touched, self.device.to_host(part))
                 return
-            voxels = self._device.asarray(part)
-            with ExitStack() as stack, self._slots.lend() as slots:
-                encoder = CudaEncoder(self._device, self._team, slots, touched, voxels, codec, stack)
-                CudaWriter(self._device, self._team, touched, encoder, stack).run()
+            voxels = self.device.asarray(part)
+            with ExitStack() as stack, self.slots.lend() as slots:
+                encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
+                CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
     def _write_on_the_cpu(self, plan: WritePlan, data: Any) -> None:
         from wkgpu.engines.selection import get_engine  # here, because it imports this module

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.batches import Batch, read_batches, segments_between
+from wkgpu.engines.batches import Batch, batch_limit, read_batches, segments_between
 from wkgpu.engines.device import BatchCodec, Device, Memory
 from wkgpu.engines.failures import check_read, read_error
 from wkgpu.engines.fetching import Fetcher
@@ -22,12 +22,9 @@ from wkgpu.engines.placing import Placement, chosen_placement
 from wkgpu.engines.slots import Pair, Slot, Table
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.failures import MALFORMED, WRONG_LENGTH
-from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import ReadPlan, Segments
 
-_LEAST_BATCH_BYTES = 32 << 20  # enough chunks to keep a GPU busy
-_LEAST_BATCHES = 4  # of more bytes than that, so that fetching and decoding overlap also in a read of few batches
 _RESULT_BYTES = 12  # of a chunk: its decoded bytes (int64) and a status (int32)
 
 
@@ -63,8 +60,7 @@ class CudaReader:
             slot = next(slots)
             self._placement.clear(plan.gaps, slot)
             slot.end()
-        wanted = max(plan.nbytes_decoded // _LEAST_BATCHES, _LEAST_BATCH_BYTES)
-        for batch in read_batches(plan, min(wanted, config.batch_bytes)):
+        for batch in read_batches(plan, batch_limit(plan)):
             slot = next(slots)
             slot.finish()
             slot.end(self._queue(batch, slot))
@@ -74,31 +70,36 @@ class CudaReader:
     def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
         plan = self._plan
-        nbytes = batch.nbytes_staged
-        staging = slot.memory("staging", nbytes)
+        count, heads = batch.last - batch.first, len(batch.heads)
+        rows = slice(batch.first, batch.last)
+        arrive = self.fetch(batch, slot)
+        # The tables are made while the bytes are on their way.
+        staging = slot.memory("staging", batch.nbytes_staged)
+        table = Table(slot, self._placement.items(count) + 4 * heads)
+        if self._codec is None:
+            at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
+            table.upload()
+            arrive()
+            self._placement.place(table, at, count, staging, slot)
+            return None
+        chunks = slot.memory("decoded", heads * plan.pieces.nbytes)
+        at = self._placement.describe(table, batch.decoded * plan.pieces.nbytes, rows)
+        settle = self.decode(batch, slot, table, staging, chunks, arrive, self._codec)
+        self._placement.place(table, at, count, chunks, slot)
+        return settle
+
+    def fetch(self, batch: Batch, slot: Slot) -> Callable[[], None]:
+        """Begin to fetch a batch into the staging memory of an idle slot; the result makes sure that it comes."""
+        plan = self._plan
         segments = segments_between(plan.segments, batch.begin, batch.end)
 
         def on_failure(code: int, segment: int, offset: int) -> Exception:
             return read_error(plan, code, _row_at(plan, batch, segments, segment, offset), offset)
 
-        arrive = self._fetcher.fetch(segments, staging, nbytes, slot, on_failure)
-        # The tables are made while the bytes are on their way.
-        rows = slice(batch.first, batch.last)
-        heads = len(batch.heads)
-        table = Table(slot, self._placement.items(batch.last - batch.first) + 4 * heads)
-        if self._codec is None:
-            at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
-            table.upload()
-            arrive()
-            self._placement.place(table, at, batch.last - batch.first, staging, slot)
-            return None
-        chunks = slot.memory("decoded", heads * plan.pieces.nbytes)
-        at = self._placement.describe(table, batch.decoded * plan.pieces.nbytes, rows)
-        settle = self._decode(batch, slot, table, staging, chunks, arrive, self._codec)
-        self._placement.place(table, at, batch.last - batch.first, chunks, slot)
-        return settle
+        staging = slot.memory("staging", batch.nbytes_staged)
+        return self._fetcher.fetch(segments, staging, batch.nbytes_staged, slot, on_failure)
 
-    def _decode(
+    def decode(
         self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None],
         codec: BatchCodec,
     ) -> Callable[[], None]:  # fmt: skip

@@ -89,8 +89,11 @@ class Fetcher:
 
     def _fetch_long(self, segments: Segments, staging: Memory, slot: Slot, on_failure: OnFailure) -> Callable[[], None]:
         columns = [column.tolist() for column in segments]
-        for file, offset, nbytes, place in zip(*columns, strict=True):
-            slot.requests.append(self._file(file).read(staging, place, nbytes, offset))
+        for number, (file, offset, nbytes, place) in enumerate(zip(*columns, strict=True)):
+            try:
+                slot.requests.append(self._file(file).read(staging, place, nbytes, offset))
+            except OSError as error:
+                raise on_failure(READ_FAILED, number, offset) from error
 
         def settle() -> None:
             for number, (offset, nbytes) in enumerate(zip(columns[1], columns[2], strict=True)):

@@ -70,15 +70,16 @@ def layout_in_words(layout: VoxelLayout, corners_x: int, *multiples: int) -> Wor
     """
     chunk, box, of_box, of_chunk, axes, item = layout
     scale = None
+    walked = (1, 2, 3) if chunk[0] == 1 else (0, 1, 2, 3)  # nothing is ever a stride of the only channel away
     if axes[3] == _X and of_box[_X] == item == of_chunk[_X]:
-        others = [stride for axis in (0, 2, 3) for stride in (of_box[axis], of_chunk[axis])]
+        others = [stride for axis in walked if axis != _X for stride in (of_box[axis], of_chunk[axis])]
         width = word_width(chunk[_X] * item, box[_X] * item, corners_x * item, *others, *multiples)
         scale = item
         chunk = (chunk[0], chunk[_X] * item // width, *chunk[2:])
         box = (box[0], box[_X] * item // width, *box[2:])
         of_box, of_chunk, item = (of_box[0], width, *of_box[2:]), (of_chunk[0], width, *of_chunk[2:]), width
     else:
-        width = word_width(item, *of_box, *of_chunk, *multiples)
+        width = word_width(item, *(stride for axis in walked for stride in (of_box[axis], of_chunk[axis])), *multiples)
     strides = [stride // width for stride in (*of_box, *of_chunk)]
     extents = [min(chunk[axis], box[axis]) for axis in axes]
     return WordLayout(

@@ -1,0 +1,1 @@
+"""What the CUDA engine reaches on a GPU, and what bounds it: `python -m benchmarks.gpu`."""
