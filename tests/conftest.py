@@ -1,15 +1,53 @@
-"""What the tests of all rooms share: settings that are put back, fresh mags."""
+"""What the tests of all rooms share: settings that are put back, fresh mags, and the engines that they run on."""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
 import strategies  # noqa: F401  it loads the profile of hypothesis, for all tests
+
+SIMULATOR = "NUMBA_ENABLE_CUDASIM"
+
+
+def has_gpu() -> bool:
+    """Whether the driver finds a GPU; it is asked without any package of ours, and before Numba is imported."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        count = ctypes.c_int()
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (AttributeError, OSError):
+        return False
+
+
+# Numba decides once, when it is imported, whether it simulates CUDA.
+if has_gpu():
+    # Tests that are not told a device run on the CPU everywhere, also in the processes that they start.
+    os.environ.setdefault("WKGPU_DEVICE", "cpu")
+else:
+    os.environ.setdefault(SIMULATOR, "1")
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
+MACHINES = ["cpu", "cuda-simulated", GPU]
+SIMULATED_BATCH_BYTES = 5000  # so that also small boxes take several batches
+
+
+@cache
+def why_no_gpu() -> str | None:
+    from wkgpu.engines.diagnosis import why_no_cuda
+
+    return why_no_cuda()
+
+
+def pytest_runtest_setup(item):
+    """Skip tests that need a GPU here, and not in a fixture: then the reason is reported once for all of them."""
+    if item.get_closest_marker("gpu") is not None and (reason := why_no_gpu()) is not None:
+        pytest.skip(reason)
 
 
 @pytest.fixture
@@ -31,12 +69,69 @@ def make_array(tmp_path):
     return lambda layout: create_array(tmp_path / f"mag-{next(numbers)}", layout)
 
 
+# ---- Engines
+
+
 @pytest.fixture(scope="session")
 def cpu():
     """The CPU engine."""
     from wkgpu.engines import get_engine
 
     return get_engine("cpu")
+
+
+@pytest.fixture
+def simulated_device():
+    """A device that has done nothing yet; skips where Numba does not simulate."""
+    pytest.importorskip("numba_cuda")
+    if sys.platform != "linux":
+        pytest.skip("the simulated device opens files through /proc, as KvikIO does")
+    from numba import config as numba_config
+
+    if not numba_config.ENABLE_CUDASIM:
+        pytest.skip(f"Numba does not simulate CUDA here, because there is a GPU or {SIMULATOR}=0 is set")
+    from simulated_device import SimulatedDevice
+
+    return SimulatedDevice()
+
+
+@pytest.fixture
+def simulated(simulated_device, config):
+    """The CUDA engine on a device of host memory, in small batches."""
+    from wkgpu.engines.cuda import CudaEngine
+
+    config.batch_bytes = SIMULATED_BATCH_BYTES
+    return CudaEngine(simulated_device)
+
+
+@pytest.fixture
+def gpu():
+    """The CUDA engine on a GPU, for tests that are marked with `gpu`."""
+    from wkgpu.engines import get_engine
+
+    return get_engine("cuda:0")
+
+
+@pytest.fixture(params=MACHINES)
+def engine(request):
+    """Every engine in turn; `arrays` has the functions that make one test of them."""
+    return request.getfixturevalue({"cuda-simulated": "simulated"}.get(request.param, request.param))
+
+
+@pytest.fixture(params=MACHINES)
+def device(request, config, monkeypatch):
+    """Every device in turn, as that of all datasets and views that are not told another one."""
+    from wkgpu.engines import get_engine, selection
+
+    if request.param == "cpu":
+        config.device = "cpu"
+    elif request.param == "gpu":
+        config.device = request.getfixturevalue("gpu").name
+    else:
+        engine = request.getfixturevalue("simulated")
+        monkeypatch.setattr(selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
+        config.device = engine.name
+    return config.device
 
 
 @pytest.fixture
@@ -49,12 +144,16 @@ def naive():
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Runs a script in a process of its own and returns what it prints; fails if it fails."""
+    """Runs a script in a process of its own and returns what it prints; fails if it fails.
+
+    Numba does not simulate CUDA there, unless that is asked for.
+    """
 
     def run(script, *arguments, **environment):
+        inherited = {name: value for name, value in os.environ.items() if name != SIMULATOR}
         done = subprocess.run(
             [sys.executable, "-c", script, *map(str, arguments)],
-            env={**os.environ, **environment},
+            env={**inherited, **environment},
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -40,6 +40,8 @@ class NaiveEngine:
     def asarray(self, data: Any) -> np.ndarray:
         return np.asarray(data)
 
+    as_input = asarray
+
     def empty(self, shape, dtype):
         """Memory full of garbage: voxels that a plan forgets show."""
         block = np.full(int(np.prod(shape)) * dtype.itemsize, GARBAGE, np.uint8)

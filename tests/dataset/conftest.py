@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from arrays import on_host
 
 import wkgpu as wk
 
@@ -59,3 +60,8 @@ def saved(dataset):
 def counted(shape, dtype="uint8", channels=1):
     """Voxels (channel, x, y, z) that differ from their neighbours."""
     return (np.arange(channels * np.prod(shape)) % 113).astype(dtype).reshape((channels, *shape))
+
+
+def read(view, **region):
+    """What a view reads, as a NumPy array, whatever its device."""
+    return on_host(view._engine, view.read(**region))

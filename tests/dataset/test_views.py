@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from arrays import on_device, on_host
 
 import wkgpu as wk
 from wkgpu.errors import (
@@ -16,24 +17,28 @@ from wkgpu.errors import (
     ShapeError,
 )
 
-from .conftest import counted
+from .conftest import counted, read
+
+on_every_device = pytest.mark.usefixtures("device")
 
 # ---- Reading
 
 
+@on_every_device
 def test_reads_are_four_dimensional_and_in_fortran_order(mag_view, view, volume):
-    voxels = mag_view.read()
+    voxels = read(mag_view)
     assert (voxels.shape, voxels.dtype) == ((1, 40, 36, 32), np.uint8)
     assert voxels.flags.f_contiguous
     np.testing.assert_array_equal(voxels[0], volume)
-    np.testing.assert_array_equal(view.read()[0], volume[4:36, 4:36, 4:28])
+    np.testing.assert_array_equal(read(view)[0], volume[4:36, 4:36, 4:28])
 
 
+@on_every_device
 def test_what_is_not_stored_is_zero(mag_view, volume):
-    voxels = mag_view.read(absolute_offset=(0, 0, 0), size=(64, 64, 64))
+    voxels = read(mag_view, absolute_offset=(0, 0, 0), size=(64, 64, 64))
     np.testing.assert_array_equal(voxels[0, 4:44, 8:44, 12:44], volume)
     assert voxels.sum() == volume.sum()
-    assert not mag_view.read(absolute_offset=(10_000, 0, 0), size=(9, 9, 9)).any()
+    assert not read(mag_view, absolute_offset=(10_000, 0, 0), size=(9, 9, 9)).any()
 
 
 def test_a_view_refuses_what_leaves_it(view):
@@ -43,13 +48,15 @@ def test_a_view_refuses_what_leaves_it(view):
         view.read(relative_offset=(0, 0, 0), size=(33, 1, 1))
 
 
+@on_every_device
 def test_out_is_filled_and_returned(view, volume):
-    out = np.full((1, 32, 32, 24), 9, np.uint8, order="F")
+    engine = view._engine
+    out = engine.xp.full((1, 32, 32, 24), 9, np.uint8, order="F")
     assert view.read(out=out) is out
-    np.testing.assert_array_equal(out[0], volume[4:36, 4:36, 4:28])
-    plain = np.full((1, 5, 5, 5), 9, np.uint8)
+    np.testing.assert_array_equal(on_host(engine, out)[0], volume[4:36, 4:36, 4:28])
+    plain = engine.xp.full((1, 5, 5, 5), 9, np.uint8)
     assert view.read(relative_offset=(0, 0, 0), size=(5, 5, 5), out=plain) is plain
-    np.testing.assert_array_equal(plain[0], volume[4:9, 4:9, 4:9])
+    np.testing.assert_array_equal(on_host(engine, plain)[0], volume[4:9, 4:9, 4:9])
 
 
 def test_out_must_fit(view):
@@ -59,14 +66,16 @@ def test_out_must_fit(view):
         view.read(out=np.zeros((1, 32, 32, 24), np.uint16))
 
 
+@on_every_device
 def test_read_many_is_many_reads(mag_view, view):
+    engine = view._engine
     boxes = [wk.BoundingBox((x, 14, 18), (8, 9, 10)) for x in (8, 20, 13, 8)]
-    wanted = np.stack([view.read(absolute_bounding_box=box) for box in boxes])
-    np.testing.assert_array_equal(view.read_many(boxes), wanted)
-    np.testing.assert_array_equal(mag_view.read_many(iter(boxes)), wanted)
-    out = np.zeros_like(wanted)
+    wanted = np.stack([read(view, absolute_bounding_box=box) for box in boxes])
+    np.testing.assert_array_equal(on_host(engine, view.read_many(boxes)), wanted)
+    np.testing.assert_array_equal(on_host(engine, mag_view.read_many(iter(boxes))), wanted)
+    out = engine.xp.zeros(wanted.shape, wanted.dtype)
     assert view.read_many(boxes, out=out) is out
-    np.testing.assert_array_equal(out, wanted)
+    np.testing.assert_array_equal(on_host(engine, out), wanted)
 
 
 def test_read_many_refuses_boxes_that_do_not_fit(mag_view, view):
@@ -78,11 +87,11 @@ def test_read_many_refuses_boxes_that_do_not_fit(mag_view, view):
         view.read_many([wk.BoundingBox((8, 12, 16), (8, 8, 8)), wk.BoundingBox((0, 0, 0), (8, 8, 8))])
 
 
+@on_every_device
 def test_read_xyz(mag_view):
     box = wk.BoundingBox((8, 12, 16), (4, 5, 6))
-    np.testing.assert_array_equal(
-        mag_view.read_xyz(absolute_bounding_box=box), mag_view.read(absolute_bounding_box=box)
-    )
+    found = on_host(mag_view._engine, mag_view.read_xyz(absolute_bounding_box=box))
+    np.testing.assert_array_equal(found, read(mag_view, absolute_bounding_box=box))
 
 
 def test_an_empty_layer_has_nothing_to_read_whole(layer):
@@ -93,18 +102,20 @@ def test_an_empty_layer_has_nothing_to_read_whole(layer):
 # ---- Writing
 
 
+@on_every_device
 def test_a_view_writes_where_it_lies(mag_view, view):
     patch = counted((3, 4, 5))
     view.write(patch, relative_offset=(1, 2, 3))
-    np.testing.assert_array_equal(mag_view.read(absolute_offset=(9, 14, 19), size=(3, 4, 5)), patch)
+    np.testing.assert_array_equal(read(mag_view, absolute_offset=(9, 14, 19), size=(3, 4, 5)), patch)
     view.write(patch + 1)  # its top left
-    np.testing.assert_array_equal(mag_view.read(absolute_offset=(8, 12, 16), size=(3, 4, 5)), patch + 1)
+    np.testing.assert_array_equal(read(mag_view, absolute_offset=(8, 12, 16), size=(3, 4, 5)), patch + 1)
     view.write(patch + 2, absolute_bounding_box=wk.BoundingBox((30, 30, 30), (3, 4, 5)))
-    np.testing.assert_array_equal(mag_view.read(absolute_offset=(30, 30, 30), size=(3, 4, 5)), patch + 2)
+    np.testing.assert_array_equal(read(mag_view, absolute_offset=(30, 30, 30), size=(3, 4, 5)), patch + 2)
     with pytest.raises(OutOfBoundsError):
         view.write(patch, relative_offset=(30, 0, 0))
 
 
+@on_every_device
 @pytest.mark.parametrize(
     "change",
     [
@@ -123,7 +134,7 @@ def test_data_of_any_kind(layer, change):
     data = change(counted((20, 24, 28))[0])
     voxels = data.array if isinstance(data, DLPack) else data
     mag_view.write(data, absolute_offset=(3, 3, 3))
-    np.testing.assert_array_equal(mag_view.read()[0], voxels.reshape(voxels.shape[-3:]))
+    np.testing.assert_array_equal(read(mag_view)[0], voxels.reshape(voxels.shape[-3:]))
 
 
 class DLPack:
@@ -139,12 +150,13 @@ class DLPack:
         return self.array.__dlpack_device__()
 
 
+@on_every_device
 def test_the_byte_order_of_data_does_not_matter(dataset):
     mag_view = dataset.add_layer("wide", "color", dtype=">u2").add_mag(1, chunk_shape=8, shard_shape=32)
     voxels = counted((9, 9, 9), ">u2") * 257
     mag_view.write(voxels, absolute_offset=(0, 0, 0))
-    np.testing.assert_array_equal(mag_view.read(), voxels)
-    assert mag_view.read().dtype.isnative
+    np.testing.assert_array_equal(read(mag_view), voxels)
+    assert read(mag_view).dtype.isnative
 
 
 @pytest.mark.parametrize(
@@ -155,14 +167,16 @@ def test_wrong_channels_and_axes_are_refused(mag_view, data):
         mag_view.write(data, absolute_offset=(0, 0, 0))
 
 
+@on_every_device
 @pytest.mark.parametrize("dtype", ["uint16", "int8", "float32", "bool"])
 def test_a_wrong_dtype_is_refused_and_both_are_named(mag_view, dtype):
-    before = mag_view.read()
+    before = read(mag_view)
     with pytest.raises(DtypeError, match=rf"{dtype}.*uint8"):
         mag_view.write(np.zeros((2, 2, 2), dtype), absolute_offset=(8, 8, 16))
-    np.testing.assert_array_equal(mag_view.read(), before)
+    np.testing.assert_array_equal(read(mag_view), before)
 
 
+@on_every_device
 def test_three_axes_are_for_one_channel(dataset):
     mag_view = dataset.add_layer("rgb", "color", dtype="uint8", num_channels=3).add_mag(
         1, chunk_shape=8, shard_shape=32
@@ -170,7 +184,7 @@ def test_three_axes_are_for_one_channel(dataset):
     with pytest.raises(ShapeError, match=r"3 channel"):
         mag_view.write(np.zeros((3, 4, 5), "uint8"), absolute_offset=(0, 0, 0))
     mag_view.write(counted((4, 5, 6), channels=3), absolute_offset=(0, 0, 0))
-    np.testing.assert_array_equal(mag_view.read(), counted((4, 5, 6), channels=3))
+    np.testing.assert_array_equal(read(mag_view), counted((4, 5, 6), channels=3))
 
 
 def test_empty_data_are_refused(mag_view):
@@ -240,6 +254,7 @@ def test_boxes_on_disk(layer):
 # ---- Smaller views, and read-only ones
 
 
+@on_every_device
 def test_views_of_views(mag_view, view):
     inner = view.get_view(relative_offset=(4, 4, 4), size=(8, 8, 8))
     assert (inner.bounding_box, inner.read_only, type(inner)) == (
@@ -247,17 +262,18 @@ def test_views_of_views(mag_view, view):
         False,
         wk.View,
     )
-    np.testing.assert_array_equal(inner.read(), mag_view.read(absolute_offset=(12, 16, 20), size=(8, 8, 8)))
+    np.testing.assert_array_equal(read(inner), read(mag_view, absolute_offset=(12, 16, 20), size=(8, 8, 8)))
     assert mag_view.get_view().bounding_box == mag_view.bounding_box
 
 
+@on_every_device
 def test_only_read_only_views_may_leave_their_parent(mag_view, view):
     large = {"absolute_offset": (0, 0, 0), "size": (64, 64, 64)}
     for parent in (mag_view, view):
         with pytest.raises(OutOfBoundsError):
             parent.get_view(**large)
         larger = parent.get_view(**large, read_only=True)
-        np.testing.assert_array_equal(larger.read(), mag_view.read(**large))
+        np.testing.assert_array_equal(read(larger), read(mag_view, **large))
 
 
 def test_read_only_views_have_only_read_only_views(view):
@@ -322,6 +338,30 @@ def test_other_devices(mag_view, view):
         np.testing.assert_array_equal(other.read(), original.read())
     with pytest.raises(DeviceError):
         view.to("abacus")
+
+
+@on_every_device
+def test_views_move_between_devices(mag_view, device):
+    """What one device writes the others read, and a view can be given what another one has read."""
+    assert mag_view.device == device
+    elsewhere = mag_view.to("cpu")
+    assert (mag_view.device, elsewhere.device) == (device, "cpu")
+    np.testing.assert_array_equal(elsewhere.read(), read(mag_view))
+    elsewhere.write(counted((9, 9, 9)), absolute_offset=(5, 9, 13))
+    np.testing.assert_array_equal(read(mag_view, absolute_offset=(5, 9, 13), size=(9, 9, 9)), counted((9, 9, 9)))
+    mag_view.write(mag_view.read(absolute_offset=(5, 9, 13), size=(9, 9, 9)), absolute_offset=(20, 20, 20))
+    np.testing.assert_array_equal(elsewhere.read(absolute_offset=(20, 20, 20), size=(9, 9, 9)), counted((9, 9, 9)))
+    back = elsewhere.to(device)
+    np.testing.assert_array_equal(read(back), elsewhere.read())
+
+
+@on_every_device
+def test_a_view_writes_arrays_of_its_device(layer):
+    mag_view = layer.add_mag(1, chunk_shape=8, shard_shape=32)
+    for order in "FC":
+        data = np.array(counted((20, 24, 28))[0], order=order)
+        mag_view.write(on_device(mag_view._engine, data), absolute_offset=(3, 3, 3))
+        np.testing.assert_array_equal(read(mag_view)[0], data)
 
 
 def test_the_device_of_a_dataset_is_that_of_its_views(mag_view, dataset):

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from arrays import given_on_engine, is_simulated, read_box, write_box
 from hypothesis import strategies as st
 from reference import Exporter
 from strategies import layouts, voxel_boxes, voxels
 
-from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.storage.layout import ArrayLayout
 
 SHAPE = (11, 9, 13)
@@ -58,39 +57,40 @@ MAKERS = {
     ("dtype", "channels"), [("uint8", 1), ("uint8", 3), ("uint16", 2), ("float32", 1), ("int64", 4)]
 )
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
-def test_any_layout(make_array, cpu, codec, dtype, channels, name):
-    array = make_array(ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), (1, 1, 1), codec))
+def test_any_layout(make_array, engine, codec, dtype, channels, name):
+    per_shard = (4, 4, 4) if is_simulated(engine) else (1, 1, 1)
+    array = make_array(ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), per_shard, codec))
     data = voxels(array.layout, SHAPE, 1)
     same = MAKERS[name](data)
     np.testing.assert_array_equal(same, data)
-    write_box(array, cpu, (3, 0, 5), same)
-    np.testing.assert_array_equal(read_box(array, cpu, (3, 0, 5), SHAPE), data)
+    write_box(array, engine, (3, 0, 5), same)
+    np.testing.assert_array_equal(read_box(array, engine, (3, 0, 5), SHAPE), data)
 
 
-@given(layouts(shard_bytes=1 << 14), st.data())
-def test_any_broadcast_data(make_array, cpu, layout, data):
+@given_on_engine(lambda is_small: layouts(shard_bytes=1 << (11 if is_small else 14)), st.data())
+def test_any_broadcast_data(make_array, engine, layout, data):
     array = make_array(layout)
     topleft, shape = data.draw(voxel_boxes(layout))
     full = (layout.num_channels, *shape)
     kept = [data.draw(st.booleans()) for _ in full]
     part = voxels(layout, shape, 1)[tuple(slice(None) if keep else slice(1) for keep in kept)]
     broadcast = np.broadcast_to(part, full)
-    write_box(array, cpu, topleft, broadcast)
-    np.testing.assert_array_equal(read_box(array, cpu, topleft, shape), broadcast)
+    write_box(array, engine, topleft, broadcast)
+    np.testing.assert_array_equal(read_box(array, engine, topleft, shape), broadcast)
 
 
-def test_anything_with_dlpack(make_array, cpu):
+def test_anything_with_dlpack(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
     data = voxels(array.layout, SHAPE, 1)
-    write_box(array, cpu, (1, 1, 1), Exporter(data))
-    np.testing.assert_array_equal(read_box(array, cpu, (1, 1, 1), SHAPE), data)
+    write_box(array, engine, (1, 1, 1), Exporter(data))
+    np.testing.assert_array_equal(read_box(array, engine, (1, 1, 1), SHAPE), data)
 
 
-def test_data_are_not_changed(make_array, cpu):
+def test_data_are_not_changed(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
     data = voxels(array.layout, SHAPE, 1)
     before = data.copy()
-    write_box(array, cpu, (1, 1, 1), data)
+    write_box(array, engine, (1, 1, 1), data)
     np.testing.assert_array_equal(data, before)
 
 

@@ -4,23 +4,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from arrays import given_on_engine, read_box, read_boxes, write_box
 from hypothesis import strategies as st
 from reference import NaiveEngine, Volume
 from strategies import layouts, voxel_boxes, voxels
 
-from wkgpu.dataset.transfer import read_box, read_boxes, write_box
 from wkgpu.storage.layout import ArrayLayout
 
 SHARDS = 2
 
 
 @st.composite
-def histories(draw):
+def histories(draw, is_small):
     """A layout, boxes to write one after another, and boxes to read, which may leave what is stored."""
-    layout = draw(layouts())
-    written = draw(st.lists(voxel_boxes(layout, SHARDS), min_size=1, max_size=3))
-    read = draw(st.lists(voxel_boxes(layout, SHARDS + 1), min_size=1, max_size=3))
+    layout = draw(layouts(16, 4, 1 << 13) if is_small else layouts())
+    longest, most = (20, 2) if is_small else (48, 3)
+    written = draw(st.lists(voxel_boxes(layout, SHARDS, longest), min_size=1, max_size=most))
+    read = draw(st.lists(voxel_boxes(layout, SHARDS + 1, longest), min_size=1, max_size=most))
     return layout, written, read
 
 
@@ -38,39 +38,40 @@ def written(array, engine, boxes):
     return volume
 
 
-@settings(max_examples=150)
-@given(histories(), st.sampled_from([0, 1, 2, 5]), st.sampled_from([1 << 20, 2000]))
-def test_any_writes_and_reads(make_array, cpu, config, history, threads, staging):
+@given_on_engine(
+    histories, st.sampled_from([0, 1, 2, 5]), st.sampled_from([1 << 20, 2000]), examples=150, simulated=100
+)
+def test_any_writes_and_reads(make_array, engine, config, history, threads, staging):
     config.threads, config.staging_bytes = threads, staging
     layout, writes, reads = history
     array = make_array(layout)
-    volume = written(array, cpu, writes)
+    volume = written(array, engine, writes)
     for topleft, shape in reads:
-        found = read_box(array, cpu, topleft, shape)
+        found = read_box(array, engine, topleft, shape)
         assert found.flags.f_contiguous
         assert found.dtype == layout.dtype
         np.testing.assert_array_equal(found, volume.read(topleft, shape))
 
 
-@given(histories(), st.sampled_from([1 << 20, 2000]))
-def test_reads_are_those_of_the_naive_engine(make_array, cpu, naive, config, history, staging):
+@given_on_engine(histories, st.sampled_from([1 << 20, 2000]))
+def test_reads_are_those_of_the_naive_engine(make_array, engine, naive, config, history, staging):
     config.staging_bytes = staging
     layout, writes, reads = history
     array = make_array(layout)
     written(array, naive, writes)
     for topleft, shape in reads:
-        fast, slow = (read_box(array, engine, topleft, shape) for engine in (cpu, naive))
+        fast, slow = (read_box(array, machine, topleft, shape) for machine in (engine, naive))
         assert fast.tobytes(order="F") == slow.tobytes(order="F")
 
 
-@given(histories(), st.sampled_from([1 << 20, 2000]))
-def test_files_decode_to_those_of_the_naive_engine(make_array, cpu, naive, config, history, staging):
+@given_on_engine(histories, st.sampled_from([1 << 20, 2000]))
+def test_files_decode_to_those_of_the_naive_engine(make_array, engine, naive, config, history, staging):
     config.staging_bytes = staging
     layout, writes, _ = history
     arrays = []
-    for engine in (cpu, naive):
+    for machine in (engine, naive):
         arrays.append(make_array(layout))
-        written(arrays[-1], engine, writes)
+        written(arrays[-1], machine, writes)
     fast, slow = arrays
     assert fast.existing_shards() == slow.existing_shards()
     for topleft, shape in fast.shard_boxes():
@@ -82,75 +83,75 @@ def test_files_decode_to_those_of_the_naive_engine(make_array, cpu, naive, confi
             assert one == other
 
 
-@given(histories(), st.data())
-def test_many_boxes_are_single_boxes(make_array, cpu, history, data):
+@given_on_engine(histories, st.data())
+def test_many_boxes_are_single_boxes(make_array, engine, history, data):
     layout, writes, reads = history
     array = make_array(layout)
-    volume = written(array, cpu, writes)
+    volume = written(array, engine, writes)
     _, shape = reads[0]
     end = [length * (SHARDS + 1) for length in layout.shard_shape]
     corners = st.tuples(*[st.integers(0, length) for length in end])
     toplefts = [corner for corner, _ in writes + reads] + data.draw(st.lists(corners, max_size=5))
     toplefts = toplefts + toplefts[:2]
-    found = read_boxes(array, cpu, toplefts, shape)
+    found = read_boxes(array, engine, toplefts, shape)
     assert found.shape == (len(toplefts), layout.num_channels, *shape)
     for topleft, box in zip(toplefts, found, strict=True):
         assert box.flags.f_contiguous
         np.testing.assert_array_equal(box, volume.read(topleft, shape))
 
 
-def test_no_boxes(make_array, cpu):
+def test_no_boxes(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("uint8"), 2, (4, 4, 4), (2, 2, 2), "lz4"))
-    assert read_boxes(array, cpu, [], (3, 4, 5)).shape == (0, 2, 3, 4, 5)
+    assert read_boxes(array, engine, [], (3, 4, 5)).shape == (0, 2, 3, 4, 5)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint64])
-def test_corners_in_an_array(make_array, cpu, order, dtype):
+def test_corners_in_an_array(make_array, engine, order, dtype):
     array = make_array(ArrayLayout(np.dtype("uint8"), 2, (4, 4, 4), (2, 2, 2), "lz4"))
-    volume = written(array, cpu, [((1, 2, 3), (9, 9, 9))])
+    volume = written(array, engine, [((1, 2, 3), (9, 9, 9))])
     toplefts = np.array([[0, 1, 2], [7, 3, 1], [20, 0, 0]], dtype, order=order)
-    for found, corner in zip(read_boxes(array, cpu, toplefts, (5, 5, 5)), toplefts, strict=True):
+    for found, corner in zip(read_boxes(array, engine, toplefts, (5, 5, 5)), toplefts, strict=True):
         np.testing.assert_array_equal(found, volume.read(corner, (5, 5, 5)))
 
 
-def test_more_shards_than_a_plan_may_open(make_array, cpu):
+def test_more_shards_than_a_plan_may_open(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("uint8"), 1, (1, 1, 1), (1, 1, 1), "raw"))
     data = voxels(array.layout, (8, 8, 9), 1)
     data[:, :3] = 0
-    write_box(array, cpu, (3, 0, 0), data[:, 3:])
+    write_box(array, engine, (3, 0, 0), data[:, 3:])
     assert len(array.existing_shards()) == 5 * 8 * 9
-    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), (8, 8, 9)), data)
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (8, 8, 9)), data)
 
 
-def test_what_nothing_was_written_to_is_zero(make_array, cpu):
+def test_what_nothing_was_written_to_is_zero(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("float32"), 3, (32, 32, 32), (32, 32, 32), "lz4"))
-    found = read_box(array, cpu, (1000, 2000, 3000), (64, 64, 64))
+    found = read_box(array, engine, (1000, 2000, 3000), (64, 64, 64))
     assert found.shape == (3, 64, 64, 64)
     assert found.flags.writeable
     assert not found.any()
 
 
-def test_far_away(make_array, cpu):
+def test_far_away(make_array, engine):
     array = make_array(ArrayLayout(np.dtype("uint16"), 1, (8, 8, 8), (2, 2, 2), "lz4"))
     corner = (2**31 + 5, 2**33 - 3, 2**40)
     data = voxels(array.layout, (9, 9, 9), 1)
-    write_box(array, cpu, corner, data)
-    np.testing.assert_array_equal(read_box(array, cpu, corner, (9, 9, 9)), data)
+    write_box(array, engine, corner, data)
+    np.testing.assert_array_equal(read_box(array, engine, corner, (9, 9, 9)), data)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_of_floats_survive(make_array, cpu, dtype):
+def test_bits_of_floats_survive(make_array, engine, dtype):
     """Also those of NaNs with a payload, of infinities, and of the negative zero."""
     array = make_array(ArrayLayout(np.dtype(dtype), 1, (8, 8, 8), (1, 1, 1), "lz4"))
     data = np.frombuffer(np.random.default_rng(0).bytes(512 * array.layout.dtype.itemsize), dtype).copy()
     data[:3] = -0.0, np.inf, np.nan
-    write_box(array, cpu, (0, 0, 0), data.reshape((1, 8, 8, 8), order="F"))
-    assert read_box(array, cpu, (0, 0, 0), (8, 8, 8)).tobytes(order="F") == data.tobytes()
+    write_box(array, engine, (0, 0, 0), data.reshape((1, 8, 8, 8), order="F"))
+    assert read_box(array, engine, (0, 0, 0), (8, 8, 8)).tobytes(order="F") == data.tobytes()
 
 
-def test_the_engine_has_what_an_engine_must_have(cpu):
+def test_the_engine_has_what_an_engine_must_have(engine):
     from wkgpu.engines import Engine
 
-    assert isinstance(cpu, Engine)
+    assert isinstance(engine, Engine)
     assert isinstance(NaiveEngine(), Engine)

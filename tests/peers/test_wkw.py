@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from arrays import given_on_engine, read_box, write_box
 from hypothesis import strategies as st
 from reference import Volume
 from strategies import layouts, voxel_boxes, voxels
 
-from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.errors import WkgpuError
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.stored_array import open_array
@@ -28,9 +27,10 @@ def peer_header(layout):
 
 
 @st.composite
-def stored(draw):
-    layout = draw(layouts(shard_bytes=1 << 17))
-    return layout, draw(voxel_boxes(layout, 2)), draw(voxel_boxes(layout, 3))
+def stored(draw, is_small):
+    layout = draw(layouts(16, 4, 1 << 12) if is_small else layouts(shard_bytes=1 << 17))
+    longest = 20 if is_small else 48
+    return layout, draw(voxel_boxes(layout, 2, longest)), draw(voxel_boxes(layout, 3, longest))
 
 
 def whole_shards(layout, topleft, shape):
@@ -41,8 +41,8 @@ def whole_shards(layout, topleft, shape):
     return begin, [last - first for first, last in zip(begin, end, strict=True)]
 
 
-@given(stored())
-def test_what_wkw_writes_is_read(tmp_path_factory, cpu, history):
+@given_on_engine(stored)
+def test_what_wkw_writes_is_read(tmp_path_factory, engine, history):
     layout, (topleft, shape), (corner, read_shape) = history
     path = tmp_path_factory.mktemp("wkw") / "mag"
     volume = Volume(layout, [2 * length for length in layout.shard_shape])
@@ -54,11 +54,11 @@ def test_what_wkw_writes_is_read(tmp_path_factory, cpu, history):
         dataset.write(topleft, data)
     array = open_array(path)
     assert array.layout == layout
-    np.testing.assert_array_equal(read_box(array, cpu, corner, read_shape), volume.read(corner, read_shape))
+    np.testing.assert_array_equal(read_box(array, engine, corner, read_shape), volume.read(corner, read_shape))
 
 
-@given(stored(), st.integers(0, 2))
-def test_what_is_written_is_read_by_wkw(make_array, cpu, history, seed):
+@given_on_engine(stored, st.integers(0, 2))
+def test_what_is_written_is_read_by_wkw(make_array, engine, history, seed):
     """Also after partial writes, which the reference library cannot do itself."""
     layout, (topleft, shape), second = history
     array = make_array(layout)
@@ -66,14 +66,14 @@ def test_what_is_written_is_read_by_wkw(make_array, cpu, history, seed):
     for number, (corner, extent) in enumerate(((topleft, shape), second)):
         data = voxels(layout, extent, seed + number)
         volume.write(corner, data)
-        write_box(array, cpu, corner, data)
+        write_box(array, engine, corner, data)
     with wkw.Dataset.open(str(array.path)) as dataset:
         assert dataset.header.num_channels == layout.num_channels
         np.testing.assert_array_equal(dataset.read((0, 0, 0), volume.voxels.shape[1:]), volume.voxels)
 
 
-@given(stored())
-def test_what_wkw_has_written_is_changed(tmp_path_factory, cpu, history):
+@given_on_engine(stored)
+def test_what_wkw_has_written_is_changed(tmp_path_factory, engine, history):
     layout, (topleft, shape), second = history
     path = tmp_path_factory.mktemp("wkw") / "mag"
     volume = Volume(layout, [3 * length for length in layout.shard_shape])
@@ -84,7 +84,7 @@ def test_what_wkw_has_written_is_changed(tmp_path_factory, cpu, history):
     volume.write(topleft, data)
     corner, extent = second
     change = voxels(layout, extent, 1)
-    write_box(open_array(path), cpu, corner, change)
+    write_box(open_array(path), engine, corner, change)
     volume.write(corner, change)
     with wkw.Dataset.open(str(path)) as dataset:
         np.testing.assert_array_equal(dataset.read((0, 0, 0), volume.voxels.shape[1:]), volume.voxels)
@@ -101,24 +101,24 @@ def test_headers_are_the_same(tmp_path, codec, edge):
     assert ours == (tmp_path / "theirs" / "header.wkw").read_bytes()
 
 
-def test_files_compressed_by_wkw_are_read(make_array, tmp_path, cpu):
+def test_files_compressed_by_wkw_are_read(make_array, tmp_path, engine):
     array = make_array(ArrayLayout(np.dtype("uint8"), 1, (8, 8, 8), (4, 4, 4), "raw"))
     data = voxels(array.layout, (40, 32, 20), 3)
-    write_box(array, cpu, (0, 0, 0), data)
+    write_box(array, engine, (0, 0, 0), data)
     with wkw.Dataset.open(str(array.path)) as dataset:
         dataset.compress(str(tmp_path / "compressed"), compress_files=True).close()
     compressed = open_array(tmp_path / "compressed")
     assert compressed.layout.codec == "lz4hc"
-    np.testing.assert_array_equal(read_box(compressed, cpu, (0, 0, 0), (40, 32, 20)), data)
+    np.testing.assert_array_equal(read_box(compressed, engine, (0, 0, 0), (40, 32, 20)), data)
 
 
 @pytest.mark.parametrize("codec", BLOCK_TYPES)
-def test_where_one_sees_damage_the_other_does_not_crash(make_array, cpu, codec):
+def test_where_one_sees_damage_the_other_does_not_crash(make_array, engine, codec):
     array = make_array(ArrayLayout(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), codec))
-    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (16, 16, 16), 3))
+    write_box(array, engine, (0, 0, 0), voxels(array.layout, (16, 16, 16), 3))
     shard = array.path / "z0" / "y0" / "x0.wkw"
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(WkgpuError, match=str(shard)):
-        read_box(array, cpu, (0, 0, 0), (16, 16, 16))
+        read_box(array, engine, (0, 0, 0), (16, 16, 16))
     with wkw.Dataset.open(str(array.path)) as dataset, pytest.raises(wkw.wkw.WKWException):
         dataset.read((0, 0, 0), (16, 16, 16))

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import lz4.block
 import numpy as np
 import pytest
-from hypothesis import given
+from arrays import given_on_engine, is_simulated, read_box, write_box
 from hypothesis import strategies as st
 from strategies import voxels
 
-from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.errors import ChunkError, FormatError, HeaderError, ShardIndexError, WkgpuError
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.stored_array import open_array
@@ -170,16 +169,16 @@ def test_jump_table_of_numbers_that_overflow(array, cpu, shard, ends):
 
 
 @raw_only
-def test_truncated_raw_shard(array, cpu, shard):
+def test_truncated_raw_shard(array, engine, shard):
     os.truncate(shard, 16 + 8 * 128 - 1)
-    assert refused(array, cpu, ShardIndexError, "truncated.*1040 bytes, the file has 1039")
+    assert refused(array, engine, ShardIndexError, "truncated.*1040 bytes, the file has 1039")
 
 
 @pytest.mark.parametrize("codec", ["lz4", "lz4hc"], indirect=True)
-def test_truncated_chunk(array, cpu, shard):
+def test_truncated_chunk(array, engine, shard):
     length = entry(shard, 6) + 1
     os.truncate(shard, length)
-    assert refused(array, cpu, ShardIndexError, f"chunk 7.*{length} bytes")
+    assert refused(array, engine, ShardIndexError, f"chunk 7.*{length} bytes")
 
 
 def replace_chunk(shard, chunk, encoded):
@@ -203,39 +202,41 @@ def replace_chunk(shard, chunk, encoded):
         (b"\0" * 140, "damaged"),
     ],
 )
-def test_chunk_of_the_wrong_length(array, cpu, shard, encoded, message):
+def test_chunk_of_the_wrong_length(array, engine, shard, encoded, message):
     replace_chunk(shard, 5, encoded)
+    if engine.name != "cpu" and not is_simulated(engine):
+        message = "damaged"  # nvCOMP tells only some of these from each other
     # Chunk 5 lies at (4, 0, 4). A read names the first voxel of the chunk in the box, a write its number.
-    assert refused(array, cpu, ChunkError, rf"chunk (at voxel \(4, 0, 4\)|5) .*{message}")
+    assert refused(array, engine, ChunkError, rf"chunk (at voxel \(4, 0, 4\)|5) .*{message}")
 
 
 @lz4_only
-def test_a_jump_table_cannot_claim_more_memory_than_a_chunk_can_need(array, cpu, shard):
+def test_a_jump_table_cannot_claim_more_memory_than_a_chunk_can_need(array, engine, shard):
     replace_chunk(shard, 5, b"\0" * 3000)
-    assert refused(array, cpu, ShardIndexError, "chunk 5 3000 bytes; of 128 bytes LZ4 makes at most 144")
+    assert refused(array, engine, ShardIndexError, "chunk 5 3000 bytes; of 128 bytes LZ4 makes at most 144")
 
 
 @lz4_only
-def test_other_chunks_can_still_be_read(array, cpu, shard):
+def test_other_chunks_can_still_be_read(array, engine, shard):
     replace_chunk(shard, 5, b"\xff" * 50)
     expected = voxels(array.layout, SHAPE, 3)
-    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), (8, 8, 4)), expected[:, :, :, :4])
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (8, 8, 4)), expected[:, :, :, :4])
 
 
 @lz4_only
-def test_a_damaged_chunk_can_be_covered(array, cpu, shard):
+def test_a_damaged_chunk_can_be_covered(array, engine, shard):
     replace_chunk(shard, 5, b"\xff" * 50)
     data = voxels(array.layout, (4, 4, 4), 1)
-    write_box(array, cpu, (4, 0, 4), data)
-    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), SHAPE)[:, 4:, :4, 4:], data)
+    write_box(array, engine, (4, 0, 4), data)
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), SHAPE)[:, 4:, :4, 4:], data)
 
 
 @pytest.mark.parametrize("content", [b"", b"noise" * 100])
-def test_a_damaged_shard_can_be_covered(array, cpu, shard, content):
+def test_a_damaged_shard_can_be_covered(array, engine, shard, content):
     shard.write_bytes(content)
     data = voxels(array.layout, SHAPE, 1)
-    write_box(array, cpu, (0, 0, 0), data)
-    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), SHAPE), data)
+    write_box(array, engine, (0, 0, 0), data)
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), SHAPE), data)
 
 
 @contextmanager
@@ -253,8 +254,8 @@ def any_damage(size):
     return st.tuples(flips | near_the_front | st.just([]), st.integers(0, size) | st.just(size))
 
 
-@given(st.data())
-def test_any_flipped_bytes_and_truncation(make_array, naive, cpu, codec, data):
+@given_on_engine(st.data())
+def test_any_flipped_bytes_and_truncation(make_array, naive, engine, codec, data):
     array = make_array(layout_of(codec))
     write_box(array, naive, (0, 0, 0), voxels(array.layout, SHAPE, 3))
     path = array.path / "z0" / "y0" / "x0.wkw"
@@ -264,16 +265,16 @@ def test_any_flipped_bytes_and_truncation(make_array, naive, cpu, codec, data):
         content[at] ^= mask
     path.write_bytes(content[:length])
     for attempt in (
-        lambda: read_box(array, cpu, (0, 0, 0), SHAPE).shape == (1, *SHAPE),
-        lambda: read_box(array, cpu, (3, 3, 3), (2, 2, 7)).shape == (1, 2, 2, 7),
-        lambda: write_box(array, cpu, (2, 2, 2), voxels(array.layout, (3, 3, 3), 1)) is None,
+        lambda: read_box(array, engine, (0, 0, 0), SHAPE).shape == (1, *SHAPE),
+        lambda: read_box(array, engine, (3, 3, 3), (2, 2, 7)).shape == (1, 2, 2, 7),
+        lambda: write_box(array, engine, (2, 2, 2), voxels(array.layout, (3, 3, 3), 1)) is None,
     ):
         with only_errors_that_name(path):
             assert attempt()
 
 
-@given(st.binary(max_size=400), st.booleans())
-def test_any_bytes_in_the_place_of_chunks(make_array, cpu, tail, valid_lengths):
+@given_on_engine(st.binary(max_size=400), st.booleans())
+def test_any_bytes_in_the_place_of_chunks(make_array, engine, tail, valid_lengths):
     """The jump table is right and the chunks are noise: all of it reaches liblz4."""
     array = make_array(layout_of("lz4"))
     path = array.path / "z0" / "y0" / "x0.wkw"
@@ -286,10 +287,10 @@ def test_any_bytes_in_the_place_of_chunks(make_array, cpu, tail, valid_lengths):
         ((1, 1, 0), (5, 5, 2)),
     ):  # of the latter, decoding ends before the chunks
         with only_errors_that_name(path):
-            assert read_box(array, cpu, topleft, shape).shape == (1, *shape)
+            assert read_box(array, engine, topleft, shape).shape == (1, *shape)
 
 
-def test_chunks_too_large_for_lz4(tmp_path, cpu):
+def test_chunks_too_large_for_lz4(tmp_path, engine):
     """A header that both files agree on, of chunks that no machine can hold."""
     header = WkwHeader(block_len=1 << 15, file_len=1, block_type=2, voxel_type_code=1, voxel_size=1)
     (tmp_path / "header.wkw").write_bytes(header.pack())
@@ -297,4 +298,4 @@ def test_chunks_too_large_for_lz4(tmp_path, cpu):
     shard.parent.mkdir(parents=True)
     shard.write_bytes(header.in_shard().pack() + struct.pack("<Q", 34) + b"\0" * 10)
     with pytest.raises(FormatError, match=str(tmp_path)):
-        read_box(open_array(tmp_path), cpu, (0, 0, 0), (1, 1, 1))
+        read_box(open_array(tmp_path), engine, (0, 0, 0), (1, 1, 1))

@@ -116,10 +116,11 @@ class Slots:
             yield pair
             for slot in pair:
                 slot.finish()
-        except BaseException:
+        except BaseException as error:
             for slot in pair:
                 slot.abandon()
-            self._keep(pair)
+            if not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
+                self._keep(pair)
             raise
         self._keep(pair)
 

@@ -1,0 +1,126 @@
+"""Batches hold every row once, within their limit, and segments are cut where batches are."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wkgpu.engines.batches import batch_limit, read_batches, segments_between
+from wkgpu.storage.chunk_grid import Pieces
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.read_plan import Chunks, Gaps, ReadPlan, Segments
+
+PIECES = Pieces((4, 4, 4), (1, 1, 1), 64)
+LAYOUT = ArrayLayout(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
+
+
+def int64(numbers):
+    return np.array(numbers, np.int64)
+
+
+@st.composite
+def segments(draw):
+    """Ranges of files, one behind the other in the staging space."""
+    lengths = int64(draw(st.lists(st.integers(1, 90), min_size=1, max_size=8)))
+    count = len(lengths)
+    files = int64(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
+    offsets = int64(draw(st.lists(st.integers(0, 1 << 40), min_size=count, max_size=count)))
+    return Segments(files, offsets, lengths, lengths.cumsum() - lengths)
+
+
+@st.composite
+def plans(draw):
+    """A plan whose chunks lie in the staging space with gaps, and are wanted by one box or several."""
+    places, lengths, end = [], [], 0
+    for gap, nbytes, wanted in draw(
+        st.lists(st.tuples(st.integers(0, 20), st.integers(1, 80), st.integers(1, 3)), max_size=25)
+    ):
+        places += [end + gap] * wanted
+        lengths += [nbytes] * wanted
+        end += gap + nbytes
+    count = len(places)
+    numbers = np.arange(count)
+    chunks = Chunks(int64(places), int64(lengths), numbers, np.zeros((count, 3), np.int64), numbers)
+    whole = Segments(int64([0]), int64([100]), int64([end]), int64([0]))
+    return ReadPlan(LAYOUT, PIECES, (9, 9, 9), max(count, 1), (), whole, chunks, Gaps(int64([]), np.zeros((0, 3))))
+
+
+limits = st.integers(0, 400) | st.just(1 << 40)
+
+
+@given(plans(), limits)
+def test_batches_hold_every_row_once(plan, limit):
+    batches = list(read_batches(plan, limit))
+    rows = [row for batch in batches for row in range(batch.first, batch.last)]
+    assert rows == list(range(len(plan.chunks.place)))
+    assert all(batch.first < batch.last for batch in batches)
+
+
+@given(plans(), limits)
+def test_batches_are_within_the_limit_or_a_single_chunk(plan, limit):
+    for batch in read_batches(plan, limit):
+        if len(batch.heads) > 1:
+            assert batch.nbytes_staged <= limit
+            assert len(batch.heads) * PIECES.nbytes <= limit
+
+
+@given(plans(), limits)
+def test_the_next_chunk_would_not_have_fit(plan, limit):
+    batches = list(read_batches(plan, limit))
+    for batch, after in pairwise(batches):
+        end = int(plan.chunks.place[after.first] + plan.chunks.nbytes[after.first])
+        assert end - batch.begin > limit or (len(batch.heads) + 1) * PIECES.nbytes > limit
+
+
+@given(plans(), limits)
+def test_a_batch_spans_the_bytes_of_its_chunks(plan, limit):
+    for batch in read_batches(plan, limit):
+        begins = plan.chunks.place[batch.first : batch.last]
+        ends = begins + plan.chunks.nbytes[batch.first : batch.last]
+        assert (batch.begin, batch.end) == (begins.min(), ends.max())
+
+
+@given(plans(), limits)
+def test_rows_of_one_chunk_share_a_decode(plan, limit):
+    places = plan.chunks.place
+    decoded = []
+    for batch in read_batches(plan, limit):
+        heads = places[batch.heads].tolist()
+        assert len(set(heads)) == len(heads)
+        np.testing.assert_array_equal(places[batch.heads][batch.decoded], places[batch.first : batch.last])
+        decoded += heads
+    assert decoded == sorted(set(places.tolist()))
+
+
+@given(st.integers(0, 1 << 45), st.sampled_from([0, 1000, 1 << 20, 256 << 20]))
+def test_a_limit_is_at_most_the_one_that_is_set(config, nbytes, batch_bytes):
+    """Large reads take batches as large as they may; smaller ones are cut, so that their steps overlap."""
+    config.batch_bytes = batch_bytes
+
+    class Plan:
+        nbytes_decoded = nbytes
+
+    limit = batch_limit(Plan())
+    assert limit <= batch_bytes
+    assert limit == batch_bytes or 32 << 20 <= limit <= max(nbytes // 4, 32 << 20)
+
+
+@given(segments(), st.data())
+def test_segments_between_are_what_is_asked_for(whole, data):
+    end = int(whole.nbytes.sum())
+    begin = data.draw(st.integers(0, end))
+    end = data.draw(st.integers(begin, end))
+    source = [
+        (file, offset + byte)
+        for file, offset, nbytes in zip(*(column.tolist() for column in whole[:3]), strict=True)
+        for byte in range(nbytes)
+    ]
+    found = {}
+    parts = segments_between(whole, begin, end)
+    assert (parts.nbytes > 0).all()
+    for file, offset, nbytes, place in zip(*(column.tolist() for column in parts), strict=True):
+        for byte in range(nbytes):
+            assert place + byte not in found
+            found[place + byte] = file, offset + byte
+    assert found == dict(enumerate(source[begin:end]))

@@ -1,0 +1,525 @@
+"""What is special about the CUDA engine: ways to fetch and to store, batches, bounded memory, and whatever fails."""
+
+import gc
+import multiprocessing
+import os
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import simulated_device as doubles
+from strategies import voxels
+
+from wkgpu.dataset.transfer import read_box, read_boxes, write_box
+from wkgpu.engines import cuda_writer, fetching
+from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, StorageAccessError
+from wkgpu.kernels import cuda as kernels
+from wkgpu.storage.layout import ArrayLayout
+
+SHAPE = (32, 32, 32)
+INNER = (13, 15, 11)
+
+
+def layout_of(codec="lz4", dtype="uint16", channels=1):
+    return ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), (4, 4, 4), codec)
+
+
+@pytest.fixture(params=["raw", "lz4"])
+def codec(request):
+    return request.param
+
+
+@pytest.fixture
+def array(make_array, cpu, codec):
+    """A mag with one whole shard."""
+    array = make_array(layout_of(codec))
+    write_box(array, cpu, (0, 0, 0), volume())
+    return array
+
+
+@pytest.fixture
+def shard(array):
+    return array.path / "z0" / "y0" / "x0.wkw"
+
+
+lz4_only = pytest.mark.parametrize("codec", ["lz4"], indirect=True)
+
+
+def volume():
+    """Voxels of which some chunks compress well, and others do not at all."""
+    data = voxels(layout_of(), SHAPE, 3)
+    data[:, :16] = voxels(layout_of(), (16, 32, 32), 1)
+    return data
+
+
+@pytest.fixture
+def machine(simulated_device, monkeypatch):
+    """What the device has been told to do: names of kernels, and of other operations."""
+    made = []
+    for kind, names in (
+        (type(simulated_device._codec), ("decode", "encode")),
+        (type(simulated_device), ("open",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(kind, name, recorded(getattr(kind, name), name, made))
+    stream = type(simulated_device.new_stream())
+    launch = stream.launch
+    names = {id(kernel): name for name, kernel in vars(kernels).items()}
+    monkeypatch.setattr(
+        stream,
+        "launch",
+        lambda self, kernel, *rest: (made.append(names[id(kernel)]), launch(self, kernel, *rest)),
+    )
+    return made
+
+
+def recorded(function, name, made):
+    def call(*arguments, **options):
+        made.append(name)
+        return function(*arguments, **options)
+
+    return call
+
+
+def ways(monkeypatch, long_bytes):
+    for module in (fetching, cuda_writer):
+        monkeypatch.setattr(module, "LONG_BYTES", long_bytes)
+
+
+@pytest.fixture(params=[0, 1 << 60], ids=["long", "short"])
+def is_long(request, monkeypatch):
+    """All ranges are fetched and stored in one of both ways."""
+    ways(monkeypatch, request.param)
+    return request.param == 0
+
+
+@pytest.fixture
+def streams(simulated_device, monkeypatch):
+    """The streams of the device."""
+    made = []
+    new = simulated_device.new_stream
+    monkeypatch.setattr(simulated_device, "new_stream", lambda: made.append(new()) or made[-1])
+    return made
+
+
+def is_idle(engine, streams):
+    """Whether nothing is queued any more, and no request is on its way."""
+    slots = [slot for pair in engine.slots._idle for slot in pair]
+    return not any(stream._pending for stream in streams) and not any(slot.requests for slot in slots)
+
+
+# ---- Ways
+
+
+def test_both_ways_to_fetch_and_to_store(array, simulated, machine, is_long):
+    expected = volume()
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+    assert ("open" in machine) == is_long
+    machine.clear()
+    change = voxels(array.layout, INNER, 2)
+    write_box(array, simulated, (3, 5, 7), change)
+    expected[:, 3:16, 5:20, 7:18] = change
+    # Raw chunks that are changed in part are fetched through the host in any case.
+    assert ("open" in machine) == is_long
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+    assert ("decode" in machine) == (array.layout.codec == "lz4")
+
+
+def test_no_descriptor_stays_open(array, simulated, is_long):
+    read_box(array, simulated, (0, 0, 0), SHAPE)
+    write_box(array, simulated, (3, 5, 7), voxels(array.layout, INNER, 2))
+    before = len(os.listdir("/proc/self/fd"))
+    read_box(array, simulated, (0, 0, 0), SHAPE)
+    write_box(array, simulated, (3, 5, 7), voxels(array.layout, INNER, 2))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("batch_bytes", [0, 1024, 5000, 1 << 30])
+def test_batches_of_any_size(array, simulated, config, machine, batch_bytes):
+    """Of 1 chunk, of 1, of 4, and of all 64."""
+    config.batch_bytes = batch_bytes
+    expected = volume()
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+    batches = machine.count("place_chunks")
+    assert batches == {0: 64, 1024: 64, 5000: batches, 1 << 30: 1}[batch_bytes]
+    assert batches in range(16, 25) or batch_bytes != 5000
+    change = voxels(array.layout, INNER, 2)
+    write_box(array, simulated, (3, 5, 7), change)
+    expected[:, 3:16, 5:20, 7:18] = change
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+
+
+def test_a_chunk_that_several_boxes_want_is_decoded_once(array, simulated, config, monkeypatch):
+    config.batch_bytes = 1 << 30
+    decoded = []
+    kind = type(simulated.device._codec)
+    decode = kind.decode
+    monkeypatch.setattr(
+        kind, "decode", lambda self, *arguments: (decoded.append(arguments[5]), decode(self, *arguments))
+    )
+    corners = [(0, 0, 0), (1, 2, 3), (4, 4, 4), (0, 0, 0)]
+    for (x, y, z), box in zip(corners, read_boxes(array, simulated, corners, (4, 4, 4)), strict=True):
+        np.testing.assert_array_equal(box, volume()[:, x : x + 4, y : y + 4, z : z + 4])
+    assert decoded == ([1] if array.layout.codec == "lz4" else [])
+
+
+@lz4_only
+def test_untouched_chunks_are_copied_and_not_decoded(array, simulated, machine, shard):
+    before = shard.read_bytes()
+    ends = np.frombuffer(before[16 : 16 + 8 * 64], "<u8").astype(int)
+    write_box(array, simulated, (8, 8, 8), voxels(array.layout, (8, 8, 8), 2))
+    assert "decode" not in machine
+    assert machine.count("encode") == 1
+    after = shard.read_bytes()
+    assert after[16 + 8 * 64 : ends[6]] == before[16 + 8 * 64 : ends[6]]
+    assert after[-(ends[63] - ends[7]) :] == before[ends[7] :]
+
+
+# ---- What the device cannot encode
+
+
+@pytest.mark.parametrize("codec", ["lz4hc"], indirect=True)
+def test_lz4hc_is_encoded_by_the_cpu(array, simulated, machine):
+    expected = volume()
+    change = voxels(array.layout, INNER, 2)
+    write_box(array, simulated, (3, 5, 7), change)
+    expected[:, 3:16, 5:20, 7:18] = change
+    assert machine == []
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+    assert "decode" in machine
+
+
+@lz4_only
+def test_chunks_that_are_too_large_are_encoded_by_the_cpu(array, simulated, machine, monkeypatch):
+    kind = type(simulated.device._codec)
+    expected = volume()
+    for most, is_encoded in ((1023, False), (1024, True)):
+        monkeypatch.setattr(kind, "most_encoded_chunk_bytes", most)
+        change = voxels(array.layout, INNER, most)
+        write_box(array, simulated, (3, 5, 7), change)
+        expected[:, 3:16, 5:20, 7:18] = change
+        assert ("encode" in machine) == is_encoded
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+
+
+# ---- Memory
+
+
+class CountingDevice(doubles.SimulatedDevice):
+    """Knows how much of its memory is in use, and has no more than its capacity."""
+
+    in_use = peak = 0
+
+    def memory(self, nbytes):
+        if self.in_use + nbytes > self.capacity:
+            raise DeviceMemoryError(f"{nbytes} bytes more than {self.in_use} are more than {self.capacity}.")
+        memory = super().memory(nbytes)
+        self.in_use += nbytes
+        self.peak = max(self.peak, self.in_use)
+        weakref.finalize(memory, self._free, nbytes)
+        return memory
+
+    def _free(self, nbytes):
+        self.in_use -= nbytes
+
+
+@pytest.fixture
+def counting(simulated):
+    """An engine whose device counts."""
+    return type(simulated)(CountingDevice())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint64"])
+def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, codec, dtype):
+    layout = ArrayLayout(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), codec)
+    array, data = make_array(layout), voxels(layout, (60, 60, 60), 1)
+    config.batch_bytes = 4 * layout.chunk_bytes
+    config.staging_bytes = layout.chunk_bytes
+    assert data.nbytes > 13 * config.batch_bytes
+    write_box(array, counting, (2, 2, 2), data)
+    assert 0 < counting.device.peak <= 8 * config.batch_bytes
+    counting.release()
+    gc.collect()
+    assert counting.nbytes_kept == counting.device.in_use == 0
+    counting.device.peak = 0
+    np.testing.assert_array_equal(read_box(array, counting, (2, 2, 2), (60, 60, 60)), data)
+    assert 0 < counting.device.peak <= 4.25 * config.batch_bytes  # results and tables are the quarter
+    assert counting.nbytes_kept <= counting.device.peak
+    np.testing.assert_array_equal(read_box(array, cpu, (2, 2, 2), (60, 60, 60)), data)
+
+
+def test_out_of_memory(array, simulated, simulated_device, config, streams):
+    config.batch_bytes = 1 << 30
+    expected = volume()
+    before = {path: path.read_bytes() for path in array.path.rglob("*.wkw")}
+    out = np.full((1, *SHAPE), 7, np.uint16, order="F")
+    for capacity in (0, 300, 10_000):
+        simulated_device.capacity = capacity
+        with pytest.raises(DeviceMemoryError, match="cuda:0"):
+            read_box(array, simulated, (0, 0, 0), SHAPE, out=out)
+        with pytest.raises(DeviceMemoryError):
+            write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+        assert is_idle(simulated, streams)
+    assert {path: path.read_bytes() for path in array.path.rglob("*.wkw")} == before
+    config.batch_bytes = 2000
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
+
+
+def test_what_idle_slots_keep_is_given_up_before_memory_runs_out(array, counting, config):
+    """The slots of two calls at the same time are kept; then one call needs as much as all of them."""
+    config.batch_bytes = 1 << 20
+    device, slots = counting.device, counting.slots
+    with slots.lend() as one, slots.lend() as other:
+        for slot in (*one, *other):
+            slot.memory("something", 50_000)
+    del one, other, slot
+    assert counting.nbytes_kept >= 200_000
+    device.capacity = 250_000
+    np.testing.assert_array_equal(read_box(array, counting, (0, 0, 0), SHAPE), volume())
+    assert device.released > 0
+
+
+@lz4_only
+def test_smaller_batches_work_after_memory_has_run_out(array, counting, config):
+    """What the failed call had taken must not be in the way."""
+    counting.device.capacity = 66_000
+    config.batch_bytes = 1 << 30
+    with pytest.raises(DeviceMemoryError):
+        read_box(array, counting, (0, 0, 0), SHAPE)
+    config.batch_bytes = 10_000
+    np.testing.assert_array_equal(read_box(array, counting, (0, 0, 0), SHAPE), volume())
+
+
+def test_outputs_that_find_no_memory_get_what_slots_keep(simulated, simulated_device, monkeypatch):
+    with simulated.slots.lend() as pair:
+        pair[0].memory("something", 1000)
+    del pair
+    empty = simulated_device.empty
+
+    def scarce(shape, dtype):
+        if simulated.nbytes_kept:
+            raise DeviceMemoryError("cuda:0 is full.")
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(simulated_device, "empty", scarce)
+    assert simulated.empty((1, 2, 3, 4), np.dtype("uint8")).shape == (1, 2, 3, 4)
+
+
+# ---- Files that fail
+
+
+@pytest.fixture
+def broken_reads(simulated_device, monkeypatch):
+    """Lets the third read of files come short, or fail at once, or fail when it is waited for."""
+
+    def breaks(how):
+        ways(monkeypatch, 0)
+        count = iter(range(1000))
+        kind = doubles.SimulatedFile
+        read = kind.read
+
+        def third(self, memory, begin, nbytes, offset):
+            number = next(count)
+            if number == 2 and how == "raises":
+                raise OSError(5, "the disk fails")
+            settle = read(self, memory, begin, nbytes, offset)
+            if number != 2:
+                return settle
+            return (lambda: settle() - 3) if how == "is short" else fail
+
+        monkeypatch.setattr(kind, "read", third)
+
+    return breaks
+
+
+def fail():
+    raise OSError(5, "the disk fails")
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("is short", ChunkError, "truncated"),
+        ("raises", StorageAccessError, "cannot be read at file offset"),
+        ("fails later", StorageAccessError, "cannot be read at file offset"),
+    ],
+)
+def test_a_read_that_fails_names_the_file(array, shard, simulated, broken_reads, streams, how, error, message):
+    broken_reads(how)
+    with pytest.raises(error, match=rf"{shard}: the chunk at voxel \(.*{message}"):
+        read_box(array, simulated, (0, 0, 0), SHAPE)
+    assert is_idle(simulated, streams)
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
+
+
+def test_a_file_that_the_device_cannot_open(array, shard, simulated, simulated_device, monkeypatch, streams):
+    ways(monkeypatch, 0)
+    monkeypatch.setattr(simulated_device, "open", lambda descriptor, *, writable=False: fail())
+    with pytest.raises(StorageAccessError, match=str(shard)):
+        read_box(array, simulated, (0, 0, 0), SHAPE)
+    with pytest.raises(StorageAccessError, match=str(shard)):
+        write_box(array, simulated, (1, 1, 1), voxels(array.layout, (30, 30, 30), 2))
+    assert is_idle(simulated, streams)
+
+
+@pytest.mark.parametrize(("how", "error"), [("is short", ChunkError), ("fails later", StorageAccessError)])
+@lz4_only
+def test_an_old_chunk_that_cannot_be_read(array, shard, simulated, broken_reads, streams, how, error):
+    before = shard.read_bytes()
+    broken_reads(how)
+    with pytest.raises(error, match=rf"{shard}: chunk \d+ of the shard"):
+        write_box(array, simulated, (1, 1, 1), voxels(array.layout, (30, 30, 30), 2))
+    assert is_idle(simulated, streams)
+    assert shard.read_bytes() == before
+
+
+def test_a_file_that_shrinks_while_it_is_read(array, shard, simulated, is_long, streams):
+    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
+    out = simulated.empty((1, *SHAPE, 1), array.layout.dtype)
+    with plan:
+        os.truncate(shard, shard.stat().st_size - 700)
+        with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .* is truncated"):
+            simulated.read(plan, out)
+    assert is_idle(simulated, streams)
+
+
+@lz4_only
+def test_a_damaged_chunk_in_the_middle_of_many_batches(array, shard, simulated, streams, is_long):
+    content = bytearray(shard.read_bytes())
+    ends = np.frombuffer(content[16 : 16 + 8 * 64], "<u8").astype(int)
+    content[ends[40] : ends[41]] = b"\xff" * (ends[41] - ends[40])
+    shard.write_bytes(content)
+    before = shard.read_bytes()
+    with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel \(.*damaged"):
+        read_box(array, simulated, (0, 0, 0), SHAPE)
+    assert is_idle(simulated, streams)
+    with pytest.raises(ChunkError, match=rf"{shard}: chunk 41 of the shard.*damaged"):
+        write_box(array, simulated, (1, 1, 1), voxels(array.layout, (30, 30, 30), 2))
+    assert is_idle(simulated, streams)
+    assert shard.read_bytes() == before
+    assert sorted(path.name for path in shard.parent.iterdir()) == [shard.name]
+
+
+# ---- Writes that fail
+
+
+@pytest.mark.parametrize("how", ["is short", "raises", "fails later"])
+@lz4_only
+def test_a_write_that_fails_leaves_the_old_shard(array, shard, simulated, simulated_device, monkeypatch, streams, how):
+    ways(monkeypatch, 0)
+    before = shard.read_bytes()
+    count = iter(range(1000))
+    kind = doubles.SimulatedFile
+    write = kind.write
+
+    def third(self, memory, begin, nbytes, offset):
+        if next(count) != 2:
+            return write(self, memory, begin, nbytes, offset)
+        if how == "raises":
+            raise OSError(28, "No space left on device")
+        return (lambda: nbytes - 1) if how == "is short" else fail
+
+    monkeypatch.setattr(kind, "write", third)
+    with pytest.raises(StorageAccessError, match=str(shard)):
+        write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+    assert is_idle(simulated, streams)
+    assert shard.read_bytes() == before
+    assert sorted(path.name for path in shard.parent.iterdir()) == [shard.name]
+    data = voxels(array.layout, SHAPE, 2)
+    write_box(array, simulated, (0, 0, 0), data)
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), data)
+
+
+@lz4_only
+def test_a_chunk_that_cannot_be_encoded(array, shard, simulated, monkeypatch, streams):
+    before = shard.read_bytes()
+    kind = type(simulated.device._codec)
+    encode = kind.encode
+
+    def broken(self, stream, *arguments):
+        encode(self, stream, *arguments)
+        count, statuses = arguments[3], arguments[-1]
+        stream.queue(lambda: numbers(statuses, count).__setitem__(count - 1, 3))
+
+    def numbers(address, count):
+        return doubles._numbers(address, count, doubles.ctypes.c_int32)
+
+    monkeypatch.setattr(kind, "encode", broken)
+    with pytest.raises(ChunkError, match=rf"{shard}: chunk \d+ of the shard cannot be encoded"):
+        write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+    assert is_idle(simulated, streams)
+    assert shard.read_bytes() == before
+
+
+# ---- Threads and processes
+
+
+def test_many_threads_at_once(array, simulated, config):
+    expected = volume()
+    corners = np.random.default_rng(0).integers(0, 20, (24, 3)).tolist()
+
+    def check(corner):
+        x, y, z = corner
+        found = read_box(array, simulated, (x, y, z), (12, 10, 11))
+        np.testing.assert_array_equal(found, expected[:, x : x + 12, y : y + 10, z : z + 11])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(check, corners))
+    assert simulated.nbytes_kept <= 4 * config.batch_bytes or len(simulated.slots._idle) == 1
+
+
+def in_a_child(array, engine, pipe):
+    errors = []
+    for call in (
+        lambda: read_box(array, engine, (0, 0, 0), SHAPE),
+        lambda: read_box(array, engine, (0, 0, 0), SHAPE, out=np.zeros((1, *SHAPE), np.uint16)),
+        lambda: write_box(array, engine, (0, 0, 0), volume()),
+        lambda: engine.asarray(volume()),
+        lambda: engine.as_output(volume()),
+    ):
+        try:
+            call()
+        except DeviceError as error:
+            errors.append(str(error))
+    pipe.send(errors)
+    os._exit(0)
+
+
+def test_a_forked_child_is_told_so(array, simulated):
+    read_box(array, simulated, (0, 0, 0), SHAPE)
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=in_a_child, args=(array, simulated, there))
+    child.start()
+    assert here.poll(30)
+    errors = here.recv()
+    child.join(30)
+    assert len(errors) == 5
+    for error in errors:
+        assert "spawn" in error
+        assert str(os.getpid()) in error
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
+
+
+# ---- Arrays of other libraries
+
+
+def test_results_speak_dlpack(array, simulated):
+    np.testing.assert_array_equal(np.from_dlpack(read_box(array, simulated, (0, 0, 0), SHAPE)), volume())
+
+
+def test_torch_takes_and_gives_voxels(make_array, simulated):
+    torch = pytest.importorskip("torch")
+    layout = ArrayLayout(np.dtype("int16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+    array, data = make_array(layout), voxels(layout, SHAPE, 1)
+    write_box(array, simulated, (0, 0, 0), torch.from_numpy(np.ascontiguousarray(data)))
+    np.testing.assert_array_equal(torch.from_dlpack(read_box(array, simulated, (0, 0, 0), SHAPE)).numpy(), data)
+    out = torch.zeros((1, *SHAPE), dtype=torch.int16)
+    assert read_box(array, simulated, (0, 0, 0), SHAPE, out=out) is out
+    np.testing.assert_array_equal(out.numpy(), data)
+
+
+def test_what_cannot_be_filled_is_refused(array, simulated):
+    for out in ([1, 2], "out", None.__class__):
+        with pytest.raises(ShapeError):
+            read_box(array, simulated, (0, 0, 0), SHAPE, out=out)

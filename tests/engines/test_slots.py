@@ -1,0 +1,245 @@
+"""Slots are used again only when nothing uses them any more, and what is kept of them is bounded."""
+
+import threading
+import weakref
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from wkgpu.engines.slots import Slot, Slots, Table
+from wkgpu.errors import DeviceMemoryError
+
+
+@pytest.fixture
+def slot(simulated_device):
+    return Slot(simulated_device, simulated_device.release)
+
+
+@pytest.fixture
+def slots(simulated_device):
+    return Slots(simulated_device)
+
+
+# ---- One slot
+
+
+def test_memory_grows_to_what_is_asked_for(slot):
+    small = slot.memory("decoded", 1000)
+    assert small.nbytes >= 1000
+    assert slot.memory("decoded", 900) is small
+    assert slot.memory("staging", 900) is not small
+    large = slot.memory("decoded", 5000)
+    assert large.nbytes >= 5000
+    assert slot.memory("decoded", 1000) is large
+    assert slot.nbytes == large.nbytes + slot.memory("staging", 900).nbytes
+    assert slot.memory("nothing", 0).nbytes > 0
+
+
+def test_memory_makes_room_before_it_grows(slot):
+    old = weakref.ref(slot.memory("decoded", 1000))
+    slot._device.memory = lambda nbytes: old()
+    assert slot.memory("decoded", 5000) is None, "the old memory must be gone when the new one is taken"
+
+
+def test_host_memory_is_as_long_as_asked_for(slot):
+    first = slot.host("table", 1000)
+    again = slot.host("table", 800)
+    assert (len(first), len(again)) == (1000, 800)
+    assert np.shares_memory(first, again)
+    assert len(slot.host("table", 4000)) == 4000
+
+
+def test_a_slot_that_finds_no_memory_lets_others_give_theirs(simulated_device):
+    simulated_device.capacity = 100
+
+    def release():
+        simulated_device.capacity = 10_000
+
+    assert Slot(simulated_device, release).memory("decoded", 1000).nbytes >= 1000
+    simulated_device.capacity = 100
+    with pytest.raises(DeviceMemoryError):
+        Slot(simulated_device, simulated_device.release).memory("decoded", 1000)
+    assert simulated_device.released == 1
+
+
+def test_finish_waits_and_then_settles_once(slot):
+    events = []
+    slot.stream.queue(lambda: events.append("ran"))
+    slot.end(lambda: events.append("settled"))
+    slot.stream.queue(lambda: events.append("of the next batch"))
+    assert events == []
+    slot.finish()
+    assert events == ["ran", "settled"]
+    slot.finish()
+    assert events == ["ran", "settled"]
+
+
+def test_an_error_of_settling_is_raised_once(slot):
+    slot.end(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        slot.finish()
+    slot.finish()
+
+
+def test_abandon_waits_for_the_stream_and_all_requests(slot):
+    events = []
+
+    def fail():
+        events.append("failed")
+        raise OSError
+
+    slot.requests += [lambda: events.append("first"), fail, lambda: events.append("last")]
+    slot.stream.queue(lambda: events.append("ran"))
+    slot.end(lambda: events.append("settled"))
+    slot.abandon()
+    assert events == ["first", "failed", "last", "ran"]
+    assert slot.requests == []
+    slot.finish()
+    assert "settled" not in events
+
+
+def test_abandon_survives_a_broken_stream(slot):
+    slot.stream.queue(lambda: 1 // 0)
+    slot.end()
+    slot.abandon()
+    slot.finish()
+
+
+def test_a_stream_begins_after_what_the_caller_has_queued(slot, simulated_device):
+    events = []
+    other = simulated_device.new_stream()
+    other.queue(lambda: events.append("of the caller"))
+    slot.begin(other.record())
+    slot.stream.queue(lambda: events.append("of the slot"))
+    slot.end()
+    slot.finish()
+    assert events == ["of the caller", "of the slot"]
+
+
+# ---- Pairs
+
+
+def test_a_pair_is_used_again(slots):
+    with slots.lend() as first:
+        first[0].memory("decoded", 1000)
+    with slots.lend() as second:
+        assert second is first
+    assert slots.nbytes_kept == first[0].nbytes > 0
+
+
+def test_pairs_that_are_lent_at_the_same_time_differ(slots):
+    with slots.lend() as one, slots.lend() as other:
+        assert not set(one) & set(other)
+        assert len({*one, *other}) == 4
+
+
+def test_a_pair_comes_back_only_when_its_work_is_done(slots):
+    events = []
+    with slots.lend() as pair:
+        for slot in pair:
+            slot.stream.queue(lambda: events.append("ran"))
+            slot.end(lambda: events.append("settled"))
+    assert events == ["ran", "settled"] * 2
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_an_error_leaves_a_pair_idle(slots, error):
+    events, pairs = [], []
+
+    def work():
+        with slots.lend() as pair:
+            pairs.append(pair)
+            pair[0].requests.append(lambda: events.append("request"))
+            pair[1].stream.queue(lambda: events.append("stream"))
+            pair[1].end(lambda: events.append("settled"))
+            raise error
+
+    with pytest.raises(error):
+        work()
+    assert events == ["request", "stream"]
+    with slots.lend() as again:
+        assert again is pairs[0]
+        assert not any(slot.requests for slot in again)
+
+
+def test_an_error_of_settling_leaves_the_other_slot_idle_too(slots):
+    events = []
+
+    def work():
+        with slots.lend() as pair:
+            pair[0].end(lambda: 1 // 0)
+            pair[1].stream.queue(lambda: events.append("stream"))
+            pair[1].end(lambda: events.append("settled"))
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert events == ["stream"]
+
+
+def test_kept_memory_is_bounded(slots, config):
+    config.batch_bytes = 10_000
+    with ExitStack() as stack:
+        pairs = [stack.enter_context(slots.lend()) for _ in range(40)]
+        for pair in pairs[:6]:
+            pair[0].memory("decoded", 15_000)
+    assert slots.nbytes_kept <= 4 * config.batch_bytes
+    assert len(slots._idle) <= 16
+
+
+def test_one_pair_is_kept_even_if_it_is_large(slots, config):
+    config.batch_bytes = 10
+    with slots.lend() as pair:
+        pair[0].memory("decoded", 15_000)
+    assert slots.nbytes_kept >= 15_000
+
+
+def test_release_gives_idle_memory_back(slots, simulated_device):
+    with slots.lend() as pair:
+        memory = weakref.ref(pair[1].memory("decoded", 1000))
+        with slots.lend() as other:
+            kept = other[0].memory("decoded", 1000)
+            slots.release()
+            assert other[0].memory("decoded", 1000) is kept, "a pair that is lent keeps its memory"
+    del pair, other
+    slots.release()
+    assert memory() is None
+    assert slots.nbytes_kept == 0
+    assert simulated_device.released == 2
+
+
+def test_threads_never_share_a_pair(slots):
+    errors = []
+
+    def work(number):
+        for _ in range(50):
+            with slots.lend() as pair:
+                for slot in pair:
+                    slot.host("table", 64)[...] = number
+                    if (slot.host("table", 64) != number).any():
+                        errors.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+
+
+# ---- Tables
+
+
+def test_a_table_is_uploaded_at_once(slot):
+    table = Table(slot, 10)
+    assert table.add(np.array([3, 4])) == 0
+    assert table.add([5]) == 2
+    table.upload()
+    left = table.leave(2)
+    assert left == 3
+    assert table.address(left) == table.memory.address + 24
+    found = slot.host("found", 24)
+    slot.stream.download(table.memory, 0, found)
+    slot.end()
+    slot.finish()
+    assert found.view(np.int64).tolist() == [3, 4, 5]

@@ -1,0 +1,205 @@
+"""Damaged files, memory that runs out, and processes that fork: errors that say what happened, and nothing broken."""
+
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+from arrays import on_device, on_host, read_box, write_box
+from strategies import voxels
+
+from wkgpu.dataset import transfer
+from wkgpu.engines import cuda_writer, fetching
+from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, ShardIndexError
+from wkgpu.storage.layout import ArrayLayout
+
+pytestmark = pytest.mark.gpu
+
+SHAPE = (128, 128, 128)
+LAYOUT = ArrayLayout(np.dtype("uint8"), 1, (32, 32, 32), (4, 4, 4), "lz4")
+TABLE_END = 16 + 8 * 64
+
+
+@pytest.fixture
+def array(stored):
+    return stored(LAYOUT, SHAPE)[0]
+
+
+@pytest.fixture
+def shard(array):
+    return array.path / "z0" / "y0" / "x0.wkw"
+
+
+@pytest.fixture(params=[0, 1 << 60], ids=["long ranges", "short ranges"])
+def ways(request, monkeypatch):
+    for module in (fetching, cuda_writer):
+        monkeypatch.setattr(module, "LONG_BYTES", request.param)
+
+
+def ends_of(shard):
+    return [TABLE_END, *np.frombuffer(shard.read_bytes()[16:TABLE_END], "<u8").tolist()]
+
+
+def damage(shard, chunk, change):
+    """Change the bytes of a chunk, whose length stays."""
+    ends = ends_of(shard)
+    content = bytearray(shard.read_bytes())
+    content[ends[chunk] : ends[chunk + 1]] = change(content[ends[chunk] : ends[chunk + 1]])
+    shard.write_bytes(content)
+
+
+# ---- Damage
+
+
+@pytest.mark.usefixtures("ways")
+def test_a_corrupted_chunk(array, shard, gpu):
+    expected = read_box(array, gpu, (0, 0, 0), SHAPE)
+    intact = shard.read_bytes()
+    damage(shard, 41, lambda chunk: b"\xff" * len(chunk))
+    damaged = shard.read_bytes()
+    with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel \(\d+, \d+, \d+\) .*damaged"):
+        read_box(array, gpu, (0, 0, 0), SHAPE)
+    with pytest.raises(ChunkError, match=rf"{shard}: chunk 41 of the shard.*damaged"):
+        write_box(array, gpu, (1, 1, 1), voxels(LAYOUT, (126, 126, 126), 1))
+    assert shard.read_bytes() == damaged
+    shard.write_bytes(intact)
+    np.testing.assert_array_equal(read_box(array, gpu, (0, 0, 0), SHAPE), expected)
+
+
+@pytest.mark.usefixtures("ways")
+def test_any_damage_is_an_error_or_other_voxels_and_never_a_crash(array, shard, gpu, random):
+    """A flipped byte that still decodes cannot be seen; whatever happens, the next read works."""
+    intact = shard.read_bytes()
+    expected = read_box(array, gpu, (0, 0, 0), SHAPE)
+    for _ in range(40):
+        content = np.frombuffer(intact, np.uint8).copy()
+        content[random.integers(TABLE_END, len(content), 5)] ^= random.integers(1, 256, 5).astype(np.uint8)
+        shard.write_bytes(content)
+        try:
+            assert read_box(array, gpu, (0, 0, 0), SHAPE).shape == (1, *SHAPE)
+        except ChunkError as error:
+            assert str(shard) in str(error)  # noqa: PT017 - that there is an error is not promised
+    shard.write_bytes(intact)
+    np.testing.assert_array_equal(read_box(array, gpu, (0, 0, 0), SHAPE), expected)
+
+
+def test_a_truncated_chunk(array, shard, gpu):
+    os.truncate(shard, ends_of(shard)[40] + 5)
+    with pytest.raises(ShardIndexError, match=str(shard)):
+        read_box(array, gpu, (0, 0, 0), SHAPE)
+
+
+@pytest.mark.usefixtures("ways")
+def test_a_file_that_shrinks_while_it_is_read(array, shard, gpu):
+    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
+    out = gpu.empty((1, *SHAPE, 1), LAYOUT.dtype)
+    with plan:
+        os.truncate(shard, ends_of(shard)[40] + 5)
+        with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .* is truncated"):
+            gpu.read(plan, out)
+
+
+# ---- Memory
+
+
+@pytest.fixture
+def capped(gpu, cupy):
+    """Limits CuPy's pool to what is in use now and so many bytes more."""
+    pool = cupy.get_default_memory_pool()
+    before = pool.get_limit()
+
+    def cap(nbytes):
+        gpu.release()
+        pool.free_all_blocks()
+        pool.set_limit(size=pool.total_bytes() + nbytes)
+
+    yield cap
+    pool.set_limit(size=before)
+
+
+def test_an_output_that_finds_no_memory(array, gpu, cupy, capped):
+    capped(1 << 20)
+    with pytest.raises(DeviceMemoryError, match=r"cuda:0.*limited") as caught:
+        read_box(array, gpu, (0, 0, 0), SHAPE)
+    assert isinstance(caught.value, MemoryError)
+    capped(64 << 20)
+    assert read_box(array, gpu, (0, 0, 0), SHAPE).shape == (1, *SHAPE)
+
+
+def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, config):
+    """Smaller batches then work under the same limit."""
+    expected = read_box(array, cpu, (0, 0, 0), SHAPE)
+    before = shard.read_bytes()
+    out = cupy.zeros((1, *SHAPE), np.uint8, order="F")
+    data = on_device(gpu, voxels(LAYOUT, SHAPE, 1))
+    capped(1 << 20)
+    with pytest.raises(DeviceMemoryError):
+        transfer.read_box(array, gpu, (0, 0, 0), SHAPE, out=out)
+    with pytest.raises(DeviceMemoryError):
+        transfer.write_box(array, gpu, (0, 0, 0), data)
+    assert shard.read_bytes() == before
+    config.batch_bytes = 1 << 16
+    transfer.read_box(array, gpu, (0, 0, 0), SHAPE, out=out)
+    np.testing.assert_array_equal(on_host(gpu, out), expected)
+
+
+def test_memory_beside_the_output_is_bounded(stored, gpu, cupy, capped, config):
+    array, data = stored(ArrayLayout(np.dtype("uint32"), 1, (32,) * 3, (8,) * 3, "lz4"), (256, 256, 128))
+    out = cupy.zeros(data.shape, np.uint32, order="F")
+    config.batch_bytes = 1 << 20
+    assert data.nbytes >= 32 * config.batch_bytes
+    capped(5 * config.batch_bytes)
+    transfer.read_box(array, gpu, (0, 0, 0), data.shape[1:], out=out)
+    np.testing.assert_array_equal(on_host(gpu, out), data)
+
+
+def test_release_gives_memory_back(array, gpu, cupy):
+    read_box(array, gpu, (0, 0, 0), SHAPE)
+    assert gpu.nbytes_kept > 0
+    gpu.release()
+    assert gpu.nbytes_kept == 0
+    assert cupy.get_default_memory_pool().free_bytes() == 0
+
+
+# ---- Outputs
+
+
+def test_outputs_elsewhere_are_refused(array, gpu):
+    with pytest.raises(ShapeError, match="host"):
+        transfer.read_box(array, gpu, (0, 0, 0), SHAPE, out=np.zeros((1, *SHAPE), np.uint8))
+
+
+# ---- Processes
+
+
+def in_a_child(array, engine, data, pipe):
+    errors = []
+    for call in (
+        lambda: transfer.read_box(array, engine, (0, 0, 0), SHAPE),
+        lambda: transfer.write_box(array, engine, (0, 0, 0), np.zeros((1, *SHAPE), np.uint8)),
+        lambda: transfer.write_box(array, engine, (0, 0, 0), data),
+        lambda: transfer.read_box(array, engine, (0, 0, 0), SHAPE, out=data),
+    ):
+        try:
+            call()
+        except DeviceError as error:
+            errors.append(str(error))
+        except BaseException as error:
+            errors.append(repr(error))
+    pipe.send(errors)
+    os._exit(0)
+
+
+def test_a_forked_child_is_told_so(array, gpu, cupy):
+    data = cupy.zeros((1, *SHAPE), np.uint8)
+    read_box(array, gpu, (0, 0, 0), SHAPE)
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=in_a_child, args=(array, gpu, data, there))
+    child.start()
+    assert here.poll(60)
+    errors = here.recv()
+    child.join(60)
+    assert len(errors) == 4
+    for error in errors:
+        assert "spawn" in error, errors
+    assert read_box(array, gpu, (0, 0, 0), SHAPE).any()
