@@ -39,7 +39,7 @@ SIMULATED_BATCH_BYTES = 5000  # so that also small boxes take several batches
 
 @cache
 def why_no_gpu() -> str | None:
-    from wkgpu.engines.diagnosis import why_no_cuda
+    from wkgpu.engines.cuda.diagnosis import why_no_cuda
 
     return why_no_cuda()
 
@@ -98,7 +98,7 @@ def simulated_device():
 @pytest.fixture
 def simulated(simulated_device, config):
     """The CUDA engine on a device of host memory, in small batches."""
-    from wkgpu.engines.cuda import CudaEngine
+    from wkgpu.engines.cuda.engine import CudaEngine
 
     config.batch_bytes = SIMULATED_BATCH_BYTES
     return CudaEngine(simulated_device)

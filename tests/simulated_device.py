@@ -233,7 +233,7 @@ class SimulatedCodec:
 
 
 class SimulatedDevice:
-    """See `wkgpu.engines.device.Device`; its arrays are NumPy's.
+    """See `wkgpu.engines.cuda.device.Device`; its arrays are NumPy's.
 
     Parameters
     ----------

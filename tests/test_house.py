@@ -46,7 +46,7 @@ def test_a_room_imports_only_what_the_house_allows(room):
 
 
 def test_an_engine_sees_plans_and_no_formats():
-    seen = {module for file in (ROOT / "wkgpu" / "engines").glob("*.py") for module in imports(file)}
+    seen = {module for file in (ROOT / "wkgpu" / "engines").rglob("*.py") for module in imports(file)}
     assert {module.removeprefix("storage.") for module in seen if module.startswith("storage.")} <= PLANS
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from wkgpu.dataset.voxel_size import LengthUnit as LengthUnit
     from wkgpu.dataset.voxel_size import VoxelSize as VoxelSize
     from wkgpu.engines import get_engine as get_engine
-    from wkgpu.engines.diagnosis import Finding as Finding
-    from wkgpu.engines.diagnosis import cuda_findings as cuda_findings
-    from wkgpu.engines.driver import has_gpu as has_gpu
+    from wkgpu.engines.cuda.diagnosis import Finding as Finding
+    from wkgpu.engines.cuda.diagnosis import cuda_findings as cuda_findings
+    from wkgpu.engines.cuda.driver import has_gpu as has_gpu
     from wkgpu.engines.selection import set_device as set_device
     from wkgpu.errors import WkgpuError as WkgpuError
     from wkgpu.geometry.bounding_box import BoundingBox as BoundingBox
@@ -37,7 +37,7 @@ _MODULES = {
     "COLOR_CATEGORY": "wkgpu.dataset.layer_category",
     "DataFormat": "wkgpu.dataset.data_format",
     "Dataset": "wkgpu.dataset.dataset",
-    "Finding": "wkgpu.engines.diagnosis",
+    "Finding": "wkgpu.engines.cuda.diagnosis",
     "Layer": "wkgpu.dataset.layer",
     "LayerCategoryType": "wkgpu.dataset.layer_category",
     "LengthUnit": "wkgpu.dataset.voxel_size",
@@ -52,9 +52,9 @@ _MODULES = {
     "VoxelSize": "wkgpu.dataset.voxel_size",
     "WkgpuError": "wkgpu.errors",
     "config": "wkgpu.settings",
-    "cuda_findings": "wkgpu.engines.diagnosis",
+    "cuda_findings": "wkgpu.engines.cuda.diagnosis",
     "get_engine": "wkgpu.engines",
-    "has_gpu": "wkgpu.engines.driver",
+    "has_gpu": "wkgpu.engines.cuda.driver",
     "open_mag": "wkgpu.dataset.open_mag",
     "set_device": "wkgpu.engines.selection",
 }

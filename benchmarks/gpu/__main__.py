@@ -21,7 +21,8 @@ from benchmarks.gpu.bench import Bench, Sizes
 from benchmarks.gpu.figures import GpuFigure
 from benchmarks.gpu.hardware import CudaGpu, Gpu
 from benchmarks.volumes import texture
-from wkgpu.engines import fetching, get_engine
+from wkgpu.engines import get_engine
+from wkgpu.engines.cuda import fetching
 from wkgpu.errors import DeviceError
 from wkgpu.settings import config
 

@@ -22,8 +22,8 @@ from benchmarks.gpu.hardware import Gpu
 from benchmarks.gpu.hosts import Host, host_reader
 from benchmarks.gpu.profile import Profile, pieces_of
 from benchmarks.volumes import Shape
-from wkgpu.engines.device import Device
-from wkgpu.engines.slots import Slots
+from wkgpu.engines.cuda.device import Device
+from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.settings import config
 from wkgpu.storage.stored_array import StoredArray, open_array

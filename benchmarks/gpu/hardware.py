@@ -9,7 +9,7 @@ from importlib.metadata import distributions
 from typing import Any, Protocol
 
 from benchmarks.gpu.figures import Skipped
-from wkgpu.engines.device import Stream
+from wkgpu.engines.cuda.device import Stream
 from wkgpu.storage.chunk_grid import Ints
 
 _PACKAGES = ("cupy", "numba", "kvikio", "libkvikio", "nvidia-nvcomp", "nvidia-libnvcomp", "nvidia-cuda-runtime")
@@ -67,7 +67,7 @@ class CudaGpu:
 
     def describe(self) -> dict[str, Any]:
         """Return the names and versions of the GPU, of its driver and of all libraries."""
-        from wkgpu.engines.diagnosis import cuda_findings
+        from wkgpu.engines.cuda.diagnosis import cuda_findings
 
         properties = self._cupy.cuda.runtime.getDeviceProperties(self._ordinal)
         defaults = import_module("kvikio.defaults")

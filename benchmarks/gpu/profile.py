@@ -16,10 +16,10 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.gpu.figures import rounded
-from wkgpu.engines.cuda_reader import CudaReader
-from wkgpu.engines.cuda_writer import CudaWriter
-from wkgpu.engines.fetching import Fetcher
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.reader import CudaReader
+from wkgpu.engines.cuda.slots import Slot
+from wkgpu.engines.cuda.writer import CudaWriter
 from wkgpu.storage import stored_array
 from wkgpu.storage.shard_write import ShardWrite
 

@@ -11,10 +11,10 @@ from typing import Any
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.recording import RecordingDevice, RecordingStream
 from benchmarks.volumes import Shape
-from wkgpu.engines.batches import batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda_reader import CudaReader
-from wkgpu.engines.fetching import Fetcher
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.reader import CudaReader
+from wkgpu.engines.cuda.slots import Slot
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.stored_array import StoredArray
 

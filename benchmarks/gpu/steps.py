@@ -14,7 +14,7 @@ from benchmarks.gpu.figures import Details, GpuFigure, Task, Work, in_turns, rou
 from benchmarks.gpu.files import read_files
 from benchmarks.gpu.resident import ResidentRead
 from benchmarks.volumes import Shape
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda.slots import Slot
 from wkgpu.settings import config
 
 _UNALIGNED = (5, 7, 9)

@@ -11,7 +11,7 @@ from unittest import mock
 from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import GpuFigure, Task, Work, in_turns
 from benchmarks.gpu.resident import fetch_alone
-from wkgpu.engines import fetching
+from wkgpu.engines.cuda import fetching
 from wkgpu.settings import config
 
 _ROUNDS = 3

@@ -14,10 +14,10 @@ from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task, Work, in_turns
 from benchmarks.gpu.recording import RecordingDevice
 from benchmarks.volumes import Shape
-from wkgpu.engines.batches import Batch, batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda_reader import CudaReader
-from wkgpu.engines.fetching import Fetcher
-from wkgpu.engines.slots import Slot, Table
+from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.reader import CudaReader
+from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.storage.read_plan import ReadPlan
 
 _COMPARED_BYTES = 16 << 20

@@ -17,7 +17,7 @@ from benchmarks.gpu import volumes
 from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import Details, GpuFigure, Task, Work, in_turns
 from benchmarks.gpu.recording import RecordingDevice
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda.slots import Slot
 
 _AT_LEAST = 20.0
 _ROUNDS = 3

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.engines import diagnosis, selection
-from wkgpu.engines.cpu import CpuEngine
+from wkgpu.engines import selection
+from wkgpu.engines.cpu.engine import CpuEngine
+from wkgpu.engines.cuda import diagnosis
 
 DRIVER = wk.Finding("NVIDIA driver", False, "not installed ([x] is not there)", "install the driver")
 CUPY = wk.Finding("CuPy", False, "not installed", "pip install 'wkgpu[cuda13]'")

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.engines.batches import batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
 from wkgpu.storage.chunk_grid import Pieces
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.read_plan import Chunks, Gaps, ReadPlan, Segments

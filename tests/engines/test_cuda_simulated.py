@@ -12,7 +12,7 @@ import simulated_device as doubles
 from strategies import voxels
 
 from wkgpu.dataset.transfer import read_box, read_boxes, write_box
-from wkgpu.engines import cuda_writer, fetching
+from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, StorageAccessError
 from wkgpu.kernels import cuda as kernels
 from wkgpu.storage.layout import ArrayLayout
@@ -83,7 +83,7 @@ def recorded(function, name, made):
 
 
 def ways(monkeypatch, long_bytes):
-    for module in (fetching, cuda_writer):
+    for module in (fetching, writer):
         monkeypatch.setattr(module, "LONG_BYTES", long_bytes)
 
 

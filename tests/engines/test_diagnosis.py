@@ -9,9 +9,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from wkgpu.engines import diagnosis, driver, nvcomp, packages
-from wkgpu.engines.diagnosis import cuda_findings, why_no_cuda
-from wkgpu.engines.driver import Gpu, read_driver
+from wkgpu.engines.cuda import diagnosis, driver, nvcomp, packages
+from wkgpu.engines.cuda.diagnosis import cuda_findings, why_no_cuda
+from wkgpu.engines.cuda.driver import Gpu, read_driver
 from wkgpu.errors import DeviceError
 
 DOWNLOAD = "https://www.nvidia.com/drivers"
@@ -488,7 +488,7 @@ def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path)
     (tmp_path / "numba_cuda.py").write_text("raise ImportError('no symbol')")
     script = """
 import sys, numpy as np, wkgpu as wk
-from wkgpu.engines import driver
+from wkgpu.engines.cuda import driver
 class Broken:
     def __getattr__(self, name): raise OSError(f"{name} crashed")
 driver._load = Broken

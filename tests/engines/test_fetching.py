@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.engines import fetching
-from wkgpu.engines.fetching import Fetcher, settle_writes
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda import fetching
+from wkgpu.engines.cuda.fetching import Fetcher, settle_writes
+from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import StorageAccessError
 from wkgpu.kernels.failures import READ_FAILED, TRUNCATED

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from wkgpu.engines.memory import OutputMemory
+from wkgpu.engines.cpu.memory import OutputMemory
 
 BYTE = np.dtype("uint8")
 SIZE = 1 << 20

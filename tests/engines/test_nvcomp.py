@@ -13,8 +13,8 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from wkgpu.engines import nvcomp
-from wkgpu.engines.nvcomp import Alignments, Batched, BatchedLz4, Lz4DecodeOptions, Lz4EncodeOptions, Status
+from wkgpu.engines.cuda import nvcomp
+from wkgpu.engines.cuda.nvcomp import Alignments, Batched, BatchedLz4, Lz4DecodeOptions, Lz4EncodeOptions, Status
 from wkgpu.errors import DeviceError
 
 
@@ -334,7 +334,7 @@ def test_a_status_that_is_unknown_is_reported_too(lz4, monkeypatch):
 # Host memory stands in for that of the device: where no device is visible the library comes no further than arguments.
 CALLS = """
 import ctypes, json, re, sys
-from wkgpu.engines.nvcomp import load
+from wkgpu.engines.cuda.nvcomp import load
 from wkgpu.errors import DeviceError
 
 memory = (ctypes.c_uint64 * 65536)()
@@ -400,7 +400,7 @@ def test_how_much_a_batch_may_be(call):
 
 @needs_package
 def test_the_error_of_a_call_says_what_was_called_and_where_to_look(run_python):
-    script = "from wkgpu.engines.nvcomp import load; load().lz4.decode(8, 8, 8, 8, 3, 0, 0, 8, 8, 0)"
+    script = "from wkgpu.engines.cuda.nvcomp import load; load().lz4.decode(8, 8, 8, 8, 3, 0, 0, 8, 8, 0)"
     script = f"try:\n    {script}\nexcept Exception as error:\n    print(type(error).__name__, error)"
     printed = run_python(script, CUDA_VISIBLE_DEVICES="")
     assert printed.startswith("DeviceError nvCOMP's nvcompBatchedLZ4DecompressAsync(sources=0x8, ")
@@ -533,7 +533,7 @@ def test_the_library_of_the_system_is_found(run_python):
     script = """
 import sys
 sys.modules["nvidia.libnvcomp"] = None
-from wkgpu.engines.nvcomp import load
+from wkgpu.engines.cuda.nvcomp import load
 print(load().path, load().version.split(".")[0], load().lz4.bound(32768))
 """
     printed = run_python(script, LD_LIBRARY_PATH=str(PACKAGE / "lib64"))
@@ -544,7 +544,7 @@ def test_importing_loads_nothing(run_python):
     script = """
 import sys
 from pathlib import Path
-import wkgpu.engines.nvcomp
+import wkgpu.engines.cuda.nvcomp
 maps = Path("/proc/self/maps")
 print("nvidia.libnvcomp" in sys.modules, maps.exists() and "libnvcomp" in maps.read_text())
 """

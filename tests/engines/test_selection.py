@@ -22,7 +22,7 @@ from wkgpu.errors import DeviceError
 REASON = "CuPy: not installed. To use a GPU: pip install 'wkgpu[cuda13]'."
 WITHOUT_CUDA = """
 import logging, sys
-from wkgpu.engines import driver, packages
+from wkgpu.engines.cuda import driver, packages
 def no_driver(): raise OSError("libcuda.so.1: cannot open shared object file: No such file or directory")
 driver._load = no_driver
 packages._is_importable = packages._has_nvcomp = lambda *name: False

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from wkgpu.engines.slots import Slot, Slots, Table
+from wkgpu.engines.cuda.slots import Slot, Slots, Table
 from wkgpu.errors import DeviceMemoryError
 
 

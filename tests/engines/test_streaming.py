@@ -9,7 +9,7 @@ from arrays import is_simulated, read_box, read_boxes, write_box
 from strategies import voxels
 
 from wkgpu.dataset import transfer
-from wkgpu.engines import cpu as cpu_module
+from wkgpu.engines.cpu import engine as cpu_module
 from wkgpu.storage.layout import ArrayLayout
 
 LARGE = 4 << 20

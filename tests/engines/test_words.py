@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wkgpu.engines.cuda.words import WIDEST, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.engines.words import WIDEST, common_bits, layout_in_words, word_width
 from wkgpu.kernels.exchange import exchange
 from wkgpu.storage.chunk_grid import Pieces
 

@@ -6,7 +6,7 @@ from arrays import on_device, on_host, read_box, read_boxes, write_box
 from strategies import VOXEL_TYPES, voxels
 
 from wkgpu.dataset import transfer
-from wkgpu.engines import cuda_writer, fetching
+from wkgpu.engines.cuda import fetching, writer
 from wkgpu.storage.layout import ArrayLayout
 
 pytestmark = pytest.mark.gpu
@@ -20,7 +20,7 @@ BOXES = [((0, 0, 0), (96, 80, 72)), ((1, 2, 3), (91, 33, 60)), ((32, 0, 64), (64
 @pytest.fixture(params=[0, 1 << 60, None], ids=["long ranges", "short ranges", "as they are"])
 def ways(request, monkeypatch):
     if request.param is not None:
-        for module in (fetching, cuda_writer):
+        for module in (fetching, writer):
             monkeypatch.setattr(module, "LONG_BYTES", request.param)
 
 

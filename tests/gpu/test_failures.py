@@ -9,7 +9,7 @@ from arrays import on_device, on_host, read_box, write_box
 from strategies import voxels
 
 from wkgpu.dataset import transfer
-from wkgpu.engines import cuda_writer, fetching
+from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, ShardIndexError
 from wkgpu.storage.layout import ArrayLayout
 
@@ -32,7 +32,7 @@ def shard(array):
 
 @pytest.fixture(params=[0, 1 << 60], ids=["long ranges", "short ranges"])
 def ways(request, monkeypatch):
-    for module in (fetching, cuda_writer):
+    for module in (fetching, writer):
         monkeypatch.setattr(module, "LONG_BYTES", request.param)
 
 

@@ -8,7 +8,7 @@ import re
 import threading
 from types import TracebackType
 
-from wkgpu.engines.diagnosis import why_no_cuda
+from wkgpu.engines.cuda.diagnosis import why_no_cuda
 from wkgpu.engines.engine import Engine
 from wkgpu.errors import DeviceError
 from wkgpu.settings import config
@@ -172,14 +172,14 @@ def _working_cuda_engine(ordinal: int) -> Engine:
 
 
 def _cpu_engine() -> Engine:
-    from wkgpu.engines.cpu import CpuEngine  # here, because it imports Numba
+    from wkgpu.engines.cpu.engine import CpuEngine  # here, because it imports Numba
 
     return CpuEngine()
 
 
 def _cuda_engine(ordinal: int) -> Engine:
-    from wkgpu.engines.cuda import CudaEngine  # here, because they import the GPU libraries
-    from wkgpu.engines.cuda_device import CudaDevice
+    from wkgpu.engines.cuda.engine import CudaEngine  # here, because they import the GPU libraries
+    from wkgpu.engines.cuda.gpu import CudaDevice
 
     return CudaEngine(CudaDevice(ordinal))
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 
-from wkgpu.engines.driver import Driver, hidden_gpus, no_gpu_advice, read_driver, version
-from wkgpu.engines.packages import built_for, install_advice, missing_packages
+from wkgpu.engines.cuda.driver import Driver, hidden_gpus, no_gpu_advice, read_driver, version
+from wkgpu.engines.cuda.packages import built_for, install_advice, missing_packages
 
 _LOOK = "see with nvidia-smi whether the GPU works and has memory left"
 
@@ -172,7 +172,7 @@ def _kvikio_path() -> str:
 
 
 def _nvcomp(driver: Driver, _ordinal: int) -> Finding:
-    from wkgpu.engines.nvcomp import load
+    from wkgpu.engines.cuda.nvcomp import load
     from wkgpu.errors import DeviceError
 
     try:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.device import Bytes, Device, Event, Memory
+from wkgpu.engines.cuda.device import Bytes, Device, Event, Memory
 from wkgpu.errors import DeviceMemoryError
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints

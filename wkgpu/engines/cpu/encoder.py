@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetChain, Source, Stretch
+from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.failures import check_write
-from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels import machine

@@ -19,8 +19,8 @@ from cupy.cuda import runtime
 from numba import cuda as numba_cuda
 from numpy.typing import NDArray
 
-from wkgpu.engines import nvcomp
-from wkgpu.engines.device import Bytes, Memory
+from wkgpu.engines.cuda import nvcomp
+from wkgpu.engines.cuda.device import Bytes, Memory
 from wkgpu.errors import DeviceError, DeviceMemoryError, DtypeError, ShapeError
 from wkgpu.settings import config
 
@@ -52,7 +52,7 @@ class CudaMemory:
 
 
 class CudaEvent:
-    """See `wkgpu.engines.device.Event`."""
+    """See `wkgpu.engines.cuda.device.Event`."""
 
     def __init__(self, stream: Any) -> None:
         self.event = cupy.cuda.Event(disable_timing=True)
@@ -64,7 +64,7 @@ class CudaEvent:
 
 
 class CudaStream:
-    """See `wkgpu.engines.device.Stream`; a stream that does not wait for the default one."""
+    """See `wkgpu.engines.cuda.device.Stream`; a stream that does not wait for the default one."""
 
     def __init__(self) -> None:
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -123,7 +123,7 @@ class KvikioFile:
             raise OSError(errno.EIO, f"KvikIO cannot open the file: {error}") from error
 
     def read(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
-        """Begin to read; see `wkgpu.engines.device.DeviceFile`."""
+        """Begin to read; see `wkgpu.engines.cuda.device.DeviceFile`."""
         return _result(self._file.pread, memory, begin, nbytes, offset)
 
     def write(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
@@ -155,7 +155,7 @@ def _result(request: Any, memory: Memory, begin: int, nbytes: int, offset: int) 
 
 
 class NvcompCodec:
-    """Batches of nvCOMP; see `wkgpu.engines.device.BatchCodec`."""
+    """Batches of nvCOMP; see `wkgpu.engines.cuda.device.BatchCodec`."""
 
     def __init__(self, batched: nvcomp.Batched) -> None:
         self._batched = batched
@@ -197,7 +197,7 @@ class NvcompCodec:
 
 
 class CudaDevice:
-    """A GPU; see `wkgpu.engines.device.Device`.
+    """A GPU; see `wkgpu.engines.cuda.device.Device`.
 
     KvikIO begins with a single thread, and is given `wkgpu.config.threads` where nobody has chosen another number.
 
@@ -256,7 +256,7 @@ class CudaDevice:
         cupy.get_default_memory_pool().free_all_blocks()
 
     def span(self, array: Any) -> tuple[CudaMemory, int]:
-        """Return the memory of an array; see `wkgpu.engines.device.Device`."""
+        """Return the memory of an array; see `wkgpu.engines.cuda.device.Device`."""
         reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
         low = sum(min(way, 0) for way in reach)
         nbytes = sum(max(way, 0) for way in reach) - low + array.itemsize

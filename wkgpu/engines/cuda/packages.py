@@ -8,8 +8,8 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from wkgpu.engines.driver import LEAST_CUDA, Driver
-from wkgpu.engines.nvcomp import MAJOR
+from wkgpu.engines.cuda.driver import LEAST_CUDA, Driver
+from wkgpu.engines.cuda.nvcomp import MAJOR
 
 _NEWEST_CUDA = 13  # of which there is an extra
 

@@ -1,6 +1,6 @@
 """What the CUDA engine asks of a device: the seam between its own work and CuPy, KvikIO, nvCOMP and Numba's launcher.
 
-`wkgpu.engines.cuda_device` has it for GPUs. The tests have one of host memory and Numba's simulator, in which every
+`wkgpu.engines.cuda.gpu` has it for GPUs. The tests have one of host memory and Numba's simulator, in which every
 queued operation runs as late as it may: who forgets to wait for something reads what was there before.
 """
 

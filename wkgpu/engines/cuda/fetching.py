@@ -12,8 +12,8 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from wkgpu.engines.device import Bytes, Device, DeviceFile, Memory
-from wkgpu.engines.slots import Slot
+from wkgpu.engines.cuda.device import Bytes, Device, DeviceFile, Memory
+from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import StorageAccessError
 from wkgpu.kernels import cpu as kernels

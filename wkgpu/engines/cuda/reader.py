@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.batches import Batch, batch_limit, read_batches, segments_between
-from wkgpu.engines.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.placing import Placement, chosen_placement
+from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import check_read, read_error
-from wkgpu.engines.fetching import Fetcher
-from wkgpu.engines.placing import Placement, chosen_placement
-from wkgpu.engines.slots import Pair, Slot, Table
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.failures import MALFORMED, WRONG_LENGTH
 from wkgpu.storage.chunk_grid import Ints

@@ -1,7 +1,7 @@
 """The CUDA engine: shards are read into the memory of a GPU, decoded there as batches, and placed by kernels.
 
-It works on a `wkgpu.engines.device.Device` and names no GPU library itself. Encoded bytes cross to the GPU, voxels do
-not: a read copies each decoded voxel once, from the memory of decoded chunks to the output.
+It works on a `wkgpu.engines.cuda.device.Device` and names no GPU library itself. Encoded bytes cross to the GPU, voxels
+do not: a read copies each decoded voxel once, from the memory of decoded chunks to the output.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.cuda_encoder import CudaEncoder
-from wkgpu.engines.cuda_reader import CudaReader
-from wkgpu.engines.cuda_writer import CudaWriter
-from wkgpu.engines.device import BatchCodec, Device
-from wkgpu.engines.slots import Slots
+from wkgpu.engines.cuda.device import BatchCodec, Device
+from wkgpu.engines.cuda.encoder import CudaEncoder
+from wkgpu.engines.cuda.reader import CudaReader
+from wkgpu.engines.cuda.slots import Slots
+from wkgpu.engines.cuda.writer import CudaWriter
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceMemoryError
 from wkgpu.storage.read_plan import ReadPlan

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import Source, stretches
-from wkgpu.engines.cuda_encoder import Batch, CudaEncoder
-from wkgpu.engines.device import Device, DeviceFile
+from wkgpu.engines.cuda.device import Device, DeviceFile
+from wkgpu.engines.cuda.encoder import Batch, CudaEncoder
+from wkgpu.engines.cuda.fetching import LONG_BYTES, settle_writes
 from wkgpu.engines.encoded_zeros import encoded_zeros
-from wkgpu.engines.fetching import LONG_BYTES, settle_writes
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.storage.write_plan import WritePlan
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
+from wkgpu.engines.cuda.placing import described, exchange, items_described
+from wkgpu.engines.cuda.slots import Pair, Slot, Table
+from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.failures import write_error
-from wkgpu.engines.fetching import Fetcher, OnFailure
-from wkgpu.engines.placing import described, exchange, items_described
-from wkgpu.engines.slots import Pair, Slot, Table
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.engines.words import common_bits, layout_in_words
 from wkgpu.kernels import cuda as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED, WRONG_LENGTH
 from wkgpu.settings import config

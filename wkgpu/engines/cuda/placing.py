@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wkgpu.engines.device import Device, Memory
-from wkgpu.engines.slots import Slot, Table
+from wkgpu.engines.cuda.device import Device, Memory
+from wkgpu.engines.cuda.slots import Slot, Table
+from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
-from wkgpu.engines.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.kernels import cuda as kernels
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import Gaps, ReadPlan

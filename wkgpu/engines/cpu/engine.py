@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetChain, stretches
-from wkgpu.engines.cpu_encoder import CODECS, CpuEncoder
+from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
+from wkgpu.engines.cpu.memory import output_memory
+from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import Failure, check_read
-from wkgpu.engines.memory import output_memory
-from wkgpu.engines.thread_buffers import ThreadBuffers
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError

@@ -1,0 +1,1 @@
+"""The CPU engine: liblz4 and compiled kernels on a team of threads."""
