@@ -109,10 +109,10 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
 
 
 @cached_cuda_kernel
-def add_up_lengths(table, lengths_at, ends_at, count):
+def add_up_lengths(table, lengths_at, ends_at, count, stride):
     """Write the prefix sums of encoded lengths. A batch has some thousand: one thread has added them up in no time."""
     if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
-        add_up(count, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
+        add_up(count, stride, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
 
 
 @cached_cuda_kernel

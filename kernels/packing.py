@@ -5,11 +5,13 @@ from __future__ import annotations
 from .placement import copy_run
 
 
-def add_up(count, lengths, ends):
-    """Write the prefix sums of ``count`` lengths."""
+def add_up(count, most, lengths, ends):
+    """Write the prefix sums of ``count`` lengths; those of chunks that failed to be encoded may need to be limited."""
     end = 0
     for row in range(count):
-        end += lengths[row]
+        length = min(max(lengths[row], 0), most)
+        lengths[row] = length
+        end += length
         ends[row] = end
 
 

@@ -15,14 +15,18 @@ from __future__ import annotations
 
 def copy_run(target, at, source, start, units, streaming, lane, lanes):
     """Copy ``units`` neighbouring units. ``streaming``: the target will not be read again soon."""
-    for unit in range(lane, units, lanes):
+    unit = lane  # on CUDA a range would first divide, for what mostly is a single step
+    while unit < units:
         target[at + unit] = source[start + unit]
+        unit += lanes
 
 
 def clear_run(target, at, units, lane, lanes):
     """Set ``units`` neighbouring units to zero."""
-    for unit in range(lane, units, lanes):
+    unit = lane
+    while unit < units:
         target[at + unit] = 0
+        unit += lanes
 
 
 def copy_item(target, at, source, start, units):

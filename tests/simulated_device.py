@@ -8,6 +8,7 @@ is garbage in its place. So whoever forgets to wait, or uses a buffer again too 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -163,6 +164,8 @@ class SimulatedFile:
 
         def settle() -> int:
             data = os.pread(self._descriptor, nbytes, offset)
+            if len(data) < nbytes:  # KvikIO does not return what there is
+                raise OSError(errno.EIO, "POSIX error on pread: EOF")
             memory.array[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
             return len(data)
 

@@ -67,7 +67,7 @@ class Config:
         Encoded bytes that one thread fetches before it decodes them (more, where a single chunk is larger).
     batch_bytes : int
         Bytes of decoded chunks that a CUDA engine works on at a time, while it fetches as many for the next batch. A
-        call takes up to four times as much of the GPU's memory beside its output, a write up to eight times as much.
+        call takes up to about five times as much of the GPU's memory beside its output.
     pool_bytes : int
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.

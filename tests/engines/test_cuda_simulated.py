@@ -238,13 +238,13 @@ def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, 
     config.staging_bytes = layout.chunk_bytes
     assert data.nbytes > 13 * config.batch_bytes
     write_box(array, counting, (2, 2, 2), data)
-    assert 0 < counting.device.peak <= 8 * config.batch_bytes
+    assert 0 < counting.device.peak <= 6 * config.batch_bytes
     counting.release()
     gc.collect()
     assert counting.nbytes_kept == counting.device.in_use == 0
     counting.device.peak = 0
     np.testing.assert_array_equal(read_box(array, counting, (2, 2, 2), (60, 60, 60)), data)
-    assert 0 < counting.device.peak <= 4.25 * config.batch_bytes  # results and tables are the quarter
+    assert 0 < counting.device.peak <= 4.75 * config.batch_bytes  # results, tables, and sizes that are rounded up
     assert counting.nbytes_kept <= counting.device.peak
     np.testing.assert_array_equal(read_box(array, cpu, (2, 2, 2), (60, 60, 60)), data)
 
@@ -466,7 +466,7 @@ def test_many_threads_at_once(array, simulated, config):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(check, corners))
-    assert simulated.nbytes_kept <= 4 * config.batch_bytes or len(simulated.slots._idle) == 1
+    assert simulated.nbytes_kept <= 5 * config.batch_bytes or len(simulated.slots._idle) == 1
 
 
 def in_a_child(array, engine, pipe):

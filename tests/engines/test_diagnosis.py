@@ -395,6 +395,18 @@ def test_how_kvikio_reads(complete, posix, gds, path):
     assert finding_of("KvikIO").text == f"26.10.00 on {path}, 8 threads, tasks of 4 MiB"
 
 
+def test_a_cufile_that_does_not_answer_is_no_obstacle(complete):
+    """KvikIO itself takes its POSIX path then."""
+    broken = kvikio_on(posix=False) | {
+        "cufile_driver": "def get(name): raise RuntimeError('driver_open: no nvidia-fs')"
+    }
+    complete(kvikio=broken)
+    assert finding_of("KvikIO").works
+    assert "does not say whether it has GPUDirect Storage" in finding_of("KvikIO").text
+    assert "driver_open: no nvidia-fs" in finding_of("KvikIO").text
+    assert why_no_cuda() is None
+
+
 def test_kvikio_without_a_gpu_is_not_tried(no_driver, use_packages):
     use_packages(kvikio=kvikio_on(posix=False))
     finding = finding_of("KvikIO")

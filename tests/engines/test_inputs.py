@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from reference import Exporter
 from strategies import layouts, voxel_boxes, voxels
 
+from wkgpu.errors import DtypeError
 from wkgpu.storage.layout import ArrayLayout
 
 SHAPE = (11, 9, 13)
@@ -84,6 +85,18 @@ def test_anything_with_dlpack(make_array, engine):
     data = voxels(array.layout, SHAPE, 1)
     write_box(array, engine, (1, 1, 1), Exporter(data))
     np.testing.assert_array_equal(read_box(array, engine, (1, 1, 1), SHAPE), data)
+
+
+@pytest.mark.parametrize("error", [BufferError, RuntimeError, TypeError, ValueError])
+def test_arrays_that_cannot_be_shared(cpu, error):
+    """As a tensor of a type that NumPy lacks, or one that needs gradients."""
+
+    class Tensor(Exporter):
+        def __dlpack__(self, **options):
+            raise error("no such type")
+
+    with pytest.raises(DtypeError, match="Tensor that cannot be shared: no such type"):
+        cpu.asarray(Tensor(np.zeros((1, 2, 3, 4))))
 
 
 def test_data_are_not_changed(make_array, engine):

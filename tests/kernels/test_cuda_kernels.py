@@ -177,8 +177,15 @@ encoded = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 def test_add_up_lengths(run, lengths, grid, threads):
     count = len(lengths)
     table = np.array([-7, *lengths, -7, -7, *[-1] * count, -7])
-    run(kernels.add_up_lengths, grid, threads, table, 1, count + 3, count)
+    run(kernels.add_up_lengths, grid, threads, table, 1, count + 3, count, 9)
     np.testing.assert_array_equal(table, [-7, *lengths, -7, -7, *np.cumsum(lengths), -7])
+
+
+def test_lengths_that_cannot_be_are_limited(run):
+    """Those of chunks that could not be encoded: what is packed must stay inside, until somebody sees the statuses."""
+    table = np.array([3, -(2**62), 2**62, 10, 0, 0, 0, 0])
+    run(kernels.add_up_lengths, (1, 1), 1, table, 0, 4, 4, 9)
+    np.testing.assert_array_equal(table, [3, 0, 9, 9, 3, 3, 12, 21])
 
 
 @few

@@ -18,6 +18,7 @@ from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import Failure, check_read
+from wkgpu.engines.interchange import shared
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError
@@ -53,7 +54,7 @@ class CpuEngine:
             # CuPy's order "A" keeps Fortran order, where its default would transpose on the way.
             return np.asarray(data.get(order="A") if hasattr(data, "get") else data.cpu())
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
-            return np.from_dlpack(data)
+            return np.asarray(shared(data, np.from_dlpack))
         return np.asarray(data)
 
     def as_input(self, data: Any) -> NDArray[Any]:

@@ -166,7 +166,11 @@ def _kvikio(driver: Driver, _ordinal: int) -> Finding:
 def _kvikio_path() -> str:
     if import_module("kvikio.defaults").is_compat_mode_preferred():
         return "the POSIX path"
-    if import_module("kvikio.cufile_driver").get("is_gds_available"):
+    try:
+        is_direct = import_module("kvikio.cufile_driver").get("is_gds_available")
+    except Exception as error:  # KvikIO itself does without it, if it has to
+        return f"cuFile, which does not say whether it has GPUDirect Storage ({_said(error)})"
+    if is_direct:
         return "GPUDirect Storage"
     return "cuFile without GPUDirect Storage (nvidia-fs is not loaded)"
 

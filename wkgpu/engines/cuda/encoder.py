@@ -88,8 +88,9 @@ class CudaEncoder:
         table.upload()
         partly = self.partly(first, last)
         if len(partly):  # their old bytes come where the chunks are to be, in an image of the whole batch
-            image = slot.host("staging", count * self.size)
+            assert self.is_covered(first, last)  # a raw shard that exists has all its chunks
             assert self._fetcher is not None
+            image = slot.host("staging", count * self.size)
             segments = self._old_segments(first, partly, partly * self.size)
             self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
             slot.stream.upload(image, chunks)
@@ -220,7 +221,7 @@ class _Encoding:
     def _pack(self, table: Table, lengths: int, ends: int) -> None:
         stream, device, count = self._slot.stream, self._encoder.device, self._count
         numbers = table.memory.words(-8)
-        stream.launch(kernels.add_up_lengths, (1, 1), 1, numbers, lengths, ends, count)
+        stream.launch(kernels.add_up_lengths, (1, 1), 1, numbers, lengths, ends, count, self._stride)
         stream.launch(
             kernels.pack_chunks, (min(count, device.blocks), 1), device.threads,
             numbers, lengths, ends, count, self._stride, self._encoded.words(1), self._packed.words(1),

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from wkgpu.engines.cuda.encoder import CudaEncoder
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.cuda.writer import CudaWriter
+from wkgpu.engines.engine import Engine
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceMemoryError
 from wkgpu.storage.read_plan import ReadPlan
@@ -60,14 +62,13 @@ class CudaEngine:
 
     def release(self) -> None:
         """Give all memory back that is kept for the next calls."""
+        self._check_process()
         with self.device.active():
             self.slots.release()
 
     def asarray(self, data: Any) -> Any:
         """Return data as an array of this device; what is there already is not copied."""
-        self._check_process()
-        with self.device.active():
-            return self.device.asarray(data)
+        return self._with_room(lambda: self.device.asarray(data))
 
     def as_input(self, data: Any) -> Any:
         """Leave NumPy arrays where they are: `write` uploads what it needs of them, shard by shard."""
@@ -75,23 +76,21 @@ class CudaEngine:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return uninitialised memory in Fortran order."""
-        return self._allocated(self.device.empty, shape, dtype)
+        return self._with_room(lambda: self.device.empty(shape, dtype))
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
-        return self._allocated(self.device.zeros, shape, dtype)
+        return self._with_room(lambda: self.device.zeros(shape, dtype))
 
-    def _allocated(
-        self, allocate: Callable[[tuple[int, ...], np.dtype[np.generic]], Any], shape: tuple[int, ...],
-        dtype: np.dtype[np.generic],
-    ) -> Any:  # fmt: skip
+    def _with_room(self, allocate: Callable[[], Any]) -> Any:
+        """Allocate an array, once more without what is kept for the next calls if there is no room."""
         self._check_process()
         with self.device.active():
             try:
-                return allocate(shape, dtype)
+                return allocate()
             except DeviceMemoryError:
                 self.slots.release()
-            return allocate(shape, dtype)
+            return allocate()
 
     def as_output(self, out: Any) -> Any:
         """Return an array of this device on the memory of ``out``; see `Engine.as_output`."""
@@ -118,17 +117,19 @@ class CudaEngine:
         codec = self.device.codec(plan.layout.codec)
         with self.device.active():
             if plan.is_compressed and not _can_encode(codec, plan):
-                self._write_on_the_cpu(touched, self.device.to_host(part))
+                self._cpu.write(touched, self.device.to_host(part))
                 return
-            voxels = self.device.asarray(part)
+            voxels = self._with_room(lambda: self.device.asarray(part))
             with ExitStack() as stack, self.slots.lend() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
-    def _write_on_the_cpu(self, plan: WritePlan, data: Any) -> None:
-        from wkgpu.engines.selection import get_engine  # here, because it imports this module
+    @cached_property
+    def _cpu(self) -> Engine:
+        """What encodes in the place of the device."""
+        from wkgpu.engines.cpu.engine import CpuEngine  # only now, because most never need it
 
-        get_engine("cpu").write(plan, data)
+        return CpuEngine()
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:

@@ -7,6 +7,7 @@ there, compiled code gathers them in host memory that the device copies from by 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -23,7 +24,7 @@ from wkgpu.storage.read_plan import Segments
 
 LONG_BYTES = 1 << 18
 """Mean bytes of ranges from which on each is a request of its own."""
-_LEAST_TAKEN_BYTES = 64 << 10  # of short ranges, that a thread takes at a time
+_LEAST_TAKEN_BYTES = 256 << 10  # of short ranges, that a thread takes at a time: more than waking another one costs
 
 OnFailure = Callable[[int, int, int], Exception]
 """Makes an error of a code of `wkgpu.kernels.failures`, the segment and the file offset."""
@@ -93,19 +94,29 @@ class Fetcher:
             try:
                 slot.requests.append(self._file(file).read(staging, place, nbytes, offset))
             except OSError as error:
-                raise on_failure(READ_FAILED, number, offset) from error
+                raise self._failed(segments, number, error, on_failure) from error
 
         def settle() -> None:
             for number, (offset, nbytes) in enumerate(zip(columns[1], columns[2], strict=True)):
                 try:
                     got = slot.requests[number]()
                 except OSError as error:
-                    raise on_failure(READ_FAILED, number, offset) from error
+                    raise self._failed(segments, number, error, on_failure) from error
                 if got != nbytes:
                     raise on_failure(TRUNCATED, number, offset + got)
             slot.requests.clear()
 
         return settle
+
+    def _failed(self, segments: Segments, number: int, error: OSError, on_failure: OnFailure) -> Exception:
+        """Make the error of a request; KvikIO does not say when a file ends too early, but the file does."""
+        offset = int(segments.offset[number])
+        end = os.fstat(int(self._descriptors[segments.file[number]])).st_size
+        if end < offset + int(segments.nbytes[number]):
+            return on_failure(TRUNCATED, number, max(end, offset))
+        failure = on_failure(READ_FAILED, number, offset)
+        failure.add_note(f"What went wrong: {error}")
+        return failure
 
     def _file(self, number: int) -> DeviceFile:
         file = self._files.get(number)

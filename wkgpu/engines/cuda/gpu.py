@@ -6,6 +6,7 @@ This file alone names these libraries, and it does nothing else: all that only a
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 
 from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.device import Bytes, Memory
-from wkgpu.errors import DeviceError, DeviceMemoryError, DtypeError, ShapeError
+from wkgpu.engines.interchange import shared
+from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
 from wkgpu.settings import config
 
 _THREADS = 256
-_BLOCKS_PER_MULTIPROCESSOR = 16  # each runs 8 of 256 threads at a time
+_BLOCKS_PER_MULTIPROCESSOR = 16  # of which it runs 2 or 3 at a time, for the registers that the kernels need
 _LEAST_BLOCKS = 128  # Numba warns of smaller grids; blocks along x that find no chunk end at once
+_DIRECT_WRITES = "KVIKIO_AUTO_DIRECT_IO_WRITE"
 _PAGE = 4096
 _LEAST_TASK_BYTES = 256 << 10  # of a request, that one of KvikIO's threads works on
 _ON_HOST = (1, 3)  # kDLCPU and kDLCUDAHost of dlpack.h
@@ -199,7 +202,9 @@ class NvcompCodec:
 class CudaDevice:
     """A GPU; see `wkgpu.engines.cuda.device.Device`.
 
-    KvikIO begins with a single thread, and is given `wkgpu.config.threads` where nobody has chosen another number.
+    KvikIO begins with a single thread, and is given `wkgpu.config.threads` where nobody has chosen another number. On
+    its POSIX path it would write past the page cache, so that the next read had to wait for the disk: not with us,
+    unless ``KVIKIO_AUTO_DIRECT_IO_WRITE`` says so.
 
     Parameters
     ----------
@@ -226,6 +231,8 @@ class CudaDevice:
         self._codecs = {"lz4": NvcompCodec(nvcomp.load().lz4)}
         if kvikio.defaults.get("num_threads") == 1:
             kvikio.defaults.set({"num_threads": max(config.threads, 1)})
+        if _DIRECT_WRITES not in os.environ:
+            kvikio.defaults.set({"auto_direct_io_write": False})
 
     def active(self) -> Any:
         """Make it CuPy's current device, which is also Numba's and nvCOMP's."""
@@ -248,12 +255,19 @@ class CudaDevice:
 
     def host_memory(self, nbytes: int) -> Bytes:
         """Take pinned memory."""
-        memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
+        try:
+            memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
+        except runtime.CUDARuntimeError as error:
+            raise DeviceMemoryError(
+                f"{nbytes} bytes of the host's memory cannot be pinned for {self.name}: {error}. Lower "
+                f"wkgpu.config.batch_bytes, which is {config.batch_bytes}."
+            ) from error
         return memory
 
     def release(self) -> None:
-        """Give what CuPy's pool keeps back to CUDA."""
+        """Give what CuPy's pools keep, of the GPU's memory and of pinned memory, back to CUDA."""
         cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
 
     def span(self, array: Any) -> tuple[CudaMemory, int]:
         """Return the memory of an array; see `wkgpu.engines.cuda.device.Device`."""
@@ -276,13 +290,22 @@ class CudaDevice:
         """Return data as a CuPy array on this GPU, copied only where it lies elsewhere."""
         if not isinstance(data, cupy.ndarray):
             data = _imported(data)
-        if isinstance(data, np.ndarray) and not (data.flags.c_contiguous or data.flags.f_contiguous):
-            data = data.copy(order="K")  # CuPy would transpose it to C order on the way
+        if isinstance(data, np.ndarray):
+            return self._uploaded(data)
         try:
             array = cupy.asarray(data)
             return array if array.device.id == self.ordinal else array.copy()
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise self._full(getattr(data, "nbytes", 0)) from error
+
+    def _uploaded(self, data: NDArray[Any]) -> Any:
+        """Return a copy in the order of the data; CuPy's own way would pin as much memory, and transpose parts."""
+        if not (data.flags.c_contiguous or data.flags.f_contiguous):
+            data = data.copy(order="K")
+        array = self._allocated(data.shape, data.dtype, "F" if data.flags.f_contiguous else "C")
+        if data.size:
+            array.set(data)
+        return array
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return an array as a NumPy array."""
@@ -317,9 +340,9 @@ class CudaDevice:
         array.data.memset_async(0, array.nbytes)
         return array
 
-    def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+    def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], order: str = "F") -> Any:
         try:
-            return cupy.empty(shape, dtype, order="F")
+            return cupy.empty(shape, dtype, order=order)
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise self._full(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) from error
 
@@ -341,10 +364,7 @@ def _is_on_host(data: Any) -> bool:
 def _imported(data: Any) -> Any:
     """Return data of another library as a CuPy or NumPy array, on the memory where they lie."""
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
-        try:
-            return np.from_dlpack(data) if _is_on_host(data) else cupy.from_dlpack(data)
-        except BufferError as error:
-            raise DtypeError(f"The data are a {type(data).__name__} that cannot be shared: {error}") from error
+        return shared(data, np.from_dlpack if _is_on_host(data) else cupy.from_dlpack)
     if hasattr(data, "__cuda_array_interface__"):
         return data
     array = np.asarray(data)

@@ -17,7 +17,7 @@ from wkgpu.storage.chunk_grid import Ints
 
 _ALIGNMENT = 256
 _KEPT_PAIRS = 16  # of calls at the same time; those of more calls are given back
-_BATCHES_KEPT = 4  # what one large read takes: two slots with fetched bytes and decoded chunks
+_BATCHES_KEPT = 5  # what one large call takes, in batches
 
 
 class Slot:
@@ -40,7 +40,7 @@ class Slot:
         if held is None or held.nbytes < nbytes:
             self._memory.pop(name, None)
             del held  # so that the new memory can take its place
-            held = self._memory[name] = self._taken(-(-max(nbytes, 1) // _ALIGNMENT) * _ALIGNMENT)
+            held = self._memory[name] = self._taken(_rounded(nbytes))
         return held
 
     def _taken(self, nbytes: int) -> Memory:
@@ -55,7 +55,7 @@ class Slot:
         held = self._host.get(name)
         if held is None or held.nbytes < nbytes:
             self._host.pop(name, None)
-            held = self._host[name] = self._device.host_memory(-(-max(nbytes, 1) // _ALIGNMENT) * _ALIGNMENT)
+            held = self._host[name] = self._device.host_memory(_rounded(nbytes))
         return held[:nbytes]
 
     def begin(self, fence: Event) -> None:
@@ -76,19 +76,25 @@ class Slot:
             settle()
 
     def abandon(self) -> None:
-        """Wait after an error, until nothing uses the slot's memory any more."""
+        """Wait after an error, until nothing uses the slot's memory any more; the error counts, whatever comes now."""
         self._end = self._settle = None
-        for result in self.requests:
-            with suppress(Exception):
-                result()
-        self.requests.clear()
-        with suppress(Exception):
+        while self.requests:
+            with suppress(BaseException):  # Ctrl+C comes when the request has ended
+                self.requests[0]()
+            self.requests.pop(0)
+        with suppress(BaseException):
             self.stream.record().wait()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the device's memory that it holds."""
         return sum(memory.nbytes for memory in self._memory.values())
+
+
+def _rounded(nbytes: int) -> int:
+    """Round up to an eighth of the size's power of two: calls of about one size then use the same memory."""
+    step = max(1 << max(nbytes.bit_length() - 4, 0), _ALIGNMENT)
+    return max(-(-nbytes // step), 1) * step
 
 
 Pair: TypeAlias = tuple[Slot, Slot]
