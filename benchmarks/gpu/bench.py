@@ -71,7 +71,7 @@ class Sizes:
     patches: int = 200
     rounds: int = 5
     peer_rounds: int = 2
-    batch_bytes: tuple[int, ...] = tuple(size << 20 for size in (64, 128, 256, 512))
+    batch_bytes: tuple[int, ...] = tuple(size << 20 for size in (64, 128, 256, 512, 1024))
     file_threads: tuple[int, ...] = (1, 4, 8, 16, 32)
     task_bytes: tuple[int, ...] = tuple(size << 20 for size in (1, 4, 16))
 
