@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from wkgpu.dataset.array_info import ArrayInfo as ArrayInfo
     from wkgpu.dataset.data_format import DataFormat as DataFormat
     from wkgpu.dataset.dataset import Dataset as Dataset
+    from wkgpu.dataset.executors import get_executor as get_executor
     from wkgpu.dataset.layer import Layer as Layer
     from wkgpu.dataset.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
     from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
@@ -54,6 +55,7 @@ _MODULES = {
     "config": "wkgpu.settings",
     "cuda_findings": "wkgpu.engines.cuda.diagnosis",
     "get_engine": "wkgpu.engines",
+    "get_executor": "wkgpu.dataset.executors",
     "has_gpu": "wkgpu.engines.cuda.driver",
     "open_mag": "wkgpu.dataset.open_mag",
     "set_device": "wkgpu.engines.selection",

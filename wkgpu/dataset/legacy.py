@@ -51,6 +51,9 @@ RENAMED: dict[str, Successor] = {
     "file_len": Successor("chunks_per_shard"),  # chunks along an edge
     "name": Successor("layer_name"),
     "scale": Successor("voxel_size"),
+    "source_chunk_size": Successor("source_chunk_shape"),
+    "target_chunk_size": Successor("target_chunk_shape"),
+    "work_on_chunk": Successor("func_per_chunk"),
 }
 """Old name of an argument: today's."""
 

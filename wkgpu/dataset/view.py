@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from wkgpu.dataset.array_info import ArrayInfo
+from wkgpu.dataset.chunked_view import ChunkedView
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.legacy_view import LegacyView
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
+from wkgpu.dataset.sliced_view import SlicedView
 from wkgpu.dataset.transfer import read_box, read_boxes, write_box
 from wkgpu.dataset.voxels import Array, as_voxels
 from wkgpu.engines import Engine, get_engine
@@ -25,7 +27,7 @@ from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 
-class View(LegacyView):
+class View(ChunkedView, SlicedView, LegacyView):
     """A box of voxels of a mag. Views come from `MagView.get_view`.
 
     Regions are given in Mag(1), by one of ``relative_offset`` (to the view's top left), ``absolute_offset`` (each with

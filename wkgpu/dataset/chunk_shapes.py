@@ -1,0 +1,125 @@
+"""The chunks that a view is worked on in: their shapes, and their boxes in Mag(1)."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+from wkgpu.errors import ShapeError
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+
+if TYPE_CHECKING:
+    from wkgpu.dataset.chunked_view import ChunkedView
+
+_COMPARED_BYTES = 1 << 26  # of each view at a time: many chunks, and little beside what a worker holds anyway
+
+
+def boxes_of(box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | None) -> list[NDBoundingBox]:
+    """Return the boxes of the chunks of a box.
+
+    Raises
+    ------
+    ShapeError
+        If the shape or the alignments are not positive, or the alignments do not divide the shape.
+
+    Examples
+    --------
+    >>> from wkgpu.geometry.bounding_box import BoundingBox
+    >>> [chunk.topleft.z for chunk in boxes_of(BoundingBox((0, 0, 5), (9, 9, 9)), (9, 9, 8), None)]
+    [5, 13]
+    """
+    try:
+        return list(box.chunk(shape, alignments))
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ShapeError(f"chunk_shape={shape}, chunk_border_alignments={alignments}: {error}") from error
+
+
+def shard_shape_in_mag1(view: ChunkedView) -> Vec3Int:
+    """Return the shape of a file of the view's mag, in Mag(1)."""
+    return view.info.shard_shape * view.mag.to_vec3_int()
+
+
+def checked_chunk_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> Vec3Int:
+    """Return the chunk shape, in Mag(1), that somebody chose for a view.
+
+    Raises
+    ------
+    ShapeError
+        If it is not positive, or no multiple of the view's shards (of its chunks, if it is read-only).
+    """
+    try:
+        shape = Vec3Int(chunk_shape)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ShapeError(f"The chunk shape {chunk_shape!r} is not three integers (x, y, z).") from error
+    if min(shape) < 1:
+        raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
+    info, mag = view.info, view.mag.to_vec3_int()
+    unit, name = (info.chunk_shape, "chunks") if view.read_only else (info.shard_shape, "shards")
+    if any(shape % (unit * mag)):
+        raise ShapeError(
+            f"The chunk shape {shape.to_tuple()} must be a multiple of the {name} of {view!r}, which are "
+            f"{(unit * mag).to_tuple()} in Mag(1)"
+            + ("." if view.read_only else ", so that no two chunks share a file. A read-only view takes smaller ones.")
+        )
+    return shape
+
+
+def matching_boxes(
+    source: NDBoundingBox, target: NDBoundingBox, source_shape: Vec3Int, target_shape: Vec3Int
+) -> list[tuple[NDBoundingBox, NDBoundingBox]]:
+    """Return the chunks of two boxes that match: whose places relative to the boxes have the ratio of the shapes.
+
+    Parameters
+    ----------
+    source, target : NDBoundingBox
+        Of two views, in Mag(1).
+    source_shape, target_shape : Vec3Int
+        Chunk shapes. The borders between chunks of the target are multiples of its one.
+
+    Raises
+    ------
+    ShapeError
+        If the sizes of the boxes have another ratio than the chunk shapes, or a border of the target's chunks matches
+        no voxel of the source.
+
+    Examples
+    --------
+    >>> from wkgpu.geometry.bounding_box import BoundingBox
+    >>> fine, coarse = BoundingBox((0, 0, 0), (16, 16, 16)), BoundingBox((0, 0, 0), (8, 8, 8))
+    >>> pairs = matching_boxes(fine, coarse, Vec3Int(8, 16, 16), Vec3Int(4, 8, 8))
+    >>> [(one.topleft.x, other.topleft.x) for one, other in pairs]
+    [(0, 0), (8, 4)]
+    """
+    if source.size_xyz * target_shape != target.size_xyz * source_shape:
+        raise ShapeError(
+            f"The sizes of the views, {source.size_xyz.to_tuple()} and {target.size_xyz.to_tuple()}, must have the "
+            f"ratio of the chunk shapes, {source_shape.to_tuple()} and {target_shape.to_tuple()} (all in Mag(1)); give "
+            "source_chunk_shape and target_chunk_shape."
+        )
+    pairs = []
+    for box in boxes_of(target, target_shape, target_shape):
+        first, extent = (box.topleft_xyz - target.topleft_xyz) * source_shape, box.size_xyz * source_shape
+        if any(first % target_shape) or any(extent % target_shape):
+            raise ShapeError(
+                f"The target's chunk {box} matches no whole voxels of the source, {source}, where "
+                f"{source_shape.to_tuple()} match {target_shape.to_tuple()}; "
+                "choose views that begin at multiples of these."
+            )
+        topleft = source.topleft_xyz + first // target_shape
+        pairs.append((source.with_topleft_xyz(topleft).with_size_xyz(extent // target_shape), box))
+    return pairs
+
+
+def comparison_shape(view: ChunkedView) -> Vec3Int:
+    """Return how much of a view to compare at a time, in Mag(1): a shard, halved until it fits memory easily."""
+    info = view.info
+    shape, smallest = list(info.shard_shape), info.chunk_shape
+    while prod(shape) * info.voxel_type.itemsize * info.num_channels > _COMPARED_BYTES:
+        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Halves remain powers of
+        # two, so that whole chunks are read.
+        axis = max(range(3), key=lambda axis: (shape[axis] // smallest[axis], axis))
+        if shape[axis] <= smallest[axis]:
+            break
+        shape[axis] //= 2
+    return Vec3Int(shape) * view.mag.to_vec3_int()
