@@ -22,6 +22,7 @@ from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.properties import DatasetProperties
 from wkgpu.dataset.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
 from wkgpu.dataset.voxel_size import Factor, VoxelSize
 from wkgpu.errors import (
@@ -35,7 +36,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
 
-class Dataset:
+class Dataset(RewritableDataset):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.regions import resolve_for_data
+from wkgpu.dataset.rewritable_mag import RewritableMag
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.dataset.transfer import write_box
 from wkgpu.dataset.view import View
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
 
 
-class MagView(View):
+class MagView(RewritableMag):
     """A view of a whole mag, with its layer. It comes from `Layer.get_mag` and `Layer.add_mag`.
 
     Its box is the layer's, rounded out to the mag. A read may leave it, and finds zeros where nothing is stored; a

@@ -1,0 +1,256 @@
+"""A mag written anew in another layout: raw, LZ4 or LZ4HC, with other chunks and shards.
+
+The work is cut into *blocks* of whole target shards, each of which is one job: no two jobs write the same file, and
+within a job the engine already uses all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
+from wkgpu.dataset.jobs import Executor, run_jobs
+from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.engines import Engine, get_engine
+from wkgpu.errors import MismatchError
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.locks import file_lock
+from wkgpu.storage.shard_index import shard_indexes
+from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+
+_BLOCK_BYTES = 16 << 20  # small shards are handled together up to this, so that a job is worth its overhead
+_MOST_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
+
+
+class Box(NamedTuple):
+    """First voxel and voxels ``(x, y, z)`` in a mag's own grid."""
+
+    topleft: Triple
+    shape: Triple
+
+    def meet(self, other: Box) -> Box | None:
+        """Return what two boxes share, if that is anything."""
+        begin = _triple(map(max, self.topleft, other.topleft))
+        end = _triple(map(min, self.end, other.end))
+        shape = _triple(high - low for low, high in zip(begin, end, strict=True))
+        return Box(begin, shape) if min(shape) > 0 else None
+
+    @property
+    def end(self) -> Triple:
+        """The first voxel behind the box, along each axis."""
+        return _triple(low + length for low, length in zip(self.topleft, self.shape, strict=True))
+
+
+class RewriteJob(NamedTuple):
+    """A block of target shards to write.
+
+    Attributes
+    ----------
+    source, target : Path
+        Folders of two mags.
+    device : str
+        Name of the engine.
+    block : Box
+        A box of whole target shards.
+    """
+
+    source: Path
+    target: Path
+    device: str
+    block: Box
+
+
+def rewrite(
+    source: StoredArray,
+    target: StoredArray,
+    mag: Mag,
+    device: str,
+    executor: Executor | None = None,
+    progress_desc: str | None = None,
+) -> None:
+    """Write all voxels of a stored mag into another one, which is empty.
+
+    Shards that do not exist are not made. If both have the same shards, each that exists gets its counterpart;
+    otherwise target shards that would hold only zeros are left out.
+
+    Parameters
+    ----------
+    mag : Mag
+        Magnification of both, to name boxes in Mag(1).
+    device : str
+        Name of the engine that decodes and encodes.
+    """
+    blocks = _blocks(source, target.layout)
+    jobs = [RewriteJob(source.path, target.path, device, block) for block in blocks]
+    boxes = [BoundingBox(block.topleft, block.shape).from_mag_to_mag1(mag) for block in blocks]
+    run_jobs(rewrite_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+
+
+def rewrite_in_place(
+    path: Path,
+    mag: Mag,
+    layout: ArrayLayout,
+    device: str,
+    executor: Executor | None,
+    progress_desc: str | None,
+    saving: AbstractContextManager[None],
+) -> None:
+    """Give a mag another layout. The new files are made beside the old ones, and then swapped with them.
+
+    Whatever fails, and whenever the process dies, one of the two mags is there, whole.
+
+    Parameters
+    ----------
+    saving : context manager
+        Surrounds the swap; it saves what else changes with it.
+
+    Raises
+    ------
+    MismatchError
+        If somebody has written to the mag meanwhile; it then stays as it is.
+    """
+    path = path.resolve()
+    with file_lock(open_array(path).anchor, REWRITING_LOCK):
+        source = open_array(path)
+        if source.layout == layout:  # another process was faster
+            return
+        building = folder_in_progress(path)
+        for left_by_a_crash in (building, folder_aside(path)):
+            discard(left_by_a_crash)
+        try:
+            before = _state(source)
+            target = create_array(building, layout, source.data_format)
+            rewrite(source, target, mag, device, executor, progress_desc)
+            # With the new header's lock the next one who rewrites this mag waits until the old files are gone.
+            with file_lock(target.anchor, REWRITING_LOCK):
+                if _state(source) != before:
+                    raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
+                with saving:
+                    old = swap_in(building, path)
+                for shard in before:
+                    shard_indexes.discard(shard)
+                discard(old)
+        finally:
+            discard(building)
+
+
+def renew(array: StoredArray) -> None:
+    """Open a stored mag anew in the same object, which views share, because its files were replaced."""
+    array.__dict__ = open_array(array.path).__dict__  # one step: a reader in another thread sees old or new
+
+
+def rewrite_block(job: RewriteJob) -> None:
+    """Write the shards of one block, in this process or another one."""
+    source, target = open_array(job.source), open_array(job.target)
+    engine = get_engine(job.device)
+    stored = [box for box in _shards(source, job.block) if Path(source.shard_path(_shard(source, box))).exists()]
+    if not stored:  # somebody has deleted files meanwhile, which does not remain unnoticed
+        return
+    kept = set(stored) if source.layout.shard_shape == target.layout.shard_shape else set()
+    for part in _parts(_around(stored, job.block), source.layout, target.layout):
+        _rewrite_part(source, target, engine, part, kept)
+
+
+def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part: Box, kept: set[Box]) -> None:
+    """Write one box, shard by shard; those in `kept` also if they hold only zeros, once."""
+    voxels = read_box(source, engine, part.topleft, part.shape)
+    for shard in _shards(target, part):
+        inside = shard.meet(part)
+        assert inside is not None
+        begin = [low - first for low, first in zip(inside.topleft, part.topleft, strict=True)]
+        x, y, z = (slice(low, low + length) for low, length in zip(begin, inside.shape, strict=True))
+        piece = voxels[:, x, y, z]
+        if shard in kept or _has_data(piece):
+            write_box(target, engine, inside.topleft, piece)
+            kept.discard(shard)
+
+
+def _has_data(voxels: Any) -> bool:
+    """Whether any bit is set: -0.0 is data, too."""
+    # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
+    return bool(voxels.T.view(bool).any())
+
+
+# ---- How the work is cut
+
+
+def _blocks(source: StoredArray, layout: ArrayLayout) -> list[Box]:
+    """Return the blocks of target shards in which anything is stored, ascending by z, y, x."""
+    shape = _block_shape(source.layout, layout)
+    corners: set[Triple] = set()
+    for topleft, size in source.shard_boxes():
+        corners.update(_grid(Box(topleft, size), shape))
+    return [Box(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
+
+
+def _block_shape(source: ArrayLayout, target: ArrayLayout) -> Triple:
+    """Return a multiple of the target's shards that decodes no source chunk twice, if that is possible."""
+    shape = list(target.shard_shape)
+    for axis, length in enumerate(source.chunk_shape):
+        while shape[axis] < length:
+            shape[axis] *= 2
+    while 2 * prod(shape) * target.voxel_bytes <= _BLOCK_BYTES:
+        shape[shape.index(min(shape))] *= 2
+    return _triple(shape)
+
+
+def _parts(box: Box, source: ArrayLayout, target: ArrayLayout) -> Iterator[Box]:
+    """Cut a box in halves, at borders of chunks, until each part may be held in memory."""
+    if prod(box.shape) * target.voxel_bytes > _MOST_READ_BYTES:
+        units = list(map(max, source.chunk_shape, target.chunk_shape))
+        axis = max(range(3), key=lambda axis: box.shape[axis] / units[axis])
+        begin, middle = box.topleft[axis], box.topleft[axis] + box.shape[axis] // 2
+        middle = -(-middle // units[axis]) * units[axis]
+        if begin < middle < box.end[axis]:
+            lower, upper = list(box.shape), list(box.shape)
+            lower[axis], upper[axis] = middle - begin, box.end[axis] - middle
+            corner = list(box.topleft)
+            corner[axis] = middle
+            yield from _parts(Box(box.topleft, _triple(lower)), source, target)
+            yield from _parts(Box(_triple(corner), _triple(upper)), source, target)
+            return
+    yield box
+
+
+def _shards(array: StoredArray, box: Box) -> list[Box]:
+    """Return the boxes of an array's shards that a box touches, whether they exist or not."""
+    return [Box(corner, array.layout.shard_shape) for corner in _grid(box, array.layout.shard_shape)]
+
+
+def _shard(array: StoredArray, box: Box) -> Triple:
+    return _triple(low // length for low, length in zip(box.topleft, array.layout.shard_shape, strict=True))
+
+
+def _grid(box: Box, shape: Triple) -> Iterator[Triple]:
+    """Yield the first voxels of the cells of a grid that a box touches."""
+    axes = (range(low // step * step, end, step) for low, end, step in zip(box.topleft, box.end, shape, strict=True))
+    yield from product(*axes)
+
+
+def _around(boxes: list[Box], block: Box) -> Box:
+    """Return the smallest box around those parts of boxes that lie in a block."""
+    inside = [part for box in boxes if (part := box.meet(block)) is not None]
+    begin = _triple(min(part.topleft[axis] for part in inside) for axis in range(3))
+    end = _triple(max(part.end[axis] for part in inside) for axis in range(3))
+    return Box(begin, _triple(high - low for low, high in zip(begin, end, strict=True)))
+
+
+def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
+    """Return what changes when somebody writes to a mag: its shard files, and inode, size and time of each."""
+    state = {}
+    for shard in array.existing_shards():
+        status = Path(path := array.shard_path(shard)).stat()
+        state[path] = status.st_ino, status.st_size, status.st_mtime_ns
+    return state
+
+
+def _triple(numbers: Any) -> Triple:
+    x, y, z = numbers
+    return x, y, z
