@@ -19,6 +19,7 @@ from wkgpu.dataset import folder_swap, rewriting
 from wkgpu.errors import (
     ArgumentError,
     ChunkError,
+    HeaderError,
     MismatchError,
     NameTakenError,
     NotFoundError,
@@ -412,3 +413,14 @@ class TestAgainstWebknossos:
         raw.rechunk(16, 64, compress=True)
         theirs = webknossos.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
         np.testing.assert_array_equal(theirs.read(absolute_offset=(0, 0, 0), size=(64, 64, 64)), expected)
+
+
+def test_a_handle_of_before_reads_no_zeros(dataset, raw, expected):
+    """Its shards have other names now: what is absent under the old ones is not what was never written."""
+    other = wk.Dataset.open(dataset.path).get_layer("color").get_mag(1)
+    np.testing.assert_array_equal(content(other), expected)
+    raw.rechunk(chunk_shape=8, shard_shape=64)
+    with pytest.raises(HeaderError, match="rewritten after it was opened here"):
+        other.read(absolute_offset=(32, 32, 32), size=(8, 8, 8))
+    again = wk.Dataset.open(dataset.path).get_layer("color").get_mag(1)
+    np.testing.assert_array_equal(content(again), expected)

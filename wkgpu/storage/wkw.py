@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.errors import AlreadyExistsError, NotFoundError, ShardIndexError, StorageAccessError
+from wkgpu.errors import AlreadyExistsError, HeaderError, NotFoundError, ShardIndexError, StorageAccessError
 from wkgpu.storage import morton
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
@@ -47,6 +47,7 @@ class WkwArray(StoredArray):
         super().__init__(path, header.layout)
         self.header = header
         self._root = str(path)
+        self._identity = self._header_identity()
 
     @classmethod
     def open(cls, path: Path) -> WkwArray:
@@ -98,7 +99,26 @@ class WkwArray(StoredArray):
 
     def open_shard(self, shard: Triple) -> ShardFile | None:
         """See `StoredArray.open_shard`."""
-        return open_shard(self.shard_path(shard), self._read_index)
+        file = open_shard(self.shard_path(shard), self._read_index)
+        if file is None:
+            self._check_identity()
+        return file
+
+    def _header_identity(self) -> tuple[int, int] | None:
+        """Return what tells the header from another one that takes its place; None where there is none."""
+        try:
+            status = self.anchor.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def _check_identity(self) -> None:
+        """Make sure that an absent shard is absent, and not in a file of another name since the mag was rewritten."""
+        identity = self._header_identity()
+        if identity is not None and identity != self._identity:
+            raise HeaderError(
+                f"{self.path} was rewritten after it was opened here, perhaps in other shards; open its dataset again."
+            )
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
