@@ -42,8 +42,9 @@ def swap_in(new: Path, path: Path) -> Path:
     Raises
     ------
     ReadOnlyError, StorageAccessError
-        If a folder cannot be renamed; then the old one is where it was.
+        If a folder cannot be flushed or renamed; then the old one is where it was.
     """
+    _flush(new)  # whatever the settings say: the old folder, the only other copy, is going to be deleted
     if _exchange(new, path):
         return new
     aside = folder_aside(path)
@@ -92,6 +93,20 @@ def discard(folder: Path) -> None:
         return
     except OSError as error:
         raise refusal(f"Cannot delete {folder}, which is not needed any more", error) from error
+
+
+def _flush(folder: Path) -> None:
+    """Wait until the disk has a folder, and all that is in it."""
+    try:
+        for parent, _, files in os.walk(folder):
+            for path in (*(Path(parent, file) for file in files), Path(parent)):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+    except OSError as error:
+        raise refusal(f"Cannot flush {folder} to the disk", error) from error
 
 
 def _exchange(one: Path, other: Path) -> bool:
