@@ -53,6 +53,9 @@ class NaiveEngine:
     def as_output(self, out: Any) -> np.ndarray:
         return out
 
+    def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
+        kernel.on_cpu().py_func(0, rows, *arguments)
+
     def read(self, plan: ReadPlan, out: np.ndarray) -> None:
         staging = staged(plan)
         for row, (place, nbytes) in enumerate(zip(plan.chunks.place, plan.chunks.nbytes, strict=True)):

@@ -118,9 +118,13 @@ def simulate(kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) 
     """Run a kernel in Numba's simulator, its primitives as slices of NumPy."""
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-    fakes = [FakeCUDAArray(value) if isinstance(value, np.ndarray) else value for value in arguments]
+    def fake(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(fake, value))
+        return FakeCUDAArray(value) if isinstance(value, np.ndarray) else value
+
     with _one_kernel, sliced_primitives():
-        kernel[grid, threads](*fakes)
+        kernel[grid, threads](*map(fake, arguments))
 
 
 @contextmanager
@@ -298,6 +302,9 @@ class SimulatedDevice:
 
     def codec(self, name: str) -> SimulatedCodec | None:
         return self._codec if name == "lz4" else None
+
+    def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
+        simulate(kernel, (blocks, 1), self.threads, *arguments)
 
     def asarray(self, data: Any) -> np.ndarray:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from wkgpu.engines.kernel import Kernel
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.write_plan import WritePlan
 
@@ -80,5 +81,24 @@ class Engine(Protocol):
             Open.
         data : array (channel, x, y, z)
             Of `as_input`, of the plan's dtype and shape, with any strides.
+        """
+        ...
+
+    def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
+        """Run a kernel on arrays.
+
+        What it does to arrays of this engine is done, or on a GPU queued in the order of CuPy's current stream, when
+        this returns.
+
+        Parameters
+        ----------
+        kernel : Kernel
+            One of `wkgpu.kernels`, or made of a function of the user's.
+        rows : int
+            How many rows it loops over, which threads share.
+        width : int
+            Items of a row, which neighbouring threads of a GPU share.
+        arguments
+            What the kernel takes beyond rows and lanes: flat arrays of this engine, numbers, and tuples of both.
         """
         ...

@@ -19,6 +19,7 @@ from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.interchange import shared
+from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError
@@ -33,6 +34,8 @@ _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they
 _LEAST_TASK_BYTES, _MOST_TASK_BYTES = 256 << 10, 2 << 20  # decoded
 _LEAST_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
 _MOST_TASK_CHUNKS = 4096
+_LAUNCH_TASKS = 64  # enough that no thread waits long for another one's last
+_LEAST_LAUNCHED_ITEMS = 1 << 14  # worth the microseconds that a task costs
 _STREAMED_BYTES = 4 << 20  # a larger output does not stay in the caches anyhow
 
 
@@ -113,6 +116,12 @@ class CpuEngine:
                 raise
 
         self._team.run(store, len(parts), on_error=chain.fail)
+
+    def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
+        """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
+        run = kernel.on_cpu()
+        share = max(-(-rows // _LAUNCH_TASKS), -(-_LEAST_LAUNCHED_ITEMS // max(width, 1)))
+        self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))
 
     def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Zero what no chunk covers."""

@@ -205,6 +205,20 @@ class Device(Protocol):
         """Return what decodes and encodes chunks of a codec; None where the device has nothing for it."""
         ...
 
+    def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
+        """Queue a kernel behind what the caller has given to the device, as CuPy's functions are.
+
+        Parameters
+        ----------
+        kernel
+            Of Numba.
+        blocks : int
+            How many blocks of `threads` threads it gets, at least.
+        arguments
+            Arrays of this device, numbers, and tuples of both.
+        """
+        ...
+
     # ---- Arrays
 
     def asarray(self, data: Any) -> Any:

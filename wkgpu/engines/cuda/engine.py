@@ -18,10 +18,12 @@ import numpy as np
 
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
+from wkgpu.engines.cuda.placing import lanes_of
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.cuda.writer import CudaWriter
 from wkgpu.engines.engine import Engine
+from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceMemoryError
 from wkgpu.storage.read_plan import ReadPlan
@@ -123,6 +125,17 @@ class CudaEngine:
             with ExitStack() as stack, self.slots.lend() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
+
+    def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
+        """Queue a kernel behind what CuPy's current stream has been given; see `Engine.launch`."""
+        self._check_process()
+        if rows <= 0:
+            return
+        device = self.device
+        lanes = lanes_of(device, width)
+        blocks = min(-(-rows * lanes // device.threads), device.blocks)
+        with device.active():
+            device.launch(kernel.on_cuda(), blocks, rows, lanes, *arguments)
 
     @cached_property
     def _cpu(self) -> Engine:

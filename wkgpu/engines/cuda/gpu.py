@@ -284,6 +284,11 @@ class CudaDevice:
         """Return nvCOMP's codec of a name."""
         return self._codecs.get(name)
 
+    def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
+        """Queue a kernel in CuPy's current stream."""
+        stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
+        kernel[max(blocks, _LEAST_BLOCKS), _THREADS, stream](*map(_for_numba, arguments))
+
     # ---- Arrays
 
     def asarray(self, data: Any) -> Any:
@@ -355,6 +360,13 @@ class CudaDevice:
             f"smaller boxes, drop arrays that are not needed any more, or lower wkgpu.config.batch_bytes, which is "
             f"{config.batch_bytes}."
         )
+
+
+def _for_numba(argument: Any) -> Any:
+    """Return an argument of a kernel, its CuPy arrays as those of Numba, which otherwise would wait for the stream."""
+    if isinstance(argument, tuple):
+        return tuple(map(_for_numba, argument))
+    return numba_cuda.as_cuda_array(argument, sync=False) if isinstance(argument, cupy.ndarray) else argument
 
 
 def _is_on_host(data: Any) -> bool:
