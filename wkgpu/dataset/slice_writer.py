@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
+from wkgpu.dataset.slice_block import SliceBlock, slices_last
 from wkgpu.dataset.slice_reader import as_triple, end_between
 from wkgpu.dataset.voxels import Array, as_voxels
-from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import HandleError, ShapeError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3IntLike
@@ -76,7 +76,7 @@ class BufferedSliceWriter:
         self._bounded = bounded
         self._use_logging = use_logging
         self._sent = 0  # slices since the top left
-        self._block: _Block | None = None  # what is held: the last of them
+        self._block: SliceBlock | None = None  # what is held: the last of them
         self._shape: tuple[int, ...] = ()  # of the slices of the current buffer, filled up
         self._is_open = False
 
@@ -187,7 +187,7 @@ class BufferedSliceWriter:
             ]
         )
 
-    def _block_for(self, image: Array) -> _Block:
+    def _block_for(self, image: Array) -> SliceBlock:
         """Return the block that holds a slice of another shape than the last one's.
 
         Only slices of one buffer, each ``buffer_size`` slices, are filled up to the same shape. What is held of earlier
@@ -210,11 +210,11 @@ class BufferedSliceWriter:
         self._shape = shape
         return block
 
-    def _new_block(self, image: Array, shape: tuple[int, ...], held: int = 0) -> _Block:
+    def _new_block(self, image: Array, shape: tuple[int, ...], held: int = 0) -> SliceBlock:
         first = self._topleft[self._axis] + self._sent - held
         slice_bytes = image.dtype.itemsize * int(np.prod(shape))
         capacity = held_slices(self._view._array.layout, self._axis, first, self._buffer_size, slice_bytes)
-        return _Block(image, shape, max(capacity, held + 1), self._view._engine)
+        return SliceBlock(image, shape, max(capacity, held + 1), self._view._engine)
 
     # ---- Writing
 
@@ -245,52 +245,7 @@ class BufferedSliceWriter:
             if count and min(size):
                 zeros = np.zeros((channels, *size, count), self._view._array.layout.dtype)
                 offset = self._in_finest_mag(self._sent - position, corner)
-                self._view.write(zeros.transpose(_order(self._axis)), absolute_offset=offset)
-
-
-class _Block:
-    """Slices ``(channel, a, b)`` of one shape, one behind the other, on the machine where the first one was.
-
-    Each is in Fortran order, whatever it was in: that is the order within chunks, and to turn a slice once is cheaper
-    than to gather a chunk across pages.
-    """
-
-    def __init__(self, image: Array, shape: tuple[int, ...], capacity: int, engine: Engine) -> None:
-        self.shape = shape
-        self.capacity = capacity
-        self.count = 0
-        is_on_host = isinstance(image, np.ndarray)
-        self._engine = get_engine("cpu") if is_on_host else engine
-        every = (*shape, capacity)
-        self._images = np.empty(every, image.dtype, "F") if is_on_host else engine.empty(every, image.dtype)
-
-    def append(self, image: Array) -> None:
-        """Copy a slice, filled up with zeros."""
-        target = self.image(self.count)
-        if image.shape != self.shape:
-            target[...] = 0
-            target = target[:, : image.shape[1], : image.shape[2]]
-        target[...] = self._engine.asarray(image)
-        self.count += 1
-
-    def image(self, number: int) -> Array:
-        """Return one slice."""
-        return self._images[..., number]
-
-    def last_images(self, most: int) -> list[Array]:
-        """Return the last slices, at most so many."""
-        return [self.image(number) for number in range(max(0, self.count - most), self.count)]
-
-    def voxels(self, count: int, axis: int) -> Array:
-        """Return the first slices as an array ``(channel, x, y, z)``."""
-        return self._images[..., :count].transpose(_order(axis))
-
-
-def _order(axis: int) -> list[int]:
-    """Return how to transpose ``(channel, a, b, slice)`` to ``(channel, x, y, z)``."""
-    order = [0, 1, 2]
-    order.insert(1 + axis, 3)
-    return order
+                self._view.write(zeros.transpose(slices_last(self._axis)), absolute_offset=offset)
 
 
 def held_slices(layout: ArrayLayout, axis: int, first: int, buffer_size: int, slice_bytes: int) -> int:
