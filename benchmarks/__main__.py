@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import limits, machine, patches, plot, process, reads, report, writes
+from benchmarks import limits, machine, merging, operations, patches, plot, process, reads, report, writes
 from benchmarks.figures import Figure
 from benchmarks.volumes import Shape, texture
 from benchmarks.workbench import Sizes, Workbench
@@ -22,6 +22,11 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "patches-many": patches.read_many,
     "write": writes.write_whole,
     "write-patch": writes.write_patch,
+    "compress": operations.compress,
+    "downsample": operations.downsample,
+    "merge": merging.merge_annotation,
+    "equal": operations.content_is_equal,
+    "slices": operations.write_slices,
     "limits": limits.limits,
     "import": process.import_time,
     "memory": process.read_memory,

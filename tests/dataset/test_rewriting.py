@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import pickle
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -29,6 +30,7 @@ from wkgpu.errors import (
 from wkgpu.storage.layout import ArrayLayout
 
 from .conftest import read
+from .test_new_folder import CRASH
 
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `raw` and more
 
@@ -249,6 +251,13 @@ class TestToATarget:
         assert list((tmp_path / "copy").rglob("header.wkw")) == []
         raw.compress(tmp_path / "copy")
 
+    def test_what_a_crash_has_left_is_removed(self, raw, expected, tmp_path, run_python):
+        run_python(CRASH, tmp_path / "copy" / "color" / "1")
+        assert len(hidden(tmp_path / "copy")) == 1
+        wk.open_mag(raw.path).compress(tmp_path / "copy")
+        assert hidden(tmp_path / "copy") == []
+        np.testing.assert_array_equal(content(wk.open_mag(tmp_path / "copy" / "color" / "1")), expected)
+
     def test_another_voxel_size_does_not_fit(self, raw, tmp_path):
         wk.Dataset(tmp_path / "copy", voxel_size=(1, 2, 3))
         with pytest.raises(MismatchError, match="voxel size"):
@@ -324,6 +333,27 @@ class TestFailures:
         raw.path.rename(folder_swap.folder_aside(raw.path))
         again = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
         np.testing.assert_array_equal(content(again), expected)
+        assert hidden(raw.layer.dataset.path) == []
+
+    def test_a_mag_without_a_dataset_is_repaired_as_well(self, raw, expected, tmp_path):
+        thawed = pickle.dumps(wk.open_mag(raw.path))
+        (tmp_path / "link").symlink_to(raw.path)
+        for reopen in (
+            lambda: wk.open_mag(raw.path),
+            lambda: pickle.loads(thawed),
+            lambda: wk.open_mag(tmp_path / "link"),
+        ):
+            raw.path.rename(folder_swap.folder_aside(raw.path))
+            np.testing.assert_array_equal(content(reopen()), expected)
+            assert hidden(raw.layer.dataset.path) == []
+
+    def test_views_are_repaired_as_well(self, raw, expected):
+        thawed = pickle.dumps(raw.get_view(absolute_bounding_box=BOX, read_only=True))
+        raw.path.rename(folder_swap.folder_aside(raw.path))
+        np.testing.assert_array_equal(read(pickle.loads(thawed)), expected)
+        raw.path.rename(folder_swap.folder_aside(raw.path))
+        with pickle.loads(thawed) as view:  # a legacy handle
+            np.testing.assert_array_equal(read(view), expected)
         assert hidden(raw.layer.dataset.path) == []
 
     def test_a_mag_that_is_gone_is_reported_as_before(self, raw):

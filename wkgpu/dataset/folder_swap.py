@@ -1,8 +1,8 @@
 """A folder that takes the place of another one, so that whatever happens one of the two is there.
 
 Linux exchanges two folders in one step. Where the system or the file system cannot, the old folder is renamed aside and
-then the new one into its place; a crash between these two steps leaves the old one aside, whole, and `restore` puts it
-back when the folder is opened next.
+then the new one into its place; a crash between these two steps leaves the old one aside, whole, and
+`open_restored` puts it back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from wkgpu.errors import WkgpuError
+from wkgpu.errors import NotFoundError, WkgpuError
 from wkgpu.storage.access import refusal
 from wkgpu.storage.locks import file_lock
+from wkgpu.storage.stored_array import StoredArray, open_array
 
 REWRITING_LOCK = 1 << 61  # of a mag's header; the locks of shards have numbers below 2**60
+_ANCHOR = "header.wkw"  # the file of a mag that carries its locks
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
@@ -60,22 +62,30 @@ def swap_in(new: Path, path: Path) -> Path:
     return aside
 
 
-def restore(path: Path, anchor: str) -> bool:
-    """Put a folder back that a crash has left aside; returns whether the folder is there now.
+def open_restored(path: Path) -> StoredArray:
+    """Open the mag in a folder; if a crash has left the folder aside, it is put back before.
 
-    Parameters
-    ----------
-    path : Path
-        The folder, which does not exist.
-    anchor : str
-        Name of the file in it whose lock is held by whoever swaps folders: he is waited for, not interrupted.
+    Raises
+    ------
+    NotFoundError, StorageAccessError, FormatError
+        As for `open_array`.
     """
+    try:
+        return open_array(path)
+    except NotFoundError:
+        if not _restore(path.resolve()):
+            raise
+        return open_array(path)
+
+
+def _restore(path: Path) -> bool:
+    """Put a folder back that does not exist because a crash has left it aside; returns whether it is there now."""
     aside = folder_aside(path)
-    if not aside.exists():
-        return path.exists()
-    with suppress(WkgpuError, OSError), file_lock(aside / anchor, REWRITING_LOCK):
-        if not path.exists():
-            aside.rename(path)
+    if aside.exists():
+        # Whoever swaps the folders just now holds the lock: he is waited for, not interrupted.
+        with suppress(WkgpuError, OSError), file_lock(aside / _ANCHOR, REWRITING_LOCK):
+            if not path.exists():
+                aside.rename(path)
     return path.exists()
 
 

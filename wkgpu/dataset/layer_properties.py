@@ -203,11 +203,23 @@ class LayerProperties:
 
     def remove_mag(self, mag: Mag) -> None:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
+        self._mag_entries[1].remove(self._mag_entry(mag))
+
+    def change_shard_shape(self, mag: Mag, shard_shape: Sequence[int]) -> None:
+        """Say that the files of a mag have another shape ``(x, y, z)`` now, in its own voxels.
+
+        Raises
+        ------
+        MagNotFoundError
+            If the layer does not list the mag.
+        """
+        self._mag_entry(mag)["cubeLength"] = shard_shape[0]
+
+    def _mag_entry(self, mag: Mag) -> Document:
         key, entries = self._mag_entries
         for entry in entries:
             if self._mag_of(entry, key) == mag:
-                entries.remove(entry)
-                return
+                return entry
         raise MagNotFoundError(f"Layer {self.name!r} has no mag {mag}.")
 
     @property

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wkgpu.dataset.folder_swap import discard, restore
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import warn_deprecated
+from wkgpu.dataset.new_folder import NewFolder
 from wkgpu.dataset.rewriting import renew, rewrite, rewrite_in_place
 from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_layout
 from wkgpu.dataset.view import View
-from wkgpu.errors import AlreadyExistsError, ArgumentError, NameTakenError, NotFoundError, UnsupportedError
+from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.access import refusal
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout, Triple
-from wkgpu.storage.stored_array import StoredArray, create_array
+from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
-
-_ANCHOR = "header.wkw"
 
 
 class RewritableMag(View):
@@ -158,26 +155,39 @@ class RewritableMag(View):
     ) -> None:
         """Write a copy with a layout into the dataset at a path; without a layer, into a folder of mags there."""
         layer = self._own_layer
-        twin = None if layer is None else _twin(layer, root, self._mag)
-        path = (root / self._path.parent.name if twin is None else twin.path) / self.name
-        if path.exists() and any(path.iterdir()):
-            raise AlreadyExistsError(f"{path} exists and is not empty; choose another target_path or remove it.")
-        building = path.with_name(f".{path.name}.{secrets.token_hex(6)}.rewriting")
-        try:
-            target = create_array(building, layout, self._array.data_format)
-            rewrite(self._array, target, self._mag, self._engine.name, executor, progress_desc)
-            if layer is None or twin is None:
-                _rename(building, path)
-                return
+        if layer is not None:
+            self._add_copy(_twin(layer, root), layout, layer.bounding_box, executor, progress_desc)
+            return
+        with NewFolder(root / self._path.parent.name / self.name) as folder:
+            self._write_copy(folder, layout, executor, progress_desc)
+            folder.place()
+
+    def _add_copy(
+        self,
+        twin: Layer,
+        layout: ArrayLayout,
+        box: NDBoundingBox,
+        executor: Executor | None,
+        progress_desc: str | None,
+    ) -> None:
+        """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
+        _check_free(twin._properties, self._mag, twin.dataset.path)
+        with NewFolder(twin.path / self.name) as folder:
+            self._write_copy(folder, layout, executor, progress_desc)
             with twin.dataset._changing() as properties:
                 listed = properties.layer(twin.name)
-                _check_free(listed, self._mag, root)
-                box, more = listed.bounding_box, layer.bounding_box
+                _check_free(listed, self._mag, twin.dataset.path)
                 listed.add_mag(self._mag, f"./{twin.name}/{self.name}", layout.shard_shape)
-                listed.bounding_box = more if box.is_empty() else box if more.is_empty() else box.extended_by(more)
-                _rename(building, path)
-        finally:
-            discard(building)
+                if not box.is_empty():
+                    known = listed.bounding_box
+                    listed.bounding_box = box if known.is_empty() else known.extended_by(box)
+                folder.place()
+
+    def _write_copy(
+        self, folder: NewFolder, layout: ArrayLayout, executor: Executor | None, progress_desc: str | None
+    ) -> None:
+        target = create_array(folder.building, layout, self._array.data_format)
+        rewrite(self._array, target, self._mag, self._engine.name, executor, progress_desc)
 
     @property
     def _own_layer(self) -> Layer | None:
@@ -193,7 +203,7 @@ class RewritableMag(View):
             return
         with layer.dataset._changing() as properties:
             yield
-            _set_shard_shape(properties.layer(layer.name), self._mag, shard_shape)
+            properties.layer(layer.name).change_shard_shape(self._mag, shard_shape)
 
     def _renew_files(self) -> None:
         """Let all views that share this mag's files see the new ones."""
@@ -203,22 +213,13 @@ class RewritableMag(View):
             if array is not None:
                 renew(array)
 
-    @property
-    def _array(self) -> StoredArray:
-        try:
-            return super()._array
-        except NotFoundError:
-            if restore(self._path, _ANCHOR):  # a crash in the middle of rewriting it
-                return super()._array
-            raise
 
-
-def _twin(layer: Layer, root: Path, mag: Mag) -> Layer:
+def _twin(layer: Layer, root: Path) -> Layer:
     """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
     from wkgpu.dataset.dataset import Dataset
 
     dataset = Dataset(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)
-    twin = dataset.get_or_add_layer(
+    return dataset.get_or_add_layer(
         layer.name,
         layer.category,
         dtype=layer.dtype,
@@ -226,27 +227,11 @@ def _twin(layer: Layer, root: Path, mag: Mag) -> Layer:
         data_format=layer.data_format,
         largest_segment_id=layer._properties.largest_segment_id,
     )
-    _check_free(twin._properties, mag, root)
-    return twin
 
 
-def _check_free(listed: LayerProperties, mag: Mag, root: Path) -> None:
+def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:
     if listed.has_mag(mag):
         raise NameTakenError(
-            f"Layer {listed.name!r} of {root} has a mag {mag} already; delete it with delete_mag(), or choose another "
-            "target_path."
+            f"Layer {listed.name!r} of {dataset} has a mag {mag} already; delete it with delete_mag(), or choose "
+            "another target."
         )
-
-
-def _set_shard_shape(listed: LayerProperties, mag: Mag, shard_shape: Triple) -> None:
-    key, entries = listed._mag_entries
-    for entry in entries:
-        if Mag(entry[key]) == mag:
-            entry["cubeLength"] = shard_shape[0]
-
-
-def _rename(building: Path, path: Path) -> None:
-    try:
-        building.rename(path)
-    except OSError as error:
-        raise refusal(f"Cannot move {building} to {path}", error) from error

@@ -13,6 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.transfer import read_box, write_box
@@ -75,7 +76,7 @@ def rewrite(
     executor: Executor | None = None,
     progress_desc: str | None = None,
 ) -> None:
-    """Write all voxels of a stored mag into another one, which is empty.
+    """Write all voxels of a stored mag into another one, which is empty. With one layout, files are copied as they are.
 
     Shards that do not exist are not made. If both have the same shards, each that exists gets its counterpart;
     otherwise target shards that would hold only zeros are left out.
@@ -149,10 +150,14 @@ def renew(array: StoredArray) -> None:
 def rewrite_block(job: RewriteJob) -> None:
     """Write the shards of one block, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
-    engine = get_engine(job.device)
     stored = [box for box in _shards(source, job.block) if Path(source.shard_path(_shard(source, box))).exists()]
     if not stored:  # somebody has deleted files meanwhile, which does not remain unnoticed
         return
+    if source.layout == target.layout:
+        for box in stored:
+            copy_file(Path(source.shard_path(_shard(source, box))), Path(target.shard_path(_shard(target, box))))
+        return
+    engine = get_engine(job.device)
     kept = set(stored) if source.layout.shard_shape == target.layout.shard_shape else set()
     for part in _parts(_around(stored, job.block), source.layout, target.layout):
         _rewrite_part(source, target, engine, part, kept)

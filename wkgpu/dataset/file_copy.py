@@ -1,0 +1,49 @@
+"""A file copied as it is: with the blocks of the old one where the file system can share them, and with its holes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from wkgpu.storage.access import reporting_as
+from wkgpu.storage.file_bytes import copy_range
+from wkgpu.storage.replacement import Replacement
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file; the new one appears when it is whole. Missing folders around it are made.
+
+    Raises
+    ------
+    ReadOnlyError, StorageAccessError, ChunkError
+        If the file cannot be read or written, or becomes shorter meanwhile.
+    """
+    with reporting_as(f"Cannot read {source}"):
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with Replacement(target) as new, reporting_as(f"Cannot copy {source} to {target}"):
+            nbytes = os.fstat(descriptor).st_size
+            for begin, end in _stretches(descriptor, nbytes):
+                copy_range(descriptor, begin, new.descriptor, begin, end - begin)
+            os.ftruncate(new.descriptor, nbytes)
+    finally:
+        os.close(descriptor)
+
+
+def _stretches(descriptor: int, nbytes: int) -> Iterator[tuple[int, int]]:
+    """Yield where the data of a file begins and ends. Between them a raw shard has a hole for what nobody wrote."""
+    if not hasattr(os, "SEEK_DATA"):
+        yield 0, nbytes
+        return
+    end = 0
+    while end < nbytes:
+        try:
+            begin = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # there is nothing but a hole
+                return
+            raise
+        end = min(os.lseek(descriptor, begin, os.SEEK_HOLE), nbytes)
+        yield begin, end
