@@ -1,0 +1,137 @@
+"""Layers that are copied into another dataset: mags, what the properties file says about them, and attachments."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import NamedTuple
+
+from wkgpu.dataset.attachments import copied_attachments
+from wkgpu.dataset.data_format import DataFormat
+from wkgpu.dataset.dataset import Dataset
+from wkgpu.dataset.jobs import Executor
+from wkgpu.dataset.layer import Layer
+from wkgpu.dataset.layer_properties import Document
+from wkgpu.dataset.shapes import Compression, Shape, new_layout
+from wkgpu.errors import NameTakenError, UnsupportedError
+from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.wkw_header import WkwHeader
+
+_OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
+
+
+class WantedLayout(NamedTuple):
+    """How copies are stored; what is None stays as each mag has it. See `Dataset.copy_dataset`."""
+
+    chunk_shape: Shape | None
+    shard_shape: Shape | None
+    chunks_per_shard: Shape | None
+    data_format: str | DataFormat | None
+    compress: Compression | None
+
+    def of(self, found: ArrayLayout) -> ArrayLayout:
+        """Return the layout of the copy of a mag.
+
+        Raises
+        ------
+        ShapeError, ArgumentError
+            For shapes that do not fit each other or the format.
+        """
+        has_new_shards = self.shard_shape is not None or self.chunks_per_shard is not None
+        compress: Compression = found.codec
+        if self.compress is not None and not (self.compress is True and found.codec != "raw"):
+            compress = self.compress
+        layout = new_layout(
+            found.dtype,
+            found.num_channels,
+            found.chunk_shape if self.chunk_shape is None else self.chunk_shape,
+            self.shard_shape if has_new_shards else found.shard_shape,
+            self.chunks_per_shard,
+            compress,
+        )
+        WkwHeader.for_layout(layout)
+        return layout
+
+
+class LayerCopy:
+    """A layer that is going to be copied. Nothing is written before all layers are known to fit.
+
+    Parameters
+    ----------
+    layer : Layer
+        The original.
+    wanted : WantedLayout
+        How to store the copy.
+
+    Raises
+    ------
+    UnsupportedError, ShapeError, ArgumentError
+        If it cannot be stored like this.
+    """
+
+    def __init__(self, layer: Layer, wanted: WantedLayout) -> None:
+        data_format = DataFormat.parse(wanted.data_format or layer.data_format)
+        if {data_format, layer.data_format} != {DataFormat.WKW}:
+            raise UnsupportedError(
+                f"Layer {layer.name!r} is {layer.data_format.value} and cannot be copied as {data_format.value}; only "
+                "'wkw' can, as 'wkw'. Leave other layers out with layers_to_ignore."
+            )
+        self._layer = layer
+        self._layouts = {mag: wanted.of(mag_view._array.layout) for mag, mag_view in layer.mags.items()}
+
+    def check_room(self, target: Dataset) -> None:
+        """Check that a dataset has none of the mags.
+
+        Raises
+        ------
+        NameTakenError
+            If it has one.
+        """
+        twin = target.layers.get(self._layer.name)
+        taken = [] if twin is None else [str(mag) for mag in self._layouts if mag in twin.mags]
+        if taken:
+            raise NameTakenError(
+                f"Layer {self._layer.name!r} of {target.path} has a mag {taken[0]} already; delete it with "
+                "delete_mag(), or leave the layer out with layers_to_ignore."
+            )
+
+    def make(self, target: Dataset, executor: Executor | None) -> None:
+        """Write the copy.
+
+        Raises
+        ------
+        MismatchError
+            If the dataset has a layer of this name that differs in category, dtype or number of channels.
+        NotFoundError, FormatError, StorageAccessError
+            If files are missing, damaged, or cannot be read or written.
+        """
+        twin = self._twin(target)
+        for mag, layout in self._layouts.items():
+            text = f"Copying {self._layer.name} {mag}"
+            self._layer.mags[mag]._add_copy(twin, layout, self._layer.bounding_box, executor, text)
+
+    def _twin(self, target: Dataset) -> Layer:
+        """Return the layer of this name in the other dataset, and add it before if there is none."""
+        layer = self._layer
+        twin = target.get_or_add_layer(
+            layer.name,
+            layer.category,
+            dtype=layer.dtype,
+            num_channels=layer.num_channels,
+            bounding_box=layer.bounding_box,
+        )
+        original = layer._properties.document
+        added = {key: value for key, value in original.items() if key not in _OF_THE_COPY}
+        if "attachments" in original and "attachments" not in twin._properties.document:
+            added["attachments"] = copied_attachments(original["attachments"], layer.dataset.path, twin.path)
+        with target._changing() as properties:
+            listed = properties.layer(twin.name)
+            ids = [known.largest_segment_id for known in (listed, layer._properties)]
+            add_missing(listed.document, added)
+            listed.largest_segment_id = max((known for known in ids if known is not None), default=None)
+        return twin
+
+
+def add_missing(document: Document, original: Document) -> None:
+    """Add those keys of a JSON object that another one lacks, also those that wkgpu does not know."""
+    for key, value in original.items():
+        document.setdefault(key, deepcopy(value))
