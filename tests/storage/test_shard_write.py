@@ -1,8 +1,11 @@
+import arrays
 import numpy as np
 import pytest
+from arrays import on_device, on_host
 from strategies import voxels
 
-from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.dataset.transfer import read_box, read_stack, write_box
+from wkgpu.errors import ShapeError
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.write_plan import WritePlan
 
@@ -118,6 +121,69 @@ def test_untouched_chunks_are_copied_as_they_are(make_array, cpu):
     after = encoded_chunks(array)
     assert after[0] != before[0]
     assert after[1:] == before[1:]
+
+
+# ---- Scattered boxes
+
+
+STACK = [(8, 0, 4), (0, 4, 0), (0, 0, 4), (8, 8, 8)]
+
+
+def test_a_stack_is_written_shard_by_shard(make_array):
+    array = make_array(layout_of("lz4"))
+    plans = []
+    for shard_write in array.stack_writes(STACK, (4, 4, 4)):
+        with pytest.raises(KeyError), shard_write as plan:
+            raise KeyError
+        plans.append(plan)
+    assert [plan.path.relative_to(array.path).as_posix() for plan in plans] == [
+        "z0/y0/x0.wkw",
+        "z0/y0/x1.wkw",
+        "z1/y1/x1.wkw",
+    ]
+    assert {plan.shape for plan in plans} == {(4, 4, 16)}
+    assert [plan.touched.ordinal.tolist() for plan in plans] == [[2, 4], [4], [0]]
+    assert [plan.touched.origin[:, 2].tolist() for plan in plans] == [[4, 8], [0], [12]]
+    assert not any(plan.touched.nbytes.any() for plan in plans), "old chunks are not needed"
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (8, 4, 4), (8, 8, 8)])
+def test_a_stack_changes_its_boxes_and_nothing_else(make_array, config, engine, codec, shape):
+    config.staging_bytes = 32  # raw chunks are written in slabs along z
+    array = make_array(layout_of(codec))
+    before = voxels(array.layout, (24, 16, 16), 1)
+    write_box(array, engine, (0, 0, 0), on_device(engine, before))
+    corners = sorted({tuple(int(n) for n in np.array(corner) // shape * shape) for corner in STACK})
+    x, y, z = shape
+    stack = voxels(array.layout, (x, y, z * len(corners)), 2)
+    for shard_write in array.stack_writes(corners, shape):
+        with shard_write as plan:
+            engine.write(plan, on_device(engine, stack))
+    for number, (left, front, top) in enumerate(corners):
+        part = stack[:, :, :, number * z : (number + 1) * z]
+        before[:, left : left + x, front : front + y, top : top + z] = part
+    np.testing.assert_array_equal(arrays.read_box(array, engine, (0, 0, 0), (24, 16, 16)), before)
+    np.testing.assert_array_equal(on_host(engine, read_stack(array, engine, corners, shape)), stack)
+
+
+@pytest.mark.parametrize(
+    ("corners", "shape", "complaint"),
+    [
+        ([(0, 0, 0)], (4, 4, 6), "whole chunks"),
+        ([(0, 0, 2)], (4, 4, 4), "multiples"),
+        ([(0, 0, 4)], (4, 4, 8), "multiples"),
+        ([(0, 0, 4), (0, 4, 4), (0, 0, 4)], (4, 4, 4), "twice"),
+    ],
+)
+def test_only_disjoint_boxes_of_whole_chunks_can_be_a_stack(make_array, corners, shape, complaint):
+    array = make_array(layout_of("lz4"))
+    with pytest.raises(ShapeError, match=complaint):
+        list(array.stack_writes(corners, shape))
+    assert list(array.stack_writes([], (4, 4, 4))) == []
+
+
+# ---- What is stored
 
 
 def encoded_chunks(array):

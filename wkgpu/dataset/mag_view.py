@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
+from wkgpu.dataset.mergeable_mag import MergeableMag
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.rewritable_mag import RewritableMag
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
 
 
-class MagView(RewritableMag):
+class MagView(RewritableMag, MergeableMag):
     """A view of a whole mag, with its layer. It comes from `Layer.get_mag` and `Layer.add_mag`.
 
     Its box is the layer's, rounded out to the mag. A read may leave it, and finds zeros where nothing is stored; a

@@ -57,6 +57,18 @@ def read_boxes(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], s
     return out
 
 
+def read_stack(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple) -> Any:
+    """Read boxes of one shape, for `StoredArray.stack_writes`.
+
+    Returns
+    -------
+    array (channel, x, y, z * boxes)
+        In Fortran order: the first box in front, the last one behind.
+    """
+    voxels = _read(array, engine, toplefts, shape).T  # (box, z, y, x, channel), one block of memory
+    return voxels.reshape(-1, *voxels.shape[2:]).T
+
+
 def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) -> None:
     """Write one box.
 

@@ -105,7 +105,7 @@ def touched_rows(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Tri
     per_shard = np.array(layout.chunks_per_shard, np.int64) * pieces.per_chunk
     first = toplefts // piece
     last = (toplefts + (np.array(shape) - 1)) // piece
-    touched, box = _all_in_boxes(first, last)
+    touched, box = cells_in_boxes(first, last)
     origin = touched * piece - toplefts[box]
     shards = touched // per_shard
     touched = touched - shards * per_shard
@@ -134,14 +134,35 @@ def _rows_in_one_shard(layout: ArrayLayout, pieces: Pieces, topleft: list[int], 
     return _rows((shard[0], shard[1], shard[2]), box, voxels + origin, grid + first, pieces)
 
 
-def _all_in_boxes(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Return every piece from ``first`` to ``last`` of each box, (m, 3), and its box, (m,)."""
+def cells_in_boxes(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """List the cells of a grid that boxes hold, box by box.
+
+    Parameters
+    ----------
+    first, last : int64 (n, 3)
+        First and last cell ``(x, y, z)`` of each box. Boxes should be of about one size.
+
+    Returns
+    -------
+    cells : int64 (m, 3)
+        A cell in several boxes comes as often.
+    box : int64 (m,)
+        Which box each cell is in.
+
+    Examples
+    --------
+    >>> cells, box = cells_in_boxes(np.array([[0, 0, 0], [4, 4, 4]]), np.array([[1, 0, 0], [4, 4, 4]]))
+    >>> cells.tolist(), box.tolist()
+    ([[0, 0, 0], [1, 0, 0], [4, 4, 4]], [0, 0, 1])
+    """
+    if len(first) == 0:
+        return first, np.zeros(0, np.int64)
     x, y, z = ((last - first).max(axis=0) + 1).tolist()
     grid, _, _ = _grid(x, y, z, (1, 1, 1))
-    touched = (first[:, np.newaxis] + grid).reshape(-1, 3)
+    cells = (first[:, np.newaxis] + grid).reshape(-1, 3)
     box = np.repeat(np.arange(len(first)), len(grid))
-    inside = (touched <= last[box]).all(axis=1)  # unaligned boxes of one shape can touch one piece more or less
-    return touched[inside], box[inside]
+    inside = (cells <= last[box]).all(axis=1)  # unaligned boxes of one shape can touch one cell more or less
+    return cells[inside], box[inside]
 
 
 def _grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:

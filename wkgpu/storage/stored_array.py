@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
+from wkgpu.errors import FormatError, NotFoundError, ShapeError, UnsupportedError
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints, pieces_of, touched_rows, touched_rows_in_slabs
@@ -103,6 +103,39 @@ class StoredArray(ABC):
         pieces = pieces_of(self.layout, config.staging_bytes)
         for rows in touched_rows(self.layout, pieces, np.array([topleft], np.int64), shape):
             yield ShardWrite(self, rows, pieces, shape)
+
+    def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
+        """Yield a write for each shard that scattered boxes of one shape touch; each chunk of theirs is encoded anew.
+
+        What an engine is to write is one box again: the stack of all boxes, the first one in front, along z. In Fortran
+        order that is the memory of an array ``(channel, x, y, z, box)``.
+
+        Parameters
+        ----------
+        toplefts : sequence of (x, y, z)
+            First voxels of the boxes in the mag's own grid: distinct multiples of `shape`, so that boxes are disjoint.
+        shape : tuple of int
+            Voxels ``(x, y, z)`` of each box, whole chunks.
+
+        Raises
+        ------
+        ShapeError
+            For boxes that are cut out of chunks, or that overlap.
+        """
+        corners = np.array(toplefts, np.int64).reshape(-1, 3)
+        if np.any(np.mod(shape, self.layout.chunk_shape)) or (corners % shape).any():
+            raise ShapeError(
+                f"Boxes of {shape} voxels are not whole chunks of {self.layout.chunk_shape}, or do not begin at "
+                "multiples of their shape; only whole chunks can be written as a stack."
+            )
+        if len(np.unique(corners, axis=0)) < len(corners):
+            raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
+        x, y, z = shape
+        pieces = pieces_of(self.layout, config.staging_bytes)
+        for rows in touched_rows(self.layout, pieces, corners, shape):
+            origin = rows.origin.copy()
+            origin[:, 2] += rows.box * z
+            yield ShardWrite(self, rows._replace(origin=origin), pieces, (x, y, z * len(corners)))
 
     def shard_boxes(self) -> list[tuple[Triple, Triple]]:
         """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists."""
