@@ -38,9 +38,10 @@ test-gpu: $(call installed,test) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTR
 	$(BIN)/wkgpu doctor --device cuda
 	$(BIN)/pytest -m gpu
 
-format: $(call installed,test)  ## format the code, and repair what the linter can repair
+format: $(call installed,test)  ## format the code, repair what the linter can repair, and list all members in the README
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tests/members.py
 
 bench: $(call installed,bench)  ## measure against webknossos and wkw; some minutes and some GB of scratch space
 	$(BIN)/python -m benchmarks $(BENCH)

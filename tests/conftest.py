@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+import inspect
 import itertools
 import os
 import subprocess
@@ -168,3 +170,52 @@ def run_python(tmp_path):
 @pytest.fixture
 def random():
     return np.random.default_rng(0)
+
+
+# ---- Members that a test covers, for the table in the README
+
+
+@pytest.fixture(autouse=True)
+def _covered_members_are_used(request, monkeypatch):
+    """Fail a test that is marked to cover a member and passes without using it."""
+    names = {name for marker in request.node.iter_markers("covers") for name in marker.args if "." in name}
+    used = set()
+    for name in names:
+        _watch(name, used, monkeypatch)
+    yield
+    report = getattr(request.node, "passed_call", None)
+    if names and report:
+        assert used == names, f"{sorted(names - used)} is not used by the test that covers it"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.when == "call":
+        item.passed_call = report.passed
+    return report
+
+
+def _watch(name, used, monkeypatch):
+    """Let a member tell when it is used."""
+    import wkgpu
+
+    owner_name, _, member = name.partition(".")
+    owner = getattr(wkgpu, owner_name)
+    original = inspect.getattr_static(owner, member)
+
+    def telling(function):
+        @functools.wraps(function)
+        def tell(*args, **keywords):
+            used.add(name)
+            return function(*args, **keywords)
+
+        return tell
+
+    if isinstance(original, property):
+        watched = property(telling(original.fget), original.fset and telling(original.fset), doc=original.__doc__)
+    elif isinstance(original, classmethod):
+        watched = classmethod(telling(original.__func__))
+    else:
+        watched = telling(original)
+    monkeypatch.setattr(owner, member, watched)

@@ -94,6 +94,7 @@ alignments = st.none() | st.tuples(*[st.sampled_from([1, 2, 4, 12])] * 3) | st.j
 @given(region=regions, shape=chunkings, alignment=alignments, read_only=st.none() | st.booleans())
 @settings(max_examples=60)
 @example(region=("2", (0, 0, 0), (8, 8, 8), False), shape=(3, 3, 3), alignment=None, read_only=None)
+@pytest.mark.covers("View.chunk")
 def test_chunk(both, region, shape, alignment, read_only):
     theirs, ours, _ = both
     keywords = {"chunk_border_alignments": alignment, "read_only": read_only}
@@ -115,6 +116,7 @@ def chunks_of(view, executor, **keywords):
 
 @given(region=regions, shape=shapes | st.none())
 @settings(max_examples=60)
+@pytest.mark.covers("View.map_chunk", "View.for_each_chunk")
 def test_map_chunk_and_for_each_chunk(both, region, shape):
     theirs, ours, executor = both
     assert_same_outcome(
@@ -156,6 +158,7 @@ def match(pairs, source, target, source_shape, target_shape):
 )
 @settings(max_examples=80)
 @example(("1", (0, 0, 0), (64, 64, 64), False), ("1", (64, 0, 16), (64, 64, 64), False), True, (32, 32, 32), (1, 1, 1))
+@pytest.mark.covers("View.for_zipped_chunks")
 def test_for_zipped_chunks(both, source_region, target_region, same_size, source_shape, factors):
     theirs, ours, executor = both
     target_shape = tuple(length * factor for length, factor in zip(source_shape, factors, strict=True))
@@ -209,6 +212,7 @@ def test_one_chunk_shape_of_two(both):
     larger=st.booleans(),
 )
 @settings(max_examples=15)
+@pytest.mark.covers("View.content_is_equal")
 def test_content_is_equal(both, region, shift, voxel, larger):
     theirs, ours, executor = both
     mag, corner, extent, _ = region

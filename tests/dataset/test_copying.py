@@ -81,6 +81,7 @@ def hidden(folder):
 
 
 class TestWhatIsCopied:
+    @pytest.mark.covers("Dataset.copy_dataset")
     def test_files_of_the_same_layout_are_copied_as_they_are(self, device, original, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(rewriting, "read_box", None)  # nothing is decoded

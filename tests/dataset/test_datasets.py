@@ -31,12 +31,14 @@ from .conftest import VOXEL_SIZE, counted
 # ---- Datasets
 
 
+@pytest.mark.covers("Dataset", "Dataset.path", "Dataset.layers")
 def test_a_new_dataset(dataset, tmp_path):
     assert (dataset.path, dataset.name, dataset.voxel_size) == (tmp_path / "dataset", "dataset", (11.24, 11.24, 25.0))
     assert dict(dataset.layers) == {}
     assert [path.name for path in dataset.path.iterdir()] == ["datasource-properties.json"]
 
 
+@pytest.mark.covers("Dataset.open")
 def test_opening_needs_a_dataset(tmp_path, mag_view):
     with pytest.raises(NotFoundError, match="does not exist"):
         wk.Dataset.open(tmp_path / "nowhere")
@@ -76,6 +78,7 @@ def test_voxel_sizes_that_are_none(tmp_path, voxel_size):
     assert not (tmp_path / "dataset").exists()
 
 
+@pytest.mark.covers("Dataset.voxel_size", "Dataset.voxel_size_with_unit", "VoxelSize", "LengthUnit")
 def test_voxel_sizes_in_other_units(tmp_path):
     size = wk.VoxelSize((0.5, 0.5, 1), wk.LengthUnit.MICROMETER)
     made = wk.Dataset(tmp_path / "dataset", voxel_size_with_unit=size)
@@ -86,6 +89,7 @@ def test_voxel_sizes_in_other_units(tmp_path):
         wk.VoxelSize((1, 1, 1), "furlong")
 
 
+@pytest.mark.covers("Dataset.name")
 def test_renaming(dataset):
     dataset.name = "Kortex ä"
     assert wk.Dataset.open(dataset.path).name == "Kortex ä"
@@ -94,6 +98,19 @@ def test_renaming(dataset):
 # ---- Layers
 
 
+@pytest.mark.covers(
+    "Dataset.add_layer",
+    "Dataset.get_layer",
+    "Dataset.get_color_layers",
+    "Dataset.get_segmentation_layers",
+    "Dataset.get_segmentation_layer",
+    "Layer.dtype",
+    "Layer.dtype_per_channel",
+    "Layer.num_channels",
+    "Layer.category",
+    "Layer.data_format",
+    "SegmentationLayer.largest_segment_id",
+)
 def test_layers(dataset):
     color = dataset.add_layer("color", "color")
     rgb = dataset.add_layer("rgb", wk.COLOR_CATEGORY, dtype=np.uint8, num_channels=3)
@@ -162,6 +179,7 @@ def test_data_formats_of_other_libraries(dataset, webknossos):
     assert layer.data_format is wk.DataFormat.WKW
 
 
+@pytest.mark.covers("Dataset.get_or_add_layer")
 def test_a_layer_that_exists(dataset):
     layer = dataset.add_layer("cells", "segmentation", dtype="uint32")
     with pytest.raises(NameTakenError, match="get_or_add_layer"):
@@ -185,6 +203,7 @@ def test_a_layer_that_does_not_exist(dataset, layer):
         dataset.get_layer("colour")
 
 
+@pytest.mark.covers("Dataset.delete_layer")
 def test_deleting_a_layer(dataset, mag_view, saved):
     assert mag_view.path.exists()
     dataset.delete_layer("color")
@@ -193,6 +212,7 @@ def test_deleting_a_layer(dataset, mag_view, saved):
     dataset.add_layer("color", "color", dtype="uint16").add_mag(1)
 
 
+@pytest.mark.covers("Dataset.calculate_bounding_box")
 def test_the_box_of_a_dataset(dataset):
     assert dataset.calculate_bounding_box().is_empty()
     dataset.add_layer("empty", "color")
@@ -201,6 +221,7 @@ def test_the_box_of_a_dataset(dataset):
     assert dataset.calculate_bounding_box() == wk.BoundingBox((3, 5, 5), (4, 9, 2))
 
 
+@pytest.mark.covers("Layer.bounding_box")
 def test_setting_the_box_of_a_layer(dataset, layer):
     layer.bounding_box = wk.BoundingBox((1, 2, 3), (4, 5, 6))
     assert wk.Dataset.open(dataset.path).get_layer("color").bounding_box == layer.bounding_box
@@ -214,6 +235,7 @@ def test_setting_the_box_of_a_layer(dataset, layer):
 # ---- Mags
 
 
+@pytest.mark.covers("Layer.mags", "Layer.get_mag", "Layer.add_mag", "Layer.get_finest_mag", "Layer.path")
 def test_mags(layer):
     for mag in ("4-4-1", 1, wk.Mag(2), [4, 4, 4]):
         layer.add_mag(mag)
@@ -280,6 +302,7 @@ def test_mags_that_are_none(layer):
         layer.get_mag("fine")
 
 
+@pytest.mark.covers("Layer.get_or_add_mag")
 def test_a_mag_that_exists(layer):
     mag_view = layer.add_mag(1, chunk_shape=16, shard_shape=64)
     with pytest.raises(NameTakenError, match="get_or_add_mag"):
@@ -299,6 +322,15 @@ def test_a_mag_that_does_not_exist(layer):
     for access in (layer.get_mag, layer.delete_mag):
         with pytest.raises(MagNotFoundError, match=r"no mag 2-2-1; it has 1\.$"):
             access("2-2-1")
+
+
+def test_a_shard_shape_of_a_mag_that_is_not_listed(dataset, layer, saved):
+    layer.add_mag(1, chunk_shape=8, shard_shape=32)
+    with dataset._changing() as properties:
+        properties.layer("color").change_shard_shape(wk.Mag(1), (64, 64, 64))
+    assert [mag["cubeLength"] for mag in saved()["dataLayers"][0]["mags"]] == [64]
+    with pytest.raises(MagNotFoundError, match="no mag 2"), dataset._changing() as properties:
+        properties.layer("color").change_shard_shape(wk.Mag(2), (64, 64, 64))
 
 
 def test_files_in_the_place_of_a_new_mag_are_left_alone(layer, saved):
@@ -324,6 +356,7 @@ def test_a_mag_that_could_not_be_saved_leaves_no_files(layer, monkeypatch):
     layer.add_mag(1)
 
 
+@pytest.mark.covers("Layer.delete_mag")
 def test_deleting_a_mag(layer, mag_view, saved):
     layer.add_mag(2)
     layer.delete_mag(1)
@@ -382,6 +415,7 @@ def test_deleting_a_linked_layer_leaves_its_files(dataset, mag_view, tmp_path):
 # ---- Files that exist, and segment ids
 
 
+@pytest.mark.covers("Dataset.add_layer_for_existing_files")
 def test_a_layer_for_existing_files(dataset, mag_view):
     mag_view.layer.add_mag("2-2-1", chunk_shape=8, shard_shape=16).write(counted((3, 3, 3)), absolute_offset=(64, 0, 0))
     shutil.copytree(dataset.path / "color", dataset.path / "copy")
@@ -407,6 +441,7 @@ def test_existing_files_that_are_no_layer(dataset, layer):
         dataset.add_layer_for_existing_files("mixed", "color")
 
 
+@pytest.mark.covers("SegmentationLayer.refresh_largest_segment_id")
 def test_largest_segment_id(dataset):
     layer = dataset.add_layer("cells", "segmentation", dtype="uint64")
     assert layer.largest_segment_id is None
@@ -431,6 +466,7 @@ def test_largest_segment_id(dataset):
 # ---- A mag without a dataset
 
 
+@pytest.mark.covers("open_mag")
 def test_a_mag_without_a_dataset(mag_view, tmp_path, volume):
     shutil.copytree(mag_view.path, tmp_path / "annotation" / "2-2-1")
     loose = wk.open_mag(tmp_path / "annotation" / "2-2-1")

@@ -296,6 +296,7 @@ def test_no_progress_without_a_terminal(capsys):
 # ---- Executors
 
 
+@pytest.mark.covers("get_executor")
 def test_where_jobs_run(executors):
     here = os.getpid()
     for kind, elsewhere in {"none": 0, "sequential": 0, "threads": 0, "processes": 1, "dask": 1}.items():

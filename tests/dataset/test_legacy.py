@@ -206,6 +206,7 @@ def test_allow_unaligned_is_taken_and_means_nothing(mag_view, view, volume, toda
 # ---- Members
 
 
+@pytest.mark.covers("View.open", "View.close")
 def test_handles(view):
     assert view.open() is view
     with pytest.raises(HandleError, match="open already"):
@@ -224,6 +225,7 @@ def test_handles(view):
     assert view.read().any()  # opens by itself
 
 
+@pytest.mark.covers("View.size", "View.global_offset")
 def test_legacy_properties_of_a_view(view):
     with pytest.warns(DeprecationWarning, match=r"View\.size is deprecated"):
         assert view.size == (32, 32, 24)
@@ -231,6 +233,7 @@ def test_legacy_properties_of_a_view(view):
         assert view.global_offset == (8, 12, 16)
 
 
+@pytest.mark.covers("MagView.size", "MagView.global_offset", "View.header")
 def test_legacy_properties_of_a_mag(layer, mag_view):
     coarse = layer.add_mag(2)
     with pytest.warns(DeprecationWarning, match="bottomright"):
@@ -243,6 +246,7 @@ def test_legacy_properties_of_a_mag(layer, mag_view):
     assert (header.voxel_type, header.num_channels, header.version) == (np.uint8, 1, 1)
 
 
+@pytest.mark.covers("View.read_bbox")
 def test_read_bbox_of_a_view(view):
     with pytest.warns(DeprecationWarning, match="read_bbox"):
         np.testing.assert_array_equal(view.read_bbox(), view.read())

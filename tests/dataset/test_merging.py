@@ -69,6 +69,7 @@ def files_of(mag_view):
 class TestVoxels:
     @pytest.mark.parametrize("compress", [True, "lz4hc", False])
     @pytest.mark.parametrize("edge", [4, 8, 16, 64])
+    @pytest.mark.covers("MagView.merge_with_view")
     def test_files_replace_their_boxes(self, device, mag_view, annotate, edge, compress):
         mag_view.rechunk(8, 32, compress=compress)
         before, other = content(mag_view), annotate(edge)
@@ -232,6 +233,7 @@ class TestMergeChunk:
     SHARD = wk.BoundingBox((32, 0, 0), (32, 32, 32))
 
     @pytest.mark.parametrize("wrap", [lambda mag_view: mag_view, lambda mag_view: pickle.loads(pickle.dumps(mag_view))])
+    @pytest.mark.covers("MagView.merge_chunk")
     def test_it_overlays_one_shard_and_no_more(self, device, mag_view, annotate, wrap):
         other, before, box = annotate(), content(mag_view), mag_view.layer.bounding_box
         expected = before.copy()

@@ -52,6 +52,7 @@ def test_an_open_handle_stays_behind(view):
         pickle.loads(pickle.dumps(view)).open().close()
 
 
+@pytest.mark.covers("Layer.dataset")
 def test_layers_and_datasets(dataset, layer, mag_view):
     cells = dataset.add_layer("cells", "segmentation")
     thawed, color, again = pickle.loads(pickle.dumps((dataset, layer, cells)))
@@ -61,6 +62,7 @@ def test_layers_and_datasets(dataset, layer, mag_view):
     np.testing.assert_array_equal(color.get_mag(1).read(), mag_view.read())
 
 
+@pytest.mark.covers("Dataset.read_only", "Dataset.device")
 def test_the_device_and_the_protection_travel(mag_view, dataset):
     assert pickle.loads(pickle.dumps(mag_view.to("cpu")))._device == "cpu"
     assert pickle.loads(pickle.dumps(mag_view.get_view().to("cpu")))._device == "cpu"

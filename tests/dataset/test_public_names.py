@@ -79,6 +79,7 @@ BUILT_INS = {
 
 
 @pytest.mark.parametrize("name", BUILT_INS)
+@pytest.mark.covers("WkgpuError")
 def test_errors_are_the_built_ins_that_callers_catch(name):
     error = getattr(wk.errors, name)
     for built_in in BUILT_INS[name]:

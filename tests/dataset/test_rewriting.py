@@ -65,6 +65,7 @@ def fails(voxels, *args):
 
 class TestCompress:
     @pytest.mark.parametrize(("codec", "found"), [(True, "lz4"), ("lz4", "lz4"), ("lz4hc", "lz4hc")])
+    @pytest.mark.covers("MagView.compress")
     def test_in_place(self, device, raw, expected, codec, found):
         before = list(raw.get_bounding_boxes_on_disk())
         raw.compress(codec=codec)
@@ -133,6 +134,7 @@ class TestCompress:
 
 
 class TestDatasetCompress:
+    @pytest.mark.covers("Dataset.compress")
     def test_all_raw_mags_are_compressed(self, dataset, raw, expected):
         raw.layer.add_mag(2, compress=False)
         other = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, compress="lz4hc")
@@ -159,6 +161,7 @@ class TestDatasetCompress:
 class TestRechunk:
     @pytest.mark.parametrize(("chunk", "shard"), [(8, 64), (16, 32), (32, 32), (8, 8), (4, 16), (64, 256)])
     @pytest.mark.parametrize("compress", [True, False])
+    @pytest.mark.covers("MagView.rechunk")
     def test_in_place(self, device, raw, expected, chunk, shard, compress, saved):
         if is_simulated(raw._engine) and shard in (8, 256):
             pytest.skip("too many voxels for the simulator")

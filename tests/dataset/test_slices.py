@@ -136,6 +136,7 @@ def dimension(case):
 
 
 @compared
+@pytest.mark.covers("View.get_buffered_slice_reader")
 def test_slices_that_both_read(webknossos, folder, case, random):
     ours = made(wk, folder / "dataset", case)
     theirs = webknossos.Dataset.open(folder / "dataset").get_layer("color").get_mag(case["mag"])
@@ -154,6 +155,7 @@ def test_slices_that_both_read(webknossos, folder, case, random):
 
 
 @compared
+@pytest.mark.covers("View.get_buffered_slice_writer")
 def test_slices_that_both_write(webknossos, folder, case, random):
     """Slices of one shape, or now and then of others: what both libraries wrote, both read."""
     held_bytes = random.choice([1, 2000, 1 << 28])

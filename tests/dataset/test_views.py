@@ -25,6 +25,7 @@ on_every_device = pytest.mark.usefixtures("device")
 
 
 @on_every_device
+@pytest.mark.covers("View.read")
 def test_reads_are_four_dimensional_and_in_fortran_order(mag_view, view, volume):
     voxels = read(mag_view)
     assert (voxels.shape, voxels.dtype) == ((1, 40, 36, 32), np.uint8)
@@ -67,6 +68,7 @@ def test_out_must_fit(view):
 
 
 @on_every_device
+@pytest.mark.covers("View.read_many")
 def test_read_many_is_many_reads(mag_view, view):
     engine = view._engine
     boxes = [wk.BoundingBox((x, 14, 18), (8, 9, 10)) for x in (8, 20, 13, 8)]
@@ -88,6 +90,7 @@ def test_read_many_refuses_boxes_that_do_not_fit(mag_view, view):
 
 
 @on_every_device
+@pytest.mark.covers("View.read_xyz")
 def test_read_xyz(mag_view):
     box = wk.BoundingBox((8, 12, 16), (4, 5, 6))
     found = on_host(mag_view._engine, mag_view.read_xyz(absolute_bounding_box=box))
@@ -103,6 +106,7 @@ def test_an_empty_layer_has_nothing_to_read_whole(layer):
 
 
 @on_every_device
+@pytest.mark.covers("View.write")
 def test_a_view_writes_where_it_lies(mag_view, view):
     patch = counted((3, 4, 5))
     view.write(patch, relative_offset=(1, 2, 3))
@@ -195,6 +199,7 @@ def test_empty_data_are_refused(mag_view):
 # ---- The layer's bounding box
 
 
+@pytest.mark.covers("MagView.write", "MagView.bounding_box")
 def test_writes_grow_the_bounding_box_and_save_it(mag_view, layer, saved):
     mag_view.write(counted((3, 4, 5)), absolute_offset=(0, 40, 50))
     assert layer.bounding_box == mag_view.bounding_box == wk.BoundingBox((0, 8, 12), (44, 36, 43))
@@ -239,6 +244,7 @@ def test_writes_without_a_region_go_to_the_top_left(layer):
     np.testing.assert_array_equal(mag_view.read(absolute_offset=(1, 1, 1), size=(4, 4, 4)), counted((4, 4, 4)))
 
 
+@pytest.mark.covers("MagView.get_bounding_boxes_on_disk")
 def test_boxes_on_disk(layer):
     mag_view = layer.add_mag("2-2-1", chunk_shape=8, shard_shape=16)
     assert list(mag_view.get_bounding_boxes_on_disk()) == []
@@ -255,6 +261,7 @@ def test_boxes_on_disk(layer):
 
 
 @on_every_device
+@pytest.mark.covers("View.get_view", "View.bounding_box", "View.read_only")
 def test_views_of_views(mag_view, view):
     inner = view.get_view(relative_offset=(4, 4, 4), size=(8, 8, 8))
     assert (inner.bounding_box, inner.read_only, type(inner)) == (
@@ -307,6 +314,7 @@ def test_a_read_only_dataset_refuses_all_changes(mag_view, dataset):
 # ---- What they tell
 
 
+@pytest.mark.covers("View.info", "View.get_dtype", "View.num_channels", "View.data_format", "ArrayInfo", "DataFormat")
 def test_info(mag_view, view):
     info = view.info
     assert info == mag_view.info
@@ -316,6 +324,7 @@ def test_info(mag_view, view):
     assert (view.get_dtype(), view.num_channels, view.data_format) == (np.uint8, 1, "wkw")
 
 
+@pytest.mark.covers("View.name", "View.path", "View.mag", "MagView.layer", "MagView.is_remote_to_dataset")
 def test_names_and_paths(dataset, layer, mag_view, view):
     coarse = layer.add_mag("2-2-1")
     assert (mag_view.name, coarse.name, view.name) == ("1", "2-2-1", "1")
@@ -341,6 +350,7 @@ def test_other_devices(mag_view, view):
 
 
 @on_every_device
+@pytest.mark.covers("View.to", "View.device")
 def test_views_move_between_devices(mag_view, device):
     """What one device writes the others read, and a view can be given what another one has read."""
     assert mag_view.device == device

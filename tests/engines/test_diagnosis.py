@@ -285,6 +285,7 @@ def test_what_gpus_are_like(complete, use_nodes, monkeypatch):
     assert finding_of("GPUs") == diagnosis.Finding("GPUs", True, text)
 
 
+@pytest.mark.covers("has_gpu")
 def test_whether_there_is_a_gpu_is_found_out_without_starting_cuda(use_driver, use_nodes, monkeypatch):
     library = use_driver()
     use_nodes(1)
@@ -303,6 +304,7 @@ def test_whether_there_is_a_gpu_is_found_out_without_starting_cuda(use_driver, u
 # ---- Packages
 
 
+@pytest.mark.covers("cuda_findings", "Finding")
 def test_all_that_cuda_needs(complete):
     complete()
     assert why_no_cuda() is None

@@ -89,6 +89,7 @@ def test_what_is_no_name(engines, device):
     assert "WKGPU_DEVICE" not in str(caught.value)
 
 
+@pytest.mark.covers("get_engine")
 def test_an_engine_is_made_once(engines):
     made = []
 
@@ -202,6 +203,7 @@ def test_auto_of_the_setting_can_be_used(no_cuda, tmp_path):
 # ---- set_device
 
 
+@pytest.mark.covers("set_device")
 def test_set_device(engines, config):
     set_device("cpu")
     assert config.device == "cpu"

@@ -90,6 +90,7 @@ def test_an_unaligned_box_is_in_no_coarser_mag():
 
 
 @given(filled_boxes, st.data())
+@pytest.mark.covers("BoundingBox")
 def test_chunks_cover_the_box_exactly_once(box, data):
     assume(box.volume() <= 4000)
     shape, alignments = data.draw(chunkings(box.ndim))
@@ -276,6 +277,7 @@ def test_labels_stay_and_do_not_count():
 
 
 @given(nd_bounding_boxes(), st.data())
+@pytest.mark.covers("NDBoundingBox")
 def test_axes_are_sorted_by_their_index(box, data):
     index = data.draw(st.permutations(range(box.ndim)))
     sorted_box = box.with_index(index)

@@ -12,6 +12,7 @@ from wkgpu.geometry import Mag, Vec3Int, VecInt
 
 
 @given(mag_factors)
+@pytest.mark.covers("Mag")
 def test_all_forms_are_one_mag(factors):
     mag = Mag(factors)
     forms = [

@@ -33,6 +33,7 @@ def test_sums_and_differences_undo_each_other(vectors):
 
 
 @given(pairs())
+@pytest.mark.covers("VecInt")
 def test_division_with_rest(vectors):
     a, b = vectors
     assume(all(b))
@@ -136,6 +137,7 @@ def test_moveaxis_of_several_axes():
 
 
 @given(triples())
+@pytest.mark.covers("Vec3Int")
 def test_all_forms_of_three_integers(numbers):
     x, y, z = numbers
     vector = Vec3Int(x, y, z)
