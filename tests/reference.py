@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any
 
 import lz4.block
@@ -36,6 +37,9 @@ class NaiveEngine:
 
     name = "naive"
     xp = np
+
+    def active(self):
+        return nullcontext()
 
     def asarray(self, data: Any) -> np.ndarray:
         return np.asarray(data)

@@ -303,4 +303,5 @@ def _are_equal(views: tuple[View, View]) -> bool:
     """Whether two chunks have the same voxels. The engines keep the memory of what was read for the next chunk."""
     one, other = views
     engine = one._engine
-    return bool(engine.xp.array_equal(one.read(), engine.asarray(other.read())))
+    with engine.active():
+        return bool(engine.xp.array_equal(one.read(), engine.asarray(other.read())))

@@ -74,8 +74,9 @@ def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard:
     """
     cells = _cells(target.layout, source.layout.chunk_shape, shard, files)
     at_once = max(_MOST_VOXEL_BYTES // (prod(cells.shape) * target.layout.voxel_bytes), 1)
-    for batch in cells.batches(at_once):
-        _merge_cells(target, source, engine, batch)
+    with engine.active():
+        for batch in cells.batches(at_once):
+            _merge_cells(target, source, engine, batch)
 
 
 def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells: Cells) -> None:

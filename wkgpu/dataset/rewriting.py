@@ -159,8 +159,9 @@ def rewrite_block(job: RewriteJob) -> None:
         return
     engine = get_engine(job.device)
     kept = set(stored) if source.layout.shard_shape == target.layout.shard_shape else set()
-    for part in _parts(_around(stored, job.block), source.layout, target.layout):
-        _rewrite_part(source, target, engine, part, kept)
+    with engine.active():
+        for part in _parts(_around(stored, job.block), source.layout, target.layout):
+            _rewrite_part(source, target, engine, part, kept)
 
 
 def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part: Box, kept: set[Box]) -> None:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,6 +33,10 @@ class Engine(Protocol):
     @property
     def xp(self) -> ModuleType:
         """The array module whose arrays it returns, for example NumPy: what a per-chunk function computes with."""
+        ...
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Make its device the calling thread's current one, for a ``with`` block that computes with `xp`."""
         ...
 
     def asarray(self, data: Any) -> Any:

@@ -7,6 +7,7 @@ So encoded bytes are copied once, out of the page cache, and voxels once, out of
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -48,6 +49,10 @@ class CpuEngine:
     def __init__(self) -> None:
         self._team = ThreadTeam()
         self._buffers = ThreadBuffers()
+
+    def active(self) -> AbstractContextManager[Any]:
+        """There is no other device."""
+        return nullcontext()
 
     def asarray(self, data: Any) -> NDArray[Any]:
         """Return data as a NumPy array: without a copy where it lies in this machine's memory."""

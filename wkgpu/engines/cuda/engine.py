@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import ModuleType
@@ -67,6 +67,10 @@ class CudaEngine:
         self._check_process()
         with self.device.active():
             self.slots.release()
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Make this GPU CuPy's current one."""
+        return self.device.active()
 
     def asarray(self, data: Any) -> Any:
         """Return data as an array of this device; what is there already is not copied."""
