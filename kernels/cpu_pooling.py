@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-from . import blocks, pooling
+from . import blocks, columns, pooling
 from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
 from .compilation import cached_kernel
 
 
 @cached_kernel
-def median_unsigned(first, last, source, target, geometry):
-    """Median of unsigned integers; see `pooling.pool_lines`."""
-    pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block, blocks.join_unsigned,
-        source, target, geometry,
+def median_unsigned(first, last, source, target, geometry, memory, width):
+    """Median of unsigned integers; see `pooling.rank_lines`."""
+    pooling.rank_lines(
+        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_unsigned,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_kernel
-def median_signed(first, last, source, target, geometry):
+def median_signed(first, last, source, target, geometry, memory, width):
     """Median of signed integers."""
-    pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block, blocks.join_signed,
-        source, target, geometry,
+    pooling.rank_lines(
+        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_signed,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_kernel
-def median_float(first, last, source, target, geometry):
+def median_float(first, last, source, target, geometry, memory, width):
     """Median of floats."""
-    pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block, blocks.join_float,
-        source, target, geometry,
+    pooling.rank_lines(
+        first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_float,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_kernel
-def mode(first, last, source, target, geometry):
+def mode(first, last, source, target, geometry, memory, width):
     """Most frequent value."""
-    pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.mode_of_8, blocks.mode_of_4, blocks.mode_of_block, blocks.join_unsigned,
-        source, target, geometry,
+    pooling.rank_lines(
+        first, last, 1, 0, 1, blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns, blocks.join_unsigned,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_kernel
 def maximum(first, last, source, target, geometry):
-    """Greatest value."""
+    """Greatest value; see `pooling.pool_lines`."""
     pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block, blocks.join_unsigned,
+        first, last, 1, 0, 1, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
         source, target, geometry,
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def maximum(first, last, source, target, geometry):
 def minimum(first, last, source, target, geometry):
     """Least value."""
     pooling.pool_lines(
-        first, last, 1, 0, 1, blocks.minimum_of_8, blocks.minimum_of_4, blocks.minimum_of_block, blocks.join_unsigned,
+        first, last, 1, 0, 1, blocks.minimum_of_8, blocks.minimum_of_4, blocks.minimum_of_block,
         source, target, geometry,
     )  # fmt: skip
 
@@ -64,25 +64,31 @@ def minimum(first, last, source, target, geometry):
 @cached_kernel
 def mean_integer(first, last, source, target, geometry):
     """Mean of integers of 32 bits or less."""
-    pooling.average_lines(first, last, 1, 0, 1, blocks.mean_of_integers, source, target, geometry)
-
-
-@cached_kernel
-def mean_signed(first, last, source, target, geometry):
-    """Mean of int64."""
-    pooling.average_lines(first, last, 1, 0, 1, blocks.mean_of_signed, source, target, geometry)
-
-
-@cached_kernel
-def mean_unsigned(first, last, source, target, geometry):
-    """Mean of uint64."""
-    pooling.average_lines(first, last, 1, 0, 1, blocks.mean_of_unsigned, source, target, geometry)
+    pooling.pool_lines(
+        first, last, 1, 0, 1, blocks.mean_of_8_integers, blocks.mean_of_4_integers, blocks.mean_of_integers,
+        source, target, geometry,
+    )  # fmt: skip
 
 
 @cached_kernel
 def mean_float(first, last, source, target, geometry):
     """Mean of floats."""
-    pooling.average_lines(first, last, 1, 0, 1, blocks.mean_of_floats, source, target, geometry)
+    pooling.pool_lines(
+        first, last, 1, 0, 1, blocks.mean_of_8_floats, blocks.mean_of_4_floats, blocks.mean_of_floats,
+        source, target, geometry,
+    )  # fmt: skip
+
+
+@cached_kernel
+def mean_signed(first, last, source, target, geometry):
+    """Mean of int64; see `pooling.fold_lines`."""
+    pooling.fold_lines(first, last, 1, 0, 1, blocks.mean_of_signed, source, target, geometry)
+
+
+@cached_kernel
+def mean_unsigned(first, last, source, target, geometry):
+    """Mean of uint64."""
+    pooling.fold_lines(first, last, 1, 0, 1, blocks.mean_of_unsigned, source, target, geometry)
 
 
 @cached_kernel

@@ -8,68 +8,72 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import blocks, pooling
+from . import blocks, columns, pooling
 from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
 from .compilation import cached_cuda_kernel
 
 
 @cached_cuda_kernel
-def median_unsigned(rows, lanes, source, target, geometry):
-    """Median of unsigned integers; see `pooling.pool_lines`."""
+def median_unsigned(rows, lanes, source, target, geometry, memory, width):
+    """Median of unsigned integers; see `pooling.rank_lines`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
-        worker, rows, workers, lane, lanes, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block,
-        blocks.join_unsigned, source, target, geometry,
+    pooling.rank_lines(
+        worker, rows, workers, lane, lanes,
+        blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_unsigned,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_cuda_kernel
-def median_signed(rows, lanes, source, target, geometry):
+def median_signed(rows, lanes, source, target, geometry, memory, width):
     """Median of signed integers."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
-        worker, rows, workers, lane, lanes, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block,
-        blocks.join_signed, source, target, geometry,
+    pooling.rank_lines(
+        worker, rows, workers, lane, lanes,
+        blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_signed,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_cuda_kernel
-def median_float(rows, lanes, source, target, geometry):
+def median_float(rows, lanes, source, target, geometry, memory, width):
     """Median of floats."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
-        worker, rows, workers, lane, lanes, blocks.median_of_8, blocks.median_of_4, blocks.median_of_block,
-        blocks.join_float, source, target, geometry,
+    pooling.rank_lines(
+        worker, rows, workers, lane, lanes,
+        blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_float,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_cuda_kernel
-def mode(rows, lanes, source, target, geometry):
+def mode(rows, lanes, source, target, geometry, memory, width):
     """Most frequent value."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
-        worker, rows, workers, lane, lanes, blocks.mode_of_8, blocks.mode_of_4, blocks.mode_of_block,
-        blocks.join_unsigned, source, target, geometry,
+    pooling.rank_lines(
+        worker, rows, workers, lane, lanes,
+        blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns, blocks.join_unsigned,
+        source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 @cached_cuda_kernel
 def maximum(rows, lanes, source, target, geometry):
-    """Greatest value."""
+    """Greatest value; see `pooling.pool_lines`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
     pooling.pool_lines(
         worker, rows, workers, lane, lanes, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
-        blocks.join_unsigned, source, target, geometry,
+        source, target, geometry,
     )  # fmt: skip
 
 
@@ -81,7 +85,7 @@ def minimum(rows, lanes, source, target, geometry):
     lane = cuda.threadIdx.x % lanes
     pooling.pool_lines(
         worker, rows, workers, lane, lanes, blocks.minimum_of_8, blocks.minimum_of_4, blocks.minimum_of_block,
-        blocks.join_unsigned, source, target, geometry,
+        source, target, geometry,
     )  # fmt: skip
 
 
@@ -91,25 +95,11 @@ def mean_integer(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.average_lines(worker, rows, workers, lane, lanes, blocks.mean_of_integers, source, target, geometry)
-
-
-@cached_cuda_kernel
-def mean_signed(rows, lanes, source, target, geometry):
-    """Mean of int64."""
-    worker = cuda.grid(1) // lanes
-    workers = cuda.gridsize(1) // lanes
-    lane = cuda.threadIdx.x % lanes
-    pooling.average_lines(worker, rows, workers, lane, lanes, blocks.mean_of_signed, source, target, geometry)
-
-
-@cached_cuda_kernel
-def mean_unsigned(rows, lanes, source, target, geometry):
-    """Mean of uint64."""
-    worker = cuda.grid(1) // lanes
-    workers = cuda.gridsize(1) // lanes
-    lane = cuda.threadIdx.x % lanes
-    pooling.average_lines(worker, rows, workers, lane, lanes, blocks.mean_of_unsigned, source, target, geometry)
+    pooling.pool_lines(
+        worker, rows, workers, lane, lanes,
+        blocks.mean_of_8_integers, blocks.mean_of_4_integers, blocks.mean_of_integers,
+        source, target, geometry,
+    )  # fmt: skip
 
 
 @cached_cuda_kernel
@@ -118,7 +108,28 @@ def mean_float(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.average_lines(worker, rows, workers, lane, lanes, blocks.mean_of_floats, source, target, geometry)
+    pooling.pool_lines(
+        worker, rows, workers, lane, lanes, blocks.mean_of_8_floats, blocks.mean_of_4_floats, blocks.mean_of_floats,
+        source, target, geometry,
+    )  # fmt: skip
+
+
+@cached_cuda_kernel
+def mean_signed(rows, lanes, source, target, geometry):
+    """Mean of int64; see `pooling.fold_lines`."""
+    worker = cuda.grid(1) // lanes
+    workers = cuda.gridsize(1) // lanes
+    lane = cuda.threadIdx.x % lanes
+    pooling.fold_lines(worker, rows, workers, lane, lanes, blocks.mean_of_signed, source, target, geometry)
+
+
+@cached_cuda_kernel
+def mean_unsigned(rows, lanes, source, target, geometry):
+    """Mean of uint64."""
+    worker = cuda.grid(1) // lanes
+    workers = cuda.gridsize(1) // lanes
+    lane = cuda.threadIdx.x % lanes
+    pooling.fold_lines(worker, rows, workers, lane, lanes, blocks.mean_of_unsigned, source, target, geometry)
 
 
 @cached_cuda_kernel
@@ -127,6 +138,4 @@ def nearest(rows, lanes, source, target, geometry, x_places, y_places, z_places)
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pick_lines(
-        worker, rows, workers, lane, lanes, source, target, geometry, x_places, y_places, z_places
-    )  # fmt: skip
+    pooling.pick_lines(worker, rows, workers, lane, lanes, source, target, geometry, x_places, y_places, z_places)

@@ -1,64 +1,89 @@
 """Lines of coarser voxels, each made of a block of finer ones: bodies that every machine compiles.
 
-Arrays are flat: ``source`` is a box of voxels in Fortran order, with channels fastest, then x, y and z; ``target`` is
-the memory of another one, of which a part is filled. A row is a line along x of that part.
+Arrays are flat: ``source`` is memory of voxels that holds all blocks whole, ``target`` that of the voxels made of them.
+In both, channels are fastest, then comes x. A row is a line along x of the target.
 
-``geometry`` says what both are, in voxels: ``(frame, shift, factors, lines, begin, strides)``, where
+``geometry`` says where everything is: ``(channels, lines, factors, start, strides, begin, target_strides)``, where
 
-- ``frame`` is that of the source, see `blocks`;
-- ``shift`` (x, y, z) is how many voxels the first block begins before the source, negative where it begins after;
-- ``factors`` (x, y, z) is the shape of a block;
-- ``lines`` (x, y, z) are the target voxels to fill;
-- ``begin`` is the place of the first one in the target, and ``strides`` (y, z) lead to the next line and plane.
+- ``lines`` (x, y, z) are the target voxels to fill, and ``factors`` (x, y, z) the shape of a block;
+- ``start`` is the place of the first block in the source, and ``strides`` (y, z) lead to the next line and plane of it;
+- ``begin`` and ``target_strides`` (y, z) are the same for the target.
 """
 
 from __future__ import annotations
 
-from .blocks import line_at
+from . import columns
 
 
-def pool_lines(
-    first, last, step, lane, lanes, of_8, of_4, of_block, join, source, target, geometry
-):  # fmt: skip
+def pool_lines(first, last, step, lane, lanes, of_8, of_4, of_block, source, target, geometry):
     """Make each block one voxel.
 
     Parameters
     ----------
-    of_8, of_4, of_block, join
+    of_8, of_4, of_block
         Functions of `blocks`: what is made of a block of 2x2x2, of 2x2x1 and of any other shape.
     """
-    frame, shift, factors, lines, begin, strides = geometry
-    channels = frame[0][0]
-    first_x, end_x = frame[1][0] + shift[0], frame[1][1] + shift[0]  # the voxels that count, from the first block on
+    if are_pairs(geometry):
+        pool_pairs(first, last, step, lane, lanes, of_8, of_4, None, source, target, geometry)
+    else:
+        fold_lines(first, last, step, lane, lanes, of_block, source, target, geometry)
+
+
+def rank_lines(first, last, step, lane, lanes, of_8, of_4, of_columns, join, source, target, geometry, memory, width):
+    """Do as `pool_lines` with values that come of sorting blocks.
+
+    Parameters
+    ----------
+    of_columns, join
+        A function of `columns`, and one of `blocks`.
+    memory : (rows * width * voxels of a block,)
+        Of the source's type, to sort in. Blocks of 2x2x2 and of 2x2x1 with one channel need none.
+    width
+        Items from a row of columns to the next, see there: at least the voxels of a line times its channels.
+    """
+    if are_pairs(geometry):
+        pool_pairs(first, last, step, lane, lanes, of_8, of_4, join, source, target, geometry)
+    else:
+        sort_lines(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width)
+
+
+def are_pairs(geometry):
+    """Whether blocks are two voxels wide and high and one or two deep, with one channel."""
+    channels, _, factors, _, _, _, _ = geometry
+    return channels == 1 and factors[0] == 2 and factors[1] == 2 and factors[2] <= 2
+
+
+def places_of(row, geometry):
+    """Return where a line begins in the source and in the target."""
+    _, lines, factors, start, strides, begin, target_strides = geometry
+    z = row // lines[1]
+    y = row - z * lines[1]
+    source_place = start + y * factors[1] * strides[0] + z * factors[2] * strides[1]
+    return source_place, begin + y * target_strides[0] + z * target_strides[1]
+
+
+# ---- Blocks of 2x2x2 and 2x2x1
+
+
+def pool_pairs(first, last, step, lane, lanes, of_8, of_4, join, source, target, geometry):
+    """Make pairs of lines one line."""
+    _, lines, factors, _, strides, _, _ = geometry
+    width = 2 * lines[0]
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        plane = row // lines[1]
-        down = row - plane * lines[1]
-        y, z = down * factors[1] - shift[1], plane * factors[2] - shift[2]
-        at = begin + down * strides[0] + plane * strides[1]
-        head, tail = 0, 0  # blocks from head to tail count whole
-        if channels == 1 and factors[0] == 2 and factors[1] == 2 and factors[2] <= 2:
-            head = max((first_x + 1) // 2, 0)
-            tail = max(min(end_x // 2, lines[0]), head)
-            goal = target[at + head : at + tail]
-            start = 2 * head - shift[0]
-            width = 2 * (tail - head)
-            line = line_at(frame, y, z) + start
-            near = source[line : line + width]
-            line = line_at(frame, y + 1, z) + start
-            next_y = source[line : line + width]
-            if factors[2] == 2:
-                line = line_at(frame, y, z + 1) + start
-                next_z = source[line : line + width]
-                line = line_at(frame, y + 1, z + 1) + start
-                next_yz = source[line : line + width]
-                pool_line_of_8(goal, near, next_z, next_y, next_yz, lane, lanes, of_8, join)
-            else:
-                pool_line_of_4(goal, near, next_y, lane, lanes, of_4, join)
-        for edge in range(lane, lines[0] * channels - (tail - head), lanes):
-            item = edge if edge < head else edge + tail - head
-            x = item // channels
-            corner = (x * factors[0] - shift[0], y, z)
-            target[at + item] = of_block(join, source, frame, item - x * channels, corner, factors)
+        near, at = places_of(row, geometry)
+        goal = target[at : at + lines[0]]
+        next_y = near + strides[0]
+        if factors[2] == 2:
+            next_z = near + strides[1]
+            next_yz = next_y + strides[1]
+            pool_line_of_8(
+                goal, source[near : near + width], source[next_z : next_z + width], source[next_y : next_y + width],
+                source[next_yz : next_yz + width], lane, lanes, of_8, join,
+            )  # fmt: skip
+        else:
+            pool_line_of_4(
+                goal, source[near : near + width], source[next_y : next_y + width], lane, lanes, of_4, join
+            )  # fmt: skip
 
 
 def pool_line_of_8(goal, near, next_z, next_y, next_yz, lane, lanes, of_8, join):
@@ -87,19 +112,34 @@ def pool_line_of_4(goal, near, next_y, lane, lanes, of_4, join):
         goal[x] = of_4(join, near[2 * x], next_y[2 * x], near[2 * x + 1], next_y[2 * x + 1])
 
 
-def average_lines(first, last, step, lane, lanes, mean, source, target, geometry):
-    """Do as `pool_lines` with one function of `blocks` for blocks of all shapes."""
-    frame, shift, factors, lines, begin, strides = geometry
-    channels = frame[0][0]
+# ---- Blocks of any shape
+
+
+def fold_lines(first, last, step, lane, lanes, of_block, source, target, geometry):
+    """Make each block one voxel, where it lies."""
+    channels, lines, factors, _, strides, _, _ = geometry
+    steps = channels, strides[0], strides[1]
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        plane = row // lines[1]
-        line = row - plane * lines[1]
-        y, z = line * factors[1] - shift[1], plane * factors[2] - shift[2]
-        at = begin + line * strides[0] + plane * strides[1]
-        for item in range(lane, lines[0] * channels, lanes):
-            x = item // channels
-            corner = (x * factors[0] - shift[0], y, z)
-            target[at + item] = mean(source, frame, item - x * channels, corner, factors)
+        line, at = places_of(row, geometry)
+        for channel in range(channels):
+            for x in range(lane, lines[0], lanes):
+                block = line + x * factors[0] * channels + channel
+                target[at + x * channels + channel] = of_block(source, block, steps, factors)
+
+
+def sort_lines(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width):
+    """Make each block one voxel, by way of a sorted copy."""
+    channels, lines, factors, _, strides, _, _ = geometry
+    steps = channels, strides[0], strides[1]
+    voxels = factors[0] * factors[1] * factors[2]
+    base = first * width * voxels  # no other worker has the same first row
+    sheet = memory, base, width, voxels, lines[0] * channels
+    for row in range(first, min(last, lines[1] * lines[2]), step):
+        begin, at = places_of(row, geometry)
+        line = source, begin, steps, factors
+        columns.fill_columns(sheet, line, lane, lanes)
+        columns.sort_columns(sheet, lane, lanes)
+        of_columns(join, target, at, sheet, line, lane, lanes)
 
 
 def pick_lines(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places):
@@ -108,15 +148,14 @@ def pick_lines(first, last, step, lane, lanes, source, target, geometry, x_place
     Parameters
     ----------
     x_places, y_places, z_places : int64
-        For each target voxel along an axis, where in the source its voxel is taken.
+        For each target voxel along an axis, how many voxels behind the beginning of the first block one is taken.
     """
-    frame, _, _, lines, begin, strides = geometry
-    channels, width, height, _ = frame[0]
+    channels, lines, _, start, strides, begin, target_strides = geometry
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        plane = row // lines[1]
-        line = row - plane * lines[1]
-        start = (z_places[plane] * height + y_places[line]) * width
-        at = begin + line * strides[0] + plane * strides[1]
-        for item in range(lane, lines[0] * channels, lanes):
-            x = item // channels
-            target[at + item] = source[(start + x_places[x]) * channels + item - x * channels]
+        z = row // lines[1]
+        y = row - z * lines[1]
+        line = start + y_places[y] * strides[0] + z_places[z] * strides[1]
+        at = begin + y * target_strides[0] + z * target_strides[1]
+        for channel in range(channels):
+            for x in range(lane, lines[0], lanes):
+                target[at + x * channels + channel] = source[line + x_places[x] * channels + channel]

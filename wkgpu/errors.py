@@ -35,6 +35,20 @@ class ArgumentError(WkgpuError, TypeError, ValueError):
     """Arguments that contradict each other, or one that is missing or means nothing here."""
 
 
+class CompilationError(WkgpuError, TypeError, ValueError):
+    """A function of voxels that cannot be compiled."""
+
+
+class SamplingError(WkgpuError, RuntimeError, AssertionError, ValueError):
+    """Mags that do not follow from each other by downsampling."""
+
+
+class InterpolationError(WkgpuError, KeyError, ValueError):
+    """An interpolation mode that does not exist."""
+
+    __str__ = Exception.__str__  # KeyError would print the message as a quoted literal
+
+
 class CategoryError(WkgpuError, RuntimeError, ValueError):
     """A layer category that is neither "color" nor "segmentation"."""
 
@@ -82,7 +96,7 @@ class AlreadyExistsError(WkgpuError, FileExistsError, AssertionError, RuntimeErr
     """A dataset, layer or mag that exists where a new one was to be made."""
 
 
-class NameTakenError(AlreadyExistsError, IndexError):
+class NameTakenError(AlreadyExistsError, IndexError, ValueError):
     """A layer or mag that the dataset holds already, under the name of a new one."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.existing_files import find_layer
 from wkgpu.dataset.folder_removal import FolderRemoval
 from wkgpu.dataset.html import table
@@ -36,7 +37,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
 
-class Dataset(RewritableDataset):
+class Dataset(RewritableDataset, DownsampledDataset):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the

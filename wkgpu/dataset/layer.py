@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wkgpu.dataset.data_format import DataFormat
+from wkgpu.dataset.downsampled_layer import DownsampledLayer
 from wkgpu.dataset.folder_removal import FolderRemoval
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer_category import LayerCategoryType
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
 
 
-class Layer:
+class Layer(DownsampledLayer):
     """An image or a segmentation, in one or more mags. It comes from `Dataset.get_layer` and `Dataset.add_layer`.
 
     Parameters

@@ -44,11 +44,13 @@ RENAMED: dict[str, Successor] = {
     "allow_resize": Successor("json_update_allowed"),
     "block_len": Successor("chunk_shape"),  # voxels along an edge
     "block_type": Successor("compress", _compression),
+    "buffer_edge_len": Successor("buffer_shape"),  # voxels along an edge
     "chunk_size": Successor("chunk_shape"),
     "dataset_path": Successor("path"),
     "dtype_per_channel": Successor("dtype"),
     "dtype_per_layer": Successor("dtype", _dtype_per_channel),
     "file_len": Successor("chunks_per_shard"),  # chunks along an edge
+    "max_mag": Successor("coarsest_mag"),
     "name": Successor("layer_name"),
     "scale": Successor("voxel_size"),
     "source_chunk_size": Successor("source_chunk_shape"),
@@ -63,8 +65,11 @@ OUTDATED: dict[str, str] = {
 }
 """Arguments that still exist, and what to use instead."""
 
-WITHOUT_MEANING = frozenset({"allow_unaligned"})
-"""Arguments that are taken and change nothing: every region can be written, and by several processes at once."""
+WITHOUT_MEANING: dict[str, str | None] = {
+    "allow_unaligned": None,  # today's library has it; here every region can be written, by several processes at once
+    "args": "pass an executor",
+}
+"""Arguments that are taken and change nothing, and what to do instead, if there is anything to do."""
 
 
 def accepts_legacy(
@@ -94,7 +99,7 @@ def accepts_legacy(
         parameters = inspect.signature(function).parameters
         own = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters.values())
         renamed = {old for old, new in RENAMED.items() if new.name in parameters and old not in parameters}
-        legacy = renamed | WITHOUT_MEANING | (OUTDATED.keys() & parameters.keys())
+        legacy = renamed | (WITHOUT_MEANING.keys() - parameters.keys()) | (OUTDATED.keys() & parameters.keys())
 
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
@@ -142,7 +147,9 @@ def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords
             value = convert(value, keywords) if convert else value
         elif name in legacy and name in OUTDATED:
             warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
-        elif name in WITHOUT_MEANING:
+        elif name in legacy:
+            if instead := WITHOUT_MEANING[name]:
+                warn_deprecated(f"{function}(): {name} is deprecated and changes nothing; {instead}.")
             continue
         if today in translated or (today != name and today in keywords):
             raise ArgumentError(f"{function}() got {name} and another argument for {today}; give {today} alone.")

@@ -1,0 +1,212 @@
+"""Voxels of mags, through a kernel, into another mag: block by block, with the next voxels being fetched meanwhile.
+
+A *block* is a box of whole target shards and one job: no two jobs write the same file. What a job writes at once is a
+*part*, mostly a whole shard, because each write to a compressed shard writes all of it. A part is computed in *pieces*,
+as many source voxels as are held at a time: while one is computed, the next one is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from wkgpu.dataset.blocks import Box, block_shape, cells, halved, shard_number, shards_in
+from wkgpu.dataset.jobs import Executor, run_jobs
+from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.dataset.voxels import Array
+from wkgpu.engines import Engine, get_engine
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.storage.layout import Triple
+from wkgpu.storage.stored_array import StoredArray, open_array
+
+_PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
+_PIECE_BYTES = 32 << 20  # of source voxels: enough for all threads, and read again while most is still in a cache
+_PIECE_BYTES_ON_GPU = 256 << 20
+
+
+class Transformation(Protocol):
+    """What is computed. It is sent to other processes, so that it must be possible to pickle it.
+
+    Boxes are in the own grids of the target and of the sources.
+    """
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether zeros are made of zeros, so that nothing needs to be done where nothing is stored."""
+        ...
+
+    @property
+    def ratio(self) -> Triple:
+        """Source voxels ``(x, y, z)`` that a target voxel is made of."""
+        ...
+
+    def needed(self, target: Box) -> tuple[Box, ...]:
+        """Return the box of each source that target voxels are made of."""
+        ...
+
+    def affected(self, source: int, box: Box) -> Box | None:
+        """Return the target box that is made of a box of one source."""
+        ...
+
+    def apply(self, engine: Engine, target: Box, arrays: Sequence[Array], out: Array, inside: Box) -> None:
+        """Compute a box.
+
+        Parameters
+        ----------
+        target : Box
+            What is computed.
+        arrays : sequence of array (channel, x, y, z)
+            The voxels of the `needed` boxes, in Fortran order. They may be changed.
+        out, inside : array (channel, x, y, z), Box
+            Memory in Fortran order of a box that holds `target`, and that box.
+        """
+        ...
+
+
+class StreamJob(NamedTuple):
+    """A block of target shards to write.
+
+    Attributes
+    ----------
+    sources, target : Path
+        Folders of mags.
+    device : str
+        Name of the engine.
+    block : Box
+        The part of whole target shards that is to be written.
+    """
+
+    sources: tuple[Path, ...]
+    target: Path
+    device: str
+    transformation: Transformation
+    block: Box
+
+
+def stream(
+    sources: Sequence[StoredArray],
+    target: StoredArray,
+    region: Box,
+    transformation: Transformation,
+    mag: Mag,
+    device: str,
+    executor: Executor | None = None,
+    progress_desc: str | None = None,
+) -> None:
+    """Compute all voxels of a region and write them.
+
+    Shards in which all voxels are zero are not made, and overwritten where they exist.
+
+    Parameters
+    ----------
+    region : Box
+        In the target's own grid.
+    mag : Mag
+        Of the target, to name boxes in Mag(1).
+    device : str
+        Name of the engine that does it.
+    """
+    jobs = [
+        StreamJob(tuple(source.path for source in sources), target.path, device, transformation, block)
+        for block in _blocks(sources, target, region, transformation)
+    ]
+    boxes = [BoundingBox(job.block.topleft, job.block.shape).from_mag_to_mag1(mag) for job in jobs]
+    run_jobs(stream_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+
+
+def stream_block(job: StreamJob) -> None:
+    """Compute and write one block, in this process or another one."""
+    sources, target = [open_array(path) for path in job.sources], open_array(job.target)
+    engine = get_engine(job.device)
+    units = _units(sources, target, job.transformation)
+    most = _PART_BYTES // target.layout.voxel_bytes
+    for part in halved(job.block, units, most):
+        out = engine.empty((target.layout.num_channels, *part.shape), target.layout.dtype)
+        pieces = list(halved(part, units, _most_voxels(sources, engine, job.transformation)))
+        for piece, arrays in fetched(sources, engine, job.transformation.needed, pieces):
+            job.transformation.apply(engine, piece, arrays, out, part)
+            del arrays  # before the one after the next piece is read
+        _write(target, engine, part, out)
+
+
+def fetched(
+    sources: Sequence[StoredArray], engine: Engine, needed: Callable[[Box], tuple[Box, ...]], pieces: list[Box]
+) -> Iterator[tuple[Box, list[Array]]]:
+    """Yield the voxels that each piece is made of, and read those of the next one meanwhile.
+
+    No more than two pieces are held, if whoever takes them lets go of one before he asks for the next.
+
+    Parameters
+    ----------
+    needed : callable
+        Returns the box of each source for a piece.
+    """
+
+    def fetch(piece: Box) -> list[Array]:
+        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+
+    if len(pieces) == 1:
+        yield pieces[0], fetch(pieces[0])
+        return
+    with ThreadPoolExecutor(1, "wkgpu-ahead") as ahead:
+        coming = ahead.submit(fetch, pieces[0])
+        for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+            arrays = coming.result()
+            if following is not None:
+                coming = ahead.submit(fetch, following)
+            yield piece, arrays
+            del arrays
+
+
+def _write(target: StoredArray, engine: Engine, part: Box, out: Array) -> None:
+    """Write a part shard by shard, if it holds data, or something else is stored there."""
+    for shard in shards_in(target, part):
+        inside = shard.meet(part)
+        assert inside is not None
+        voxels = out[:, *inside.within(part)]
+        if has_data(voxels) or Path(target.shard_path(shard_number(target, shard))).exists():
+            write_box(target, engine, inside.topleft, voxels)
+
+
+def has_data(voxels: Any) -> bool:
+    """Whether any bit is set in an array in Fortran order, or in a part of one: -0.0 is data, too."""
+    # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
+    return bool(voxels.T.view(bool).any())
+
+
+# ---- How the work is cut
+
+
+def _blocks(
+    sources: Sequence[StoredArray], target: StoredArray, region: Box, transformation: Transformation
+) -> list[Box]:
+    """Return the blocks that must be written, ascending by z, y, x."""
+    shape = block_shape(target.layout, _units(sources, target, transformation))
+    touched = [region]
+    if transformation.keeps_zeros:
+        stored = [Box(*shard) for shard in target.shard_boxes()]
+        for number, source in enumerate(sources):
+            stored += [box for shard in source.shard_boxes() if (box := transformation.affected(number, Box(*shard)))]
+        touched = [box for each in stored if (box := each.meet(region))]
+    corners = {corner for box in touched for corner in cells(box, shape)}
+    blocks = [Box(corner, shape).meet(region) for corner in sorted(corners, key=lambda corner: corner[::-1])]
+    return [block for block in blocks if block is not None]
+
+
+def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
+    """Return the least target voxels that are computed without decoding or encoding a chunk twice."""
+    units = list(target.layout.chunk_shape)
+    for source in sources:
+        for axis, (length, ratio) in enumerate(zip(source.layout.chunk_shape, transformation.ratio, strict=True)):
+            units[axis] = max(units[axis], length // ratio)
+    return units[0], units[1], units[2]
+
+
+def _most_voxels(sources: Sequence[StoredArray], engine: Engine, transformation: Transformation) -> int:
+    """Return how many target voxels a piece may have."""
+    most = _PIECE_BYTES if engine.name == "cpu" else _PIECE_BYTES_ON_GPU
+    return most // (sum(source.layout.voxel_bytes for source in sources) * prod(transformation.ratio))
