@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wkgpu import errors as errors
+    from wkgpu.dataset import maps as maps
     from wkgpu.dataset.array_info import ArrayInfo as ArrayInfo
     from wkgpu.dataset.data_format import DataFormat as DataFormat
     from wkgpu.dataset.dataset import Dataset as Dataset
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from wkgpu.dataset.layer_category import LayerCategoryType as LayerCategoryType
     from wkgpu.dataset.mag_view import MagView as MagView
     from wkgpu.dataset.open_mag import open_mag as open_mag
+    from wkgpu.dataset.sampling_modes import SamplingModes as SamplingModes
     from wkgpu.dataset.segmentation_layer import SegmentationLayer as SegmentationLayer
     from wkgpu.dataset.view import View as View
+    from wkgpu.dataset.voxel_map import VoxelMap as VoxelMap
+    from wkgpu.dataset.voxel_map import voxel_map as voxel_map
     from wkgpu.dataset.voxel_size import LengthUnit as LengthUnit
     from wkgpu.dataset.voxel_size import VoxelSize as VoxelSize
     from wkgpu.engines import get_engine as get_engine
@@ -46,10 +50,12 @@ _MODULES = {
     "MagView": "wkgpu.dataset.mag_view",
     "NDBoundingBox": "wkgpu.geometry.nd_bounding_box",
     "SEGMENTATION_CATEGORY": "wkgpu.dataset.layer_category",
+    "SamplingModes": "wkgpu.dataset.sampling_modes",
     "SegmentationLayer": "wkgpu.dataset.segmentation_layer",
     "Vec3Int": "wkgpu.geometry.vec3_int",
     "VecInt": "wkgpu.geometry.vec_int",
     "View": "wkgpu.dataset.view",
+    "VoxelMap": "wkgpu.dataset.voxel_map",
     "VoxelSize": "wkgpu.dataset.voxel_size",
     "WkgpuError": "wkgpu.errors",
     "config": "wkgpu.settings",
@@ -59,14 +65,16 @@ _MODULES = {
     "has_gpu": "wkgpu.engines.cuda.driver",
     "open_mag": "wkgpu.dataset.open_mag",
     "set_device": "wkgpu.engines.selection",
+    "voxel_map": "wkgpu.dataset.voxel_map",
 }
+_SUBMODULES = {"errors": "wkgpu.errors", "maps": "wkgpu.dataset.maps"}
 
-__all__ = sorted([*_MODULES, "errors"])  # the names above, written once
+__all__ = sorted([*_MODULES, *_SUBMODULES])  # the names above, written once
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("wkgpu.errors")
+    if name in _SUBMODULES:
+        return import_module(_SUBMODULES[name])
     if name not in _MODULES:
         raise AttributeError(f"module 'wkgpu' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)

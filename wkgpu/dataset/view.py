@@ -16,6 +16,7 @@ from wkgpu.dataset.folder_swap import open_restored
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.legacy_view import LegacyView
+from wkgpu.dataset.mapped_view import MappedView
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
 from wkgpu.dataset.sliced_view import SlicedView
 from wkgpu.dataset.transfer import read_box, read_boxes, write_box
@@ -28,7 +29,7 @@ from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.storage.stored_array import StoredArray
 
 
-class View(ChunkedView, SlicedView, LegacyView):
+class View(ChunkedView, SlicedView, MappedView, LegacyView):
     """A box of voxels of a mag. Views come from `MagView.get_view`.
 
     Regions are given in Mag(1), by one of ``relative_offset`` (to the view's top left), ``absolute_offset`` (each with

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
+
+from wkgpu.errors import CompilationError
+from wkgpu.kernels.arithmetic import add as add
+from wkgpu.kernels.arithmetic import multiply as multiply
+from wkgpu.kernels.reducing import SLOTS as SLOTS
+
+MOST_SOURCES = 4
+"""Arrays that a function of the user's can take values of."""
 
 
 class Kernel(Protocol):
@@ -45,3 +54,80 @@ class NamedKernel(NamedTuple):
     def on_cuda(self) -> Any:
         """See `Kernel.on_cuda`."""
         return getattr(import_module(f"wkgpu.kernels.cuda_{self.topic}"), self.name)
+
+
+class FunctionKernel(NamedTuple):
+    """A function of the user's that is called with a value of each source, as a kernel; see `wkgpu.kernels.mapping`.
+
+    It is compiled once in a process for each combination of types, and kept with the function.
+
+    Attributes
+    ----------
+    function : callable
+        Plain Python that Numba can compile.
+    sources : int
+        How many of its arguments are values of arrays; the others are constants.
+    """
+
+    function: Callable[..., Any]
+    sources: int
+
+    def on_cpu(self) -> Any:
+        """See `Kernel.on_cpu`."""
+        return self._compiled("cpu")
+
+    def on_cuda(self) -> Any:
+        """See `Kernel.on_cuda`."""
+        return self._compiled("cuda")
+
+    def check(self, arguments: Sequence[Any]) -> None:
+        """Compile the function alone, whose errors Numba then reports without the kernel around it.
+
+        Parameters
+        ----------
+        arguments
+            A value of each source, and the constants.
+
+        Raises
+        ------
+        CompilationError
+            If it cannot be compiled, or returns no number.
+        """
+        from numba import njit, typeof, types
+
+        self.on_cpu()  # with it come the primitives of this machine
+        name = self.function.__qualname__
+        instead = "Correct that, or do arbitrary Python with map_chunk() or for_each_chunk()."
+        function = njit(nogil=True)(self.function)
+        try:
+            kinds = tuple(map(typeof, arguments))
+            if kinds in self._kept:
+                return
+            function.compile(kinds)
+        except Exception as error:
+            raise CompilationError(f"{name}() cannot be compiled: {_reason(error)}\n{instead}") from error
+        (result,) = (signature.return_type for signature in function.nopython_signatures)
+        if not isinstance(result, types.Integer | types.Float | types.Boolean):
+            taken = ", ".join(map(str, kinds))
+            raise CompilationError(f"{name}({taken}) returns {result}, which is no number. {instead}")
+        self._kept[kinds] = True
+
+    def _compiled(self, machine: str) -> Any:
+        kept, key = self._kept, (machine, self.sources)
+        if key not in kept:
+            kept[key] = import_module(f"wkgpu.kernels.{machine}_mapping").compiled(*self)
+        return kept[key]
+
+    @property
+    def _kept(self) -> dict[Any, Any]:
+        """What is known of the function already: its kernels, and the types that were checked."""
+        kept: dict[Any, Any] = vars(self.function).setdefault("_wkgpu_kept", {})
+        return kept
+
+
+def _reason(error: Exception) -> str:
+    """Return what a message of Numba's says of the function: why, and in which line, without the compiler's steps."""
+    lines = str(error).splitlines()
+    steps = [number for number, line in enumerate(lines) if line.startswith("During: ")]
+    said = lines[: steps[0]] if steps else lines
+    return "\n".join(line for line in said if line.strip() and not line.startswith("Failed in nopython mode"))

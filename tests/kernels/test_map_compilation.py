@@ -1,0 +1,33 @@
+"""Kernels of maps and reductions are compiled once for all processes."""
+
+import json
+
+WORK = """
+import json, sys
+import numpy as np
+import wkgpu as wk
+from wkgpu.kernels import cpu_mapping, cpu_reducing
+
+dataset = wk.Dataset(sys.argv[1], voxel_size=(1, 1, 1))
+mag_view = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, chunk_shape=8, shard_shape=16)
+mag_view.write(np.ones((20, 16, 16), "uint32"), absolute_offset=(0, 0, 0))
+mag_view.map_voxels(wk.maps.threshold(1), mag_view)
+mag_view.map_voxels(wk.maps.relabel({1: 2}), mag_view)
+assert mag_view.count_labels()[0].tolist() == [2]
+assert mag_view.min_max() == (2, 2)
+mag_view.histogram()
+kernels = [
+    cpu_mapping.threshold, cpu_mapping.search_or_keep, cpu_reducing.count_runs, cpu_reducing.count_equal,
+    cpu_reducing.find_extremes, cpu_reducing.count_between,
+]
+print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
+"""
+
+
+def test_a_second_process_uses_the_kernels_of_the_first(run_python, tmp_path):
+    first, second = (
+        json.loads(run_python(WORK, tmp_path / name, NUMBA_CACHE_DIR=str(tmp_path / "cache")))
+        for name in ("first", "second")
+    )
+    assert first == [[0, 1]] * 6, "compiled once, for one signature"
+    assert second == [[1, 0]] * 6, "found on disk"
