@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
 
 import wkgpu as wk
+from wkgpu.cli.processing import _are_medians, _are_modes, correction
 from wkgpu.synthetic import Tissue
 
 ARGUMENTS = ("demo", "--size", "64", "--seed", "3")
@@ -17,16 +19,36 @@ def test_the_main_job(command, tmp_path):
     result = command(*ARGUMENTS)
     assert result.exit_code == 0, result.output
     assert "on engine cpu" in result.output
-    assert "All that was read equals what was written." in result.output
-    assert len(re.findall(r"^(?:write|read|64³).* (?:image|segmentation) ", result.output, re.MULTILINE)) == 10
+    assert "All that was read equals what was written, and what was made of it is what NumPy makes." in result.output
+    steps = re.findall(r"^(\w+|64³).* (image|segmentation)  +[\d.]+ ", result.output, re.MULTILINE)
+    assert Counter(steps) == {
+        ("write", "image"): 1,
+        ("read", "image"): 2,
+        ("64³", "image"): 2,
+        ("compress", "image"): 1,
+        ("downsample", "image"): 1,
+        ("write", "segmentation"): 1,
+        ("read", "segmentation"): 2,
+        ("64³", "segmentation"): 2,
+        ("merge", "segmentation"): 1,
+        ("compress", "segmentation"): 1,
+        ("downsample", "segmentation"): 1,
+    }
     assert "wkgpu info demo-output" in result.output
 
     image, segmentation = Tissue((64, 64, 64), seed=3).volumes()
+    box, corrected = correction(segmentation)
+    assert (corrected != segmentation[box.to_slices()]).any()
+    segmentation[box.to_slices()] = corrected
     dataset = wk.Dataset.open("demo-output")
     np.testing.assert_array_equal(dataset.get_layer("image").get_mag(1).read()[0], image)
     layer = dataset.get_segmentation_layer("segmentation")
     np.testing.assert_array_equal(layer.get_mag(1).read()[0], segmentation)
     assert layer.largest_segment_id >= segmentation.max()
+    assert {mag_view.info.codec for name in dataset.layers for mag_view in [dataset.get_layer(name).get_mag(1)]} == {
+        "lz4hc"
+    }
+    assert len(layer.mags) > 1
     assert images.open("demo-output/picture.png").size[0] > 1000
 
 
@@ -82,6 +104,48 @@ def test_a_difference_is_an_error(command, monkeypatch, member):
     assert result.exit_code == 1
     assert "layer 'image' of demo-output: 1 voxels differ; at (5, 6, 7)" in result.output
     assert "equals" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("merge_with_view", "layer 'segmentation' of demo-output: [0-9,]+ voxels differ"),
+        ("compress", "layer 'image' of demo-output: [0-9,]+ voxels differ"),
+    ],
+)
+def test_a_wrong_change_is_an_error(command, monkeypatch, member, message):
+    def damaging(mag_view, *arguments, **keywords):
+        mag_view.write(np.full((3, 3, 3), 201, mag_view.get_dtype()))
+
+    monkeypatch.setattr(wk.MagView, member, damaging)
+    result = command(*ARGUMENTS)
+    assert result.exit_code == 1
+    assert re.search(message, result.output), result.output
+
+
+@pytest.mark.parametrize("layer", ["image", "segmentation"])
+def test_a_wrong_coarser_mag_is_an_error(command, monkeypatch, layer):
+    original = wk.Layer.downsample
+
+    def damaging(self, **keywords):
+        original(self, **keywords)
+        if self.name == layer:
+            coarse = list(self.mags.values())[1]
+            coarse.write(np.full((1, 1, 1), 255, self.dtype), absolute_offset=(32, 32, 32))
+
+    monkeypatch.setattr(wk.Layer, "downsample", damaging)
+    result = command(*ARGUMENTS)
+    assert result.exit_code == 1
+    kind = "medians" if layer == "image" else "most frequent ids"
+    assert re.search(f"layer '{layer}' of demo-output: [0-9,]+ voxels of mag .* are no {kind}", result.output)
+
+
+def test_modes_and_medians():
+    blocks = np.array([[[[1, 1, 2, 2], [3, 9, 3, 0]]]])
+    assert _are_modes(np.array([[[1, 3]]]), blocks).all()
+    assert _are_modes(np.array([[[2, 9]]]), blocks).tolist() == [[[True, False]]]
+    assert _are_medians(np.array([[[1, 3]]]), blocks).all()
+    assert _are_medians(np.array([[[3, 2]]]), blocks).tolist() == [[[False, False]]]
 
 
 def test_without_pillow_there_is_no_picture(command, monkeypatch):

@@ -14,28 +14,20 @@ import typer
 
 from wkgpu import BoundingBox
 from wkgpu.cli.boxes import parse_box
+from wkgpu.cli.changes import compress, downsample, equal, merge, rechunk
 from wkgpu.cli.console import output, reports_errors
+from wkgpu.cli.options import DeviceOption, PathArgument
 
 OUTPUT_TYPES = (".npy", ".tif", ".tiff", ".png")  # those of `export.WRITERS`, which a test checks
 
 app = typer.Typer(
     name="wkgpu",
-    help="Read, write and inspect WEBKNOSSOS volumes.",
+    help="Read, change and inspect WEBKNOSSOS volumes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        show_default=False,
-        metavar="DEVICE",
-        help="auto, cpu, cuda or cuda:N; default: WKGPU_DEVICE, else cpu.",
-    ),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -50,15 +42,13 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Read, write and inspect WEBKNOSSOS volumes."""
+    """Read, change and inspect WEBKNOSSOS volumes."""
 
 
 @app.command()
 @reports_errors
 def info(
-    path: Annotated[
-        Path, typer.Argument(show_default=False, help="A dataset, a folder of mags, or the folder of one mag.")
-    ],
+    path: PathArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all sizes in bytes.")] = False,
 ) -> None:
     """Show layers, mags, boxes, shapes, codecs, sizes on disk and compression ratios."""
@@ -84,9 +74,7 @@ def _known_output(path: Path) -> Path:
 @app.command(no_args_is_help=True)
 @reports_errors
 def read(
-    path: Annotated[
-        Path, typer.Argument(show_default=False, help="A dataset, a folder of mags, or the folder of one mag.")
-    ],
+    path: PathArgument,
     layer: Annotated[
         str | None,
         typer.Argument(show_default=False, metavar="LAYER", help="Name of the layer; only if PATH is a dataset."),
@@ -125,6 +113,10 @@ def read(
     read_to_file(path, names, box, out, force, device, output())
 
 
+for change in (compress, rechunk, downsample, merge, equal):
+    app.command()(change)
+
+
 @app.command()
 @reports_errors
 def demo(
@@ -135,7 +127,7 @@ def demo(
     device: DeviceOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which tissue to make.")] = 0,
 ) -> None:
-    """Make up some tissue, write it, read it again, compare, and show how fast that was."""
+    """Make up some tissue; write, read, merge, compress and downsample it; compare, and show how fast that was."""
     from wkgpu.cli.demo import run_demo
 
     if not run_demo(size, out, device, seed, output()):

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkgpu import WkgpuError
-from wkgpu.errors import ArgumentError
+from wkgpu.errors import ArgumentError, ShapeError
 
 _Parameters = ParamSpec("_Parameters")
 _WIDE = 400  # columns of what is no terminal: files and pipes have no edge at which a row would have to be folded
@@ -31,7 +31,15 @@ def reports_errors(command: Callable[_Parameters, None]) -> Callable[_Parameters
 
     With the environment variable ``WKGPU_TRACEBACK=1`` errors pass, so that Python shows where they come from.
     """
+    return _reporting(command, 1)
 
+
+def reports_errors_as_trouble(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+    """Do the same as `reports_errors`, but exit with 2 in any case: 1 means a difference, as that of cmp and diff."""
+    return _reporting(command, 2)
+
+
+def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable[_Parameters, None]:
     @wraps(command)
     def reporting(*args: _Parameters.args, **keywords: _Parameters.kwargs) -> None:
         try:
@@ -40,7 +48,7 @@ def reports_errors(command: Callable[_Parameters, None]) -> Callable[_Parameters
             if os.environ.get("WKGPU_TRACEBACK", "0") not in ("", "0"):
                 raise
             print_error(_message(error))
-            raise typer.Exit(2 if isinstance(error, ArgumentError) else 1) from error
+            raise typer.Exit(2 if isinstance(error, ArgumentError | ShapeError) else exit_code) from error
 
     return reporting
 

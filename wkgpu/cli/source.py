@@ -100,8 +100,8 @@ def list_source(path: Path) -> Source:
     if (path / PROPERTIES_NAME).exists():
         dataset = Dataset.open(path, read_only=True)
         return Source(path, "dataset", dataset, [_listed(layer) for layer in dataset.layers.values()])
-    paths = _mag_folders(path)
-    mags = [open_mag(folder, mag, read_only=True) for mag, folder in paths.items()] or [_single_mag(path)]
+    paths = mag_folders(path)
+    mags = [open_mag(folder, mag, read_only=True) for mag, folder in paths.items()] or [single_mag(path)]
     finest = mags[0]  # its box is the tightest: that of a coarse mag is rounded up to whole shards
     info = finest.info
     layer = ListedLayer(
@@ -138,17 +138,17 @@ def find_mag(path: Path, names: Sequence[str], device: str | None) -> FoundMag:
     if (path / PROPERTIES_NAME).exists():
         return _mag_of_dataset(Dataset.open(path, read_only=True, device=device), names)
     if not names:
-        if known := _mag_folders(path):
-            raise ArgumentError(f"{path} holds several mags; name one of {_listing(known)} after it.")
-        mag_view = _single_mag(path, device)
+        if known := mag_folders(path):
+            raise ArgumentError(f"{path} holds several mags; name one of {listing(known)} after it.")
+        mag_view = single_mag(path, device)
     else:
-        folder, mag = path.joinpath(*names[:-1]), _parse_mag(names[-1])
-        known = _mag_folders(folder)
+        folder, mag = path.joinpath(*names[:-1]), parse_mag(names[-1])
+        known = mag_folders(folder)
         if not known:
-            _single_mag(folder)  # or an error that says what is wrong with the folder
+            single_mag(folder)  # or an error that says what is wrong with the folder
             raise ArgumentError(f"{folder} is a single mag; leave out {names[-1]!r}.")
         if mag not in known:
-            raise MagNotFoundError(f"{folder} has no mag {mag}; it has {_listing(known)}.")
+            raise MagNotFoundError(f"{folder} has no mag {mag}; it has {listing(known)}.")
         mag_view = open_mag(known[mag], mag, read_only=True, device=device)
     dtype = mag_view.get_dtype()
     looks_like_ids = dtype.kind in "iu" and dtype.itemsize >= 4
@@ -157,11 +157,11 @@ def find_mag(path: Path, names: Sequence[str], device: str | None) -> FoundMag:
 
 def _mag_of_dataset(dataset: Dataset, names: Sequence[str]) -> FoundMag:
     if not names:
-        raise ArgumentError(f"{dataset.path} is a dataset; name a layer and a mag: {_listing(dataset.layers)}.")
+        raise ArgumentError(f"{dataset.path} is a dataset; name a layer and a mag: {listing(dataset.layers)}.")
     layer = dataset.get_layer(names[0])
     if len(names) == 1:
-        raise ArgumentError(f"name a mag of layer {layer.name!r} as well: {_listing(layer.mags)}.")
-    mag_view = layer.get_mag(_parse_mag(names[1]))
+        raise ArgumentError(f"name a mag of layer {layer.name!r} as well: {listing(layer.mags)}.")
+    mag_view = layer.get_mag(parse_mag(names[1]))
     x, y, z = (float(extent * factor) for extent, factor in zip(dataset.voxel_size, mag_view.mag, strict=True))
     return FoundMag(mag_view, layer.category, False, (x, y, z))
 
@@ -178,7 +178,7 @@ def _listed(layer: Layer) -> ListedLayer:
     )
 
 
-def _mag_folders(folder: Path) -> dict[Mag, Path]:
+def mag_folders(folder: Path) -> dict[Mag, Path]:
     """Return the mags in a folder; none where it holds none or does not exist."""
     try:
         return {found.mag: found.array.path for found in find_mags(folder)}
@@ -186,11 +186,12 @@ def _mag_folders(folder: Path) -> dict[Mag, Path]:
         return {}
 
 
-def _single_mag(path: Path, device: str | None = None) -> MagView:
+def single_mag(path: Path, device: str | None = None, read_only: bool = True) -> MagView:
+    """Open the mag in a folder, or raise a `NotFoundError` that says what would be needed."""
     if not path.exists():
         raise NotFoundError(f"{path} does not exist.")
     try:
-        return open_mag(path, read_only=True, device=device)
+        return open_mag(path, read_only=read_only, device=device)
     except NotFoundError as error:
         raise NotFoundError(
             f"{path} is no dataset (a folder with {PROPERTIES_NAME}), no folder of mags, and no mag (a folder with "
@@ -198,12 +199,14 @@ def _single_mag(path: Path, device: str | None = None) -> MagView:
         ) from error
 
 
-def _parse_mag(name: str) -> Mag:
+def parse_mag(name: str) -> Mag:
+    """Return the mag that an argument names, or raise an `ArgumentError`."""
     try:
         return Mag(name)
     except (ValueError, AssertionError) as error:
         raise ArgumentError(f"{name!r} is not a mag; a mag is written like 1, 2-2-1 or 4.") from error
 
 
-def _listing(names: Iterable[object]) -> str:
+def listing(names: Iterable[object]) -> str:
+    """Return names for a message."""
     return ", ".join(map(str, names)) or "none"

@@ -84,7 +84,7 @@ class Trial:
         begin = perf_counter()
         voxels = self._mag_view.read()
         seconds = perf_counter() - begin
-        self._compare(voxels, (0, 0, 0))
+        compare(voxels, self._voxels, (0, 0, 0))
         return Measurement(step, self._voxels.nbytes, seconds)
 
     def _read_one_by_one(self) -> Measurement:
@@ -93,7 +93,7 @@ class Trial:
             begin = perf_counter()
             voxels = self._mag_view.read(absolute_bounding_box=box)
             seconds += perf_counter() - begin
-            self._compare(voxels, corner)
+            compare(voxels, self._voxels, corner)
         return self._of_patches(f"{PATCH_EDGE}³ patches, one by one", seconds)
 
     def _read_many(self) -> Measurement:
@@ -104,25 +104,32 @@ class Trial:
             patches = self._mag_view.read_many(self._boxes[some])
             seconds += perf_counter() - begin
             for corner, voxels in zip(self._corners[some], patches, strict=True):
-                self._compare(voxels, corner)
+                compare(voxels, self._voxels, corner)
             del patches, voxels  # so that the next read gets their memory
         return self._of_patches(f"{PATCH_EDGE}³ patches, {PATCHES_AT_ONCE} at once", seconds)
 
     def _of_patches(self, step: str, seconds: float) -> Measurement:
         return Measurement(step, PATCHES * PATCH_EDGE**3 * self._voxels.itemsize, seconds, PATCHES)
 
-    def _compare(self, read: Any, corner: Any) -> None:
-        """Compare voxels (channel, x, y, z) of any machine, which lie at a corner, with what was written there."""
-        found = get_engine("cpu").asarray(read)[0]
-        x, y, z = (int(position) for position in corner)
-        width, height, depth = found.shape
-        expected = self._voxels[x : x + width, y : y + height, z : z + depth]
-        if found.shape != expected.shape:
-            raise DifferenceError(f"{found.shape} voxels were read at {(x, y, z)} instead of {expected.shape}")
-        if not np.array_equal(found, expected):
-            different = np.argwhere(found != expected)
-            at = tuple(different[0])
-            voxel = tuple((different[0] + (x, y, z)).tolist())
-            raise DifferenceError(
-                f"{len(different):,} voxels differ; at {voxel} {found[at]} was read and {expected[at]} was written"
-            )
+
+def compare(read: Any, voxels: NDArray[Any], corner: Any) -> None:
+    """Compare what was read, (channel, x, y, z) of any machine, with what a volume holds from a corner on.
+
+    Raises
+    ------
+    DifferenceError
+        If it differs, with the first voxel that does.
+    """
+    found = get_engine("cpu").asarray(read)[0]
+    x, y, z = (int(position) for position in corner)
+    width, height, depth = found.shape
+    expected = voxels[x : x + width, y : y + height, z : z + depth]
+    if found.shape != expected.shape:
+        raise DifferenceError(f"{found.shape} voxels were read at {(x, y, z)} instead of {expected.shape}")
+    if not np.array_equal(found, expected):
+        different = np.argwhere(found != expected)
+        at = tuple(different[0])
+        voxel = tuple((different[0] + (x, y, z)).tolist())
+        raise DifferenceError(
+            f"{len(different):,} voxels differ; at {voxel} {found[at]} was read and {expected[at]} was written"
+        )
