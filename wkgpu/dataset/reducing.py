@@ -200,6 +200,7 @@ def reduce_block(job: ReduceJob) -> Any:
         known = job.reduction.begin(engine)
         for _, (voxels,) in fetched([array], engine, lambda piece: (piece,), pieces):
             job.reduction.add(engine, voxels.T.reshape(-1), known)
+            del voxels  # before the next ones are asked for: two pieces are held at a time
         return job.reduction.end(engine, known)
 
 
