@@ -57,6 +57,9 @@ class NaiveEngine:
     def as_output(self, out: Any) -> np.ndarray:
         return out
 
+    def wait(self) -> None:
+        pass
+
     def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
         kernel.on_cpu().py_func(0, rows, *arguments)
 

@@ -124,13 +124,14 @@ def stream_block(job: StreamJob) -> None:
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
     most = _PART_BYTES // target.layout.voxel_bytes
-    for part in halved(job.block, units, most):
-        out = engine.empty((target.layout.num_channels, *part.shape), target.layout.dtype)
-        pieces = list(halved(part, units, _most_voxels(sources, engine, job.transformation)))
-        for piece, arrays in fetched(sources, engine, job.transformation.needed, pieces):
-            job.transformation.apply(engine, piece, arrays, out, part)
-            del arrays  # before the one after the next piece is read
-        _write(target, engine, part, out)
+    with engine.active():
+        for part in halved(job.block, units, most):
+            out = engine.empty((target.layout.num_channels, *part.shape), target.layout.dtype)
+            pieces = list(halved(part, units, _most_voxels(sources, engine, job.transformation)))
+            for piece, arrays in fetched(sources, engine, job.transformation.needed, pieces):
+                job.transformation.apply(engine, piece, arrays, out, part)
+                del arrays  # before the one after the next piece is read
+            _write(target, engine, part, out)
 
 
 def fetched(
@@ -159,6 +160,7 @@ def fetched(
             if following is not None:
                 coming = ahead.submit(fetch, following)
             yield piece, arrays
+            engine.wait()  # the thread that reads ahead knows nothing of kernels that still use this memory
             del arrays
 
 

@@ -89,6 +89,10 @@ class Engine(Protocol):
         """
         ...
 
+    def wait(self) -> None:
+        """Wait until all that was launched is done, so that other threads can use its memory."""
+        ...
+
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on arrays.
 

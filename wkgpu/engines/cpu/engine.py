@@ -122,6 +122,9 @@ class CpuEngine:
 
         self._team.run(store, len(parts), on_error=chain.fail)
 
+    def wait(self) -> None:
+        """Nothing runs on when `launch` returns."""
+
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
         run = kernel.on_cpu()

@@ -130,6 +130,12 @@ class CudaEngine:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
+    def wait(self) -> None:
+        """Wait for what CuPy's current stream has been given."""
+        self._check_process()
+        with self.device.active():
+            self.device.fence().wait()
+
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Queue a kernel behind what CuPy's current stream has been given; see `Engine.launch`."""
         self._check_process()
