@@ -88,7 +88,7 @@ def content_is_equal(bench: Workbench) -> Iterator[Figure]:
 
 
 def write_slices(bench: Workbench) -> Iterator[Figure]:
-    """Slices of 1024² into an LZ4 shard of 1024³, ours with the default buffer, theirs with one as deep as the shard."""
+    """Slices of 1024² into an LZ4 shard of 1024³, with the default buffer, or for webknossos as deep."""
     if bench.wkgpu is None:
         return
     volume = bench.shard
