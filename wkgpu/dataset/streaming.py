@@ -24,7 +24,7 @@ from wkgpu.storage.layout import Triple
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 _PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
-_PIECE_BYTES = 32 << 20  # of source voxels: enough for all threads, and read again while most is still in a cache
+_PIECE_BYTES = 128 << 20  # of source voxels: smaller pieces were slower, for the threads that wait at the end of each
 _PIECE_BYTES_ON_GPU = 256 << 20
 
 
