@@ -70,15 +70,15 @@ def downsample(bench: Workbench) -> Iterator[Figure]:
 
 
 def content_is_equal(bench: Workbench) -> Iterator[Figure]:
-    """Two LZ4 mags in files of their own, which are equal."""
+    """Two equal mags: copies, whose bytes are equal as well, and one in LZ4 and one in LZ4HC, whose bytes are not."""
     if bench.wkgpu is None:
         return
-    for kind, label in KINDS.items():
+    for kind, label, codec in [(kind, label, codec) for kind, label in KINDS.items() for codec in ("LZ4", "LZ4HC")]:
         path = bench.dataset(kind)
-        other = bench.copy(path, f"compared-{kind}")
+        other = bench.copy(path, f"compared-{kind}") if codec == "LZ4" else bench.dataset(kind, peers.LZ4HC)
         yield compare(
-            f"equal-{kind}",
-            f"content_is_equal of two mags: {label}",
+            f"equal-{kind}" if codec == "LZ4" else f"equal-lz4hc-{kind}",
+            f"content_is_equal of a mag and {'its copy' if codec == 'LZ4' else 'one in LZ4HC'}: {label}",
             _comparing(bench.wkgpu, path, other, {}),
             _faster(lambda executor, a=path, b=other: _comparing(bench.webknossos, a, b, {"executor": executor})),
             bench.sizes.rounds,

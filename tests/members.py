@@ -51,6 +51,7 @@ class Member(NamedTuple):
 def members() -> Iterator[Member]:
     """Yield all members, in the order of the table."""
     for owner in OWNERS:
+        yield Member(owner.__name__, owner)
         listed_before = dir(BESIDES.get(owner, object))
         mine = [name for name in dir(owner) if not name.startswith("_")]
         for name in mine:

@@ -99,6 +99,8 @@ def test_renaming(dataset):
 
 
 @pytest.mark.covers(
+    "Layer",
+    "SegmentationLayer",
     "Dataset.add_layer",
     "Dataset.get_layer",
     "Dataset.get_color_layers",
@@ -466,7 +468,7 @@ def test_largest_segment_id(dataset):
 # ---- A mag without a dataset
 
 
-@pytest.mark.covers("open_mag")
+@pytest.mark.covers("MagView", "open_mag")
 def test_a_mag_without_a_dataset(mag_view, tmp_path, volume):
     shutil.copytree(mag_view.path, tmp_path / "annotation" / "2-2-1")
     loose = wk.open_mag(tmp_path / "annotation" / "2-2-1")

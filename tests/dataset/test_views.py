@@ -15,6 +15,7 @@ from wkgpu.errors import (
     ReadOnlyError,
     RegionError,
     ShapeError,
+    UnsupportedError,
 )
 
 from .conftest import counted, read
@@ -257,11 +258,36 @@ def test_boxes_on_disk(layer):
     ]
 
 
+@pytest.mark.covers("MagView.get_views_on_disk")
+def test_views_on_disk(layer):
+    mag_view = layer.add_mag("2-2-1", chunk_shape=8, shard_shape=16)
+    mag_view.write(counted((32, 16, 16)), absolute_offset=(0, 0, 0))
+    mag_view.write(counted((2, 2, 2)), absolute_offset=(64, 0, 16))
+    boxes = list(mag_view.get_bounding_boxes_on_disk())
+    views = list(mag_view.get_views_on_disk(read_only=True))
+    assert [view.bounding_box for view in views] == boxes
+    assert all(view.read_only for view in views)
+    for view, box in zip(views, boxes, strict=True):
+        np.testing.assert_array_equal(view.read(), mag_view.read(absolute_bounding_box=box))
+    with pytest.raises(OutOfBoundsError):  # the last file reaches beyond the layer's box
+        list(mag_view.get_views_on_disk())
+    layer.bounding_box = wk.BoundingBox((0, 0, 0), (96, 32, 32))
+    assert [view.read_only for view in mag_view.get_views_on_disk()] == [False] * 3
+
+
+@pytest.mark.covers("MagView.get_zarr_array")
+def test_a_wkw_mag_is_no_zarr_array(mag_view):
+    with pytest.raises(UnsupportedError, match="wkw, not as Zarr"):
+        mag_view.get_zarr_array()
+    with pytest.raises(ValueError, match="use read"):
+        mag_view.get_zarr_array()
+
+
 # ---- Smaller views, and read-only ones
 
 
 @on_every_device
-@pytest.mark.covers("View.get_view", "View.bounding_box", "View.read_only")
+@pytest.mark.covers("View", "View.get_view", "View.bounding_box", "View.read_only")
 def test_views_of_views(mag_view, view):
     inner = view.get_view(relative_offset=(4, 4, 4), size=(8, 8, 8))
     assert (inner.bounding_box, inner.read_only, type(inner)) == (
@@ -292,10 +318,12 @@ def test_read_only_views_have_only_read_only_views(view):
         frozen.write(counted((2, 2, 2)))
 
 
+@pytest.mark.covers("Layer.read_only", "Layer.name")
 def test_a_read_only_dataset_refuses_all_changes(mag_view, dataset):
     frozen = wk.Dataset.open(dataset.path, read_only=True)
     layer = frozen.get_layer("color")
     assert layer.get_mag(1).read_only
+    assert (layer.name, layer.read_only, mag_view.layer.read_only) == ("color", True, False)
     np.testing.assert_array_equal(layer.get_mag(1).read(), mag_view.read())
     for change in (
         lambda: layer.get_mag(1).write(counted((2, 2, 2))),
