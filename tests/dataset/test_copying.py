@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes, voxels
 
 import wkgpu as wk
-from wkgpu.dataset import file_copy, rewriting
+from wkgpu.dataset import blocks, file_copy, rewriting
 from wkgpu.engines import get_engine
 from wkgpu.errors import (
     AlreadyExistsError,
@@ -174,7 +174,7 @@ class TestWhatIsCopied:
 
     @pytest.mark.parametrize("kind", ["threads", "processes"])
     def test_on_an_executor(self, original, tmp_path, kind, monkeypatch):
-        monkeypatch.setattr(rewriting, "_BLOCK_BYTES", 0)  # several jobs
+        monkeypatch.setattr(blocks, "_BLOCK_BYTES", 0)  # several jobs
         with wk.get_executor(kind, max_workers=2) as executor:
             for name, arguments in {"same": {}, "other": {"compress": False}}.items():
                 assert_same_voxels(original, original.copy_dataset(tmp_path / name, executor=executor, **arguments))
@@ -189,7 +189,7 @@ class TestWhatIsCopied:
             topleft, shape = data.draw(voxel_boxes(layout))
             rewriting.write_box(source, engine, topleft, voxels(layout, shape, seed))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rewriting, "_BLOCK_BYTES", data.draw(st.sampled_from([0, 10_000, 1 << 20])))
+            patch.setattr(blocks, "_BLOCK_BYTES", data.draw(st.sampled_from([0, 10_000, 1 << 20])))
             rewriting.rewrite(source, target, wk.Mag(1), "cpu")
         assert files_of(target.path) == files_of(source.path)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes, voxels
 
 import wkgpu as wk
-from wkgpu.dataset import folder_swap, rewriting
+from wkgpu.dataset import blocks, folder_swap, rewriting
 from wkgpu.errors import (
     ArgumentError,
     ChunkError,
@@ -208,7 +208,7 @@ class TestRechunk:
         limit = data.draw(st.sampled_from([edge**3 * source.voxel_bytes // 64, 10_000, 1 << 20]))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rewriting, "_MOST_READ_BYTES", limit)
-            patch.setattr(rewriting, "_BLOCK_BYTES", limit)
+            patch.setattr(blocks, "_BLOCK_BYTES", limit)
             rewriting.rewrite_in_place(array.path, wk.Mag(1), target, "cpu", None, None, nullcontext())
         found = rewriting.open_array(array.path)
         assert found.layout == target
@@ -392,7 +392,7 @@ class TestExecutors:
             yield made
 
     def test_each_runs_the_jobs(self, raw, expected, executor, monkeypatch):
-        monkeypatch.setattr(rewriting, "_BLOCK_BYTES", 0)
+        monkeypatch.setattr(blocks, "_BLOCK_BYTES", 0)
         raw.compress(executor=executor)
         assert raw.info.codec == "lz4"
         np.testing.assert_array_equal(content(raw), expected)

@@ -8,45 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from itertools import product
-from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from wkgpu.dataset.blocks import Box, block_shape, cells, halved, shard_number, shards_in, triple
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
 from wkgpu.dataset.jobs import Executor, run_jobs
+from wkgpu.dataset.streaming import has_data
 from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.locks import file_lock
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
 
-_BLOCK_BYTES = 16 << 20  # small shards are handled together up to this, so that a job is worth its overhead
 _MOST_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
-
-
-class Box(NamedTuple):
-    """First voxel and voxels ``(x, y, z)`` in a mag's own grid."""
-
-    topleft: Triple
-    shape: Triple
-
-    def meet(self, other: Box) -> Box | None:
-        """Return what two boxes share, if that is anything."""
-        begin = _triple(map(max, self.topleft, other.topleft))
-        end = _triple(map(min, self.end, other.end))
-        shape = _triple(high - low for low, high in zip(begin, end, strict=True))
-        return Box(begin, shape) if min(shape) > 0 else None
-
-    @property
-    def end(self) -> Triple:
-        """The first voxel behind the box, along each axis."""
-        return _triple(low + length for low, length in zip(self.topleft, self.shape, strict=True))
 
 
 class RewriteJob(NamedTuple):
@@ -150,12 +130,16 @@ def renew(array: StoredArray) -> None:
 def rewrite_block(job: RewriteJob) -> None:
     """Write the shards of one block, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
-    stored = [box for box in _shards(source, job.block) if Path(source.shard_path(_shard(source, box))).exists()]
+    stored = [
+        box for box in shards_in(source, job.block) if Path(source.shard_path(shard_number(source, box))).exists()
+    ]
     if not stored:  # somebody has deleted files meanwhile, which does not remain unnoticed
         return
     if source.layout == target.layout:
         for box in stored:
-            copy_file(Path(source.shard_path(_shard(source, box))), Path(target.shard_path(_shard(target, box))))
+            copy_file(
+                Path(source.shard_path(shard_number(source, box))), Path(target.shard_path(shard_number(target, box)))
+            )
         return
     engine = get_engine(job.device)
     kept = set(stored) if source.layout.shard_shape == target.layout.shard_shape else set()
@@ -167,21 +151,15 @@ def rewrite_block(job: RewriteJob) -> None:
 def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part: Box, kept: set[Box]) -> None:
     """Write one box, shard by shard; those in `kept` also if they hold only zeros, once."""
     voxels = read_box(source, engine, part.topleft, part.shape)
-    for shard in _shards(target, part):
+    for shard in shards_in(target, part):
         inside = shard.meet(part)
         assert inside is not None
         begin = [low - first for low, first in zip(inside.topleft, part.topleft, strict=True)]
         x, y, z = (slice(low, low + length) for low, length in zip(begin, inside.shape, strict=True))
         piece = voxels[:, x, y, z]
-        if shard in kept or _has_data(piece):
+        if shard in kept or has_data(piece):
             write_box(target, engine, inside.topleft, piece)
             kept.discard(shard)
-
-
-def _has_data(voxels: Any) -> bool:
-    """Whether any bit is set: -0.0 is data, too."""
-    # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
-    return bool(voxels.T.view(bool).any())
 
 
 # ---- How the work is cut
@@ -189,63 +167,24 @@ def _has_data(voxels: Any) -> bool:
 
 def _blocks(source: StoredArray, layout: ArrayLayout) -> list[Box]:
     """Return the blocks of target shards in which anything is stored, ascending by z, y, x."""
-    shape = _block_shape(source.layout, layout)
-    corners: set[Triple] = set()
-    for topleft, size in source.shard_boxes():
-        corners.update(_grid(Box(topleft, size), shape))
+    shape = block_shape(layout, source.layout.chunk_shape)
+    corners = {corner for shard in source.shard_boxes() for corner in cells(Box(*shard), shape)}
     return [Box(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
 
 
-def _block_shape(source: ArrayLayout, target: ArrayLayout) -> Triple:
-    """Return a multiple of the target's shards that decodes no source chunk twice, if that is possible."""
-    shape = list(target.shard_shape)
-    for axis, length in enumerate(source.chunk_shape):
-        while shape[axis] < length:
-            shape[axis] *= 2
-    while 2 * prod(shape) * target.voxel_bytes <= _BLOCK_BYTES:
-        shape[shape.index(min(shape))] *= 2
-    return _triple(shape)
-
-
 def _parts(box: Box, source: ArrayLayout, target: ArrayLayout) -> Iterator[Box]:
-    """Cut a box in halves, at borders of chunks, until each part may be held in memory."""
-    if prod(box.shape) * target.voxel_bytes > _MOST_READ_BYTES:
-        units = list(map(max, source.chunk_shape, target.chunk_shape))
-        axis = max(range(3), key=lambda axis: box.shape[axis] / units[axis])
-        begin, middle = box.topleft[axis], box.topleft[axis] + box.shape[axis] // 2
-        middle = -(-middle // units[axis]) * units[axis]
-        if begin < middle < box.end[axis]:
-            lower, upper = list(box.shape), list(box.shape)
-            lower[axis], upper[axis] = middle - begin, box.end[axis] - middle
-            corner = list(box.topleft)
-            corner[axis] = middle
-            yield from _parts(Box(box.topleft, _triple(lower)), source, target)
-            yield from _parts(Box(_triple(corner), _triple(upper)), source, target)
-            return
-    yield box
-
-
-def _shards(array: StoredArray, box: Box) -> list[Box]:
-    """Return the boxes of an array's shards that a box touches, whether they exist or not."""
-    return [Box(corner, array.layout.shard_shape) for corner in _grid(box, array.layout.shard_shape)]
-
-
-def _shard(array: StoredArray, box: Box) -> Triple:
-    return _triple(low // length for low, length in zip(box.topleft, array.layout.shard_shape, strict=True))
-
-
-def _grid(box: Box, shape: Triple) -> Iterator[Triple]:
-    """Yield the first voxels of the cells of a grid that a box touches."""
-    axes = (range(low // step * step, end, step) for low, end, step in zip(box.topleft, box.end, shape, strict=True))
-    yield from product(*axes)
+    """Cut a box at borders of chunks, until each part may be held in memory."""
+    units = triple(map(max, source.chunk_shape, target.chunk_shape))
+    return halved(box, units, _MOST_READ_BYTES // target.voxel_bytes)
 
 
 def _around(boxes: list[Box], block: Box) -> Box:
     """Return the smallest box around those parts of boxes that lie in a block."""
     inside = [part for box in boxes if (part := box.meet(block)) is not None]
-    begin = _triple(min(part.topleft[axis] for part in inside) for axis in range(3))
-    end = _triple(max(part.end[axis] for part in inside) for axis in range(3))
-    return Box(begin, _triple(high - low for low, high in zip(begin, end, strict=True)))
+    begin = (min(part.topleft[axis] for part in inside) for axis in range(3))
+    found = Box.between(begin, (max(part.end[axis] for part in inside) for axis in range(3)))
+    assert found is not None
+    return found
 
 
 def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
@@ -255,8 +194,3 @@ def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
         status = Path(path := array.shard_path(shard)).stat()
         state[path] = status.st_ino, status.st_size, status.st_mtime_ns
     return state
-
-
-def _triple(numbers: Any) -> Triple:
-    x, y, z = numbers
-    return x, y, z
