@@ -154,9 +154,7 @@ def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part
     for shard in shards_in(target, part):
         inside = shard.meet(part)
         assert inside is not None
-        begin = [low - first for low, first in zip(inside.topleft, part.topleft, strict=True)]
-        x, y, z = (slice(low, low + length) for low, length in zip(begin, inside.shape, strict=True))
-        piece = voxels[:, x, y, z]
+        piece = voxels[:, *inside.within(part)]
         if shard in kept or has_data(piece):
             write_box(target, engine, inside.topleft, piece)
             kept.discard(shard)
