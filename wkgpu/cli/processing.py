@@ -57,7 +57,7 @@ class Processing:
 
     def _spread(self) -> Measurement:
         """Give an image more contrast: its grey levels from 1 % to 99 % of all voxels fill the whole range."""
-        counts, _ = self._mag_view.histogram()
+        counts, _ = self._mag_view.histogram(256, (0, 256))
         low, high = np.searchsorted(counts.cumsum() / counts.sum(), (0.01, 0.99)).tolist()
         return self._map("map, more contrast", maps.rescale((low, max(high, low + 1)), (0, 255)))
 
