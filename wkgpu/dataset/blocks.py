@@ -81,6 +81,14 @@ def block_shape(layout: ArrayLayout, least: Triple) -> Triple:
     return triple(shape)
 
 
+def blocks_around(boxes: Iterable[Box], shape: Triple, region: Box | None = None) -> list[Box]:
+    """Return the cells of a grid that boxes touch, ascending by z, y, x; of a region, the parts that lie in it."""
+    inside = boxes if region is None else [part for box in boxes if (part := box.meet(region))]
+    corners = {corner for box in inside for corner in cells(box, shape)}
+    blocks = [Box(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
+    return blocks if region is None else [part for block in blocks if (part := block.meet(region))]
+
+
 def halved(box: Box, units: Triple, most: int) -> Iterator[Box]:
     """Cut a box in halves, at multiples of units, until no part has more than so many voxels, if that is possible.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.dataset.blocks import Box, block_shape, cells, halved
+from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.mapping import box_of
 from wkgpu.dataset.streaming import fetched
@@ -207,10 +207,7 @@ def reduce_block(job: ReduceJob) -> Any:
 def _blocks(array: StoredArray, region: Box) -> list[Box]:
     """Return the parts of a region that hold shards which exist, ascending by z, y, x."""
     shape = block_shape(array.layout, array.layout.chunk_shape)
-    stored = [box for shard in array.shard_boxes() if (box := Box(*shard).meet(region))]
-    corners = {corner for box in stored for corner in cells(box, shape)}
-    blocks = [Box(corner, shape).meet(region) for corner in sorted(corners, key=lambda corner: corner[::-1])]
-    return [block for block in blocks if block is not None]
+    return blocks_around((Box(*shard) for shard in array.shard_boxes()), shape, region)
 
 
 def _rows(engine: Engine, size: int, most: int | None = None) -> tuple[int, int]:

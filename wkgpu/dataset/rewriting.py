@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from wkgpu.dataset.blocks import Box, block_shape, cells, halved, shard_number, shards_in, triple
+from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in, triple
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
 from wkgpu.dataset.jobs import Executor, run_jobs
@@ -166,8 +166,7 @@ def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part
 def _blocks(source: StoredArray, layout: ArrayLayout) -> list[Box]:
     """Return the blocks of target shards in which anything is stored, ascending by z, y, x."""
     shape = block_shape(layout, source.layout.chunk_shape)
-    corners = {corner for shard in source.shard_boxes() for corner in cells(Box(*shard), shape)}
-    return [Box(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
+    return blocks_around((Box(*shard) for shard in source.shard_boxes()), shape)
 
 
 def _parts(box: Box, source: ArrayLayout, target: ArrayLayout) -> Iterator[Box]:

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from wkgpu.dataset.blocks import Box, block_shape, cells, halved, shard_number, shards_in
+from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.dataset.voxels import Array
@@ -193,10 +193,8 @@ def _blocks(
         stored = [Box(*shard) for shard in target.shard_boxes()]
         for number, source in enumerate(sources):
             stored += [box for shard in source.shard_boxes() if (box := transformation.affected(number, Box(*shard)))]
-        touched = [box for each in stored if (box := each.meet(region))]
-    corners = {corner for box in touched for corner in cells(box, shape)}
-    blocks = [Box(corner, shape).meet(region) for corner in sorted(corners, key=lambda corner: corner[::-1])]
-    return [block for block in blocks if block is not None]
+        touched = stored
+    return blocks_around(touched, shape, region)
 
 
 def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
