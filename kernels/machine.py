@@ -49,6 +49,9 @@ LZ4_MAX_OUTPUT_BYTES = LZ4_MAX_INPUT_BYTES + LZ4_MAX_INPUT_BYTES // 255 + 16
 # (file descriptor, buffer, bytes, offset) -> bytes read, -1 for an error
 pread = types.ExternalFunction("pread", types.intp(types.int32, types.intp, types.intp, types.int64))
 
+# (bytes, other bytes, how many) -> 0 where they are equal
+compare_bytes = types.ExternalFunction("memcmp", types.int32(types.intp, types.intp, types.intp))
+
 
 def lz4_bound(nbytes: int) -> int:
     """The most bytes that LZ4 makes of ``nbytes`` (``LZ4_COMPRESSBOUND`` of lz4.h)."""

@@ -17,7 +17,7 @@ ARROWS = {
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.
-PLANS = {"read_plan", "write_plan", "chunk_grid", "layout"}
+PLANS = {"read_plan", "write_plan", "comparison_plan", "chunk_grid", "layout"}
 
 
 def imports(file):

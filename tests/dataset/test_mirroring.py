@@ -7,9 +7,10 @@ from arrays import given_on_engine, on_host
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.dataset.blocks import Box, halved, triple
+from wkgpu.dataset.blocks import Box, halved
 from wkgpu.dataset.downsampling import Axis, Downsampling, box_of_blocks
 from wkgpu.dataset.interpolation import InterpolationMode
+from wkgpu.storage.layout import triple
 
 factors = st.sampled_from([1, 2, 4, 8])
 

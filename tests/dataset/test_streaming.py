@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 import wkgpu as wk
 from wkgpu.dataset import streaming
-from wkgpu.dataset.blocks import Box, triple
+from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.downsampling import box_of_blocks
 from wkgpu.dataset.streaming import has_data, stream
 from wkgpu.errors import ChunkError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.layout import ArrayLayout, triple
 
 UINT16 = np.dtype("uint16")
 WHOLE = Box((0, 0, 0), (32, 32, 32))

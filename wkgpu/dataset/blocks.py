@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 from typing import NamedTuple
 
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.layout import ArrayLayout, Triple, triple
 from wkgpu.storage.stored_array import StoredArray
 
 _BLOCK_BYTES = 16 << 20  # small shards are handled together up to this, so that a job is worth its overhead
@@ -46,12 +46,6 @@ class Box(NamedTuple):
         begins = [low - first for low, first in zip(self.topleft, outer.topleft, strict=True)]
         x, y, z = (slice(low, low + length) for low, length in zip(begins, self.shape, strict=True))
         return x, y, z
-
-
-def triple(numbers: Iterable[int]) -> Triple:
-    """Return three numbers as a tuple."""
-    x, y, z = numbers
-    return x, y, z
 
 
 def cells(box: Box, shape: Triple) -> Iterator[Triple]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.chunk_shapes import (
@@ -15,7 +15,7 @@ from wkgpu.dataset.chunk_shapes import (
     matching_boxes,
     shard_shape_in_mag1,
 )
-from wkgpu.dataset.comparison import are_equal, are_equal_in_a_shard, shards_match
+from wkgpu.dataset.comparison import are_equal
 from wkgpu.dataset.jobs import Executor, finished_jobs, run_jobs
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.engines import Engine
@@ -243,8 +243,8 @@ class ChunkedView(ABC):
         """Whether another view has the same voxels, wherever and however it is stored.
 
         Views of different sizes, mags, channels or dtypes differ. Others are compared chunk by chunk until the first
-        difference, on this view's device. NaN equals nothing. Shards that have the same bytes are not decoded, if both
-        mags have the same layout and the views lie alike in it: what is damaged in both alike is not noticed.
+        difference, on this view's device. NaN equals nothing. Chunks of equal bytes need not be decoded, where those of
+        both mags have one shape and lie alike in the views: what is damaged in both alike may not be noticed.
 
         Parameters
         ----------
@@ -277,10 +277,7 @@ class ChunkedView(ABC):
             return False
         if _voxel(self.info) != _voxel(other.info):
             return False
-        one, another = cast("View", self), other
-        function, shape = are_equal, comparison_shape(self) if chunk_shape is None else chunk_shape
-        if chunk_shape is None and not mine.is_empty() and shards_match(one, another):
-            function, shape = are_equal_in_a_shard, shard_shape_in_mag1(self)
+        shape = comparison_shape(self) if chunk_shape is None else chunk_shape
         boxes = boxes_of(mine, shape, shape)
         shift = others.topleft_xyz - mine.topleft_xyz
         pairs = (
@@ -290,7 +287,7 @@ class ChunkedView(ABC):
             )
             for box in boxes
         )
-        outcomes = finished_jobs(function, pairs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+        outcomes = finished_jobs(are_equal, pairs, executor=executor, boxes=boxes, progress_desc=progress_desc)
         with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
             return all(equal for _, equal in outcomes)
 

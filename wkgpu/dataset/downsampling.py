@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.dataset.blocks import Box, triple
+from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.interpolation import InterpolationMode
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.streaming import stream
@@ -18,7 +18,7 @@ from wkgpu.dataset.voxels import Array
 from wkgpu.engines import Engine
 from wkgpu.engines.kernel import NamedKernel
 from wkgpu.geometry.vec3_int import Vec3Int
-from wkgpu.storage.layout import Triple
+from wkgpu.storage.layout import Triple, triple
 
 if TYPE_CHECKING:
     from wkgpu.dataset.mag_view import MagView

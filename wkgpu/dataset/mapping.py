@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wkgpu.dataset.blocks import Box, triple
+from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.regions import resolve
 from wkgpu.dataset.streaming import has_data, stream
@@ -16,7 +16,7 @@ from wkgpu.dataset.voxel_map import PreparedMap, VoxelMap
 from wkgpu.dataset.voxels import Array
 from wkgpu.engines import Engine
 from wkgpu.errors import RegionError, ShapeError
-from wkgpu.storage.layout import Triple
+from wkgpu.storage.layout import Triple, triple
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in, triple
+from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
 from wkgpu.dataset.jobs import Executor, run_jobs
@@ -21,7 +21,7 @@ from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.layout import ArrayLayout, triple
 from wkgpu.storage.locks import file_lock
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array

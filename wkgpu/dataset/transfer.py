@@ -7,6 +7,7 @@ from typing import Any
 
 from wkgpu.engines import Engine
 from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.storage.comparison_plan import comparison_plan
 from wkgpu.storage.layout import Triple
 from wkgpu.storage.stored_array import StoredArray
 
@@ -87,6 +88,30 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
     for shard_write in array.shard_writes(topleft, (x, y, z)):
         with shard_write as plan:
             engine.write(plan, voxels)
+
+
+def boxes_are_equal(
+    one: StoredArray, other: StoredArray, engine: Engine, toplefts: tuple[Triple, Triple], shape: Triple
+) -> bool:
+    """Whether a box of one mag has the same voxels as one of another mag.
+
+    Where chunks face each other, they are compared chunk by chunk; elsewhere both boxes are read.
+
+    Parameters
+    ----------
+    toplefts : tuple of (x, y, z)
+        First voxel of each box in its mag's own grid.
+    shape : tuple of int
+        Voxels ``(x, y, z)`` of both boxes.
+    """
+    plans = (next(array.read_plans([topleft], shape)) for array, topleft in zip((one, other), toplefts, strict=True))
+    with next(plans) as mine, next(plans) as others:
+        plan = comparison_plan(mine, others)
+        if plan is not None:
+            return engine.compare(plan)
+    voxels = (read_box(array, engine, topleft, shape) for array, topleft in zip((one, other), toplefts, strict=True))
+    with engine.active():
+        return bool(engine.xp.array_equal(*voxels))
 
 
 def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple) -> Any:

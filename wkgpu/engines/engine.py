@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from wkgpu.engines.kernel import Kernel
+from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.write_plan import WritePlan
 
@@ -86,6 +87,18 @@ class Engine(Protocol):
             Open.
         data : array (channel, x, y, z)
             Of `as_input`, of the plan's dtype and shape, with any strides.
+        """
+        ...
+
+    def compare(self, plan: ComparisonPlan) -> bool:
+        """Whether two boxes have the same voxels.
+
+        Chunks whose encoded bytes are equal need not be decoded: what is damaged in both alike may stay unnoticed.
+
+        Parameters
+        ----------
+        plan : ComparisonPlan
+            Both of its plans open.
         """
         ...
 

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wkgpu.errors import ChunkError
-from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-
-_COMPARED_BYTES = 256 << 10  # of each file at a time: both stay within a core's cache
 
 
 def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) -> bytes:
@@ -67,26 +63,3 @@ def copy_range(source: int, begin: int, target: int, offset: int, nbytes: int) -
         begin += done
         offset += done
         nbytes -= done
-
-
-def have_equal_bytes(one: int, other: int, nbytes: int) -> bool:
-    """Whether two open files of one size have the same bytes; all threads look, up to the first difference."""
-    threads = max(min(config.threads, nbytes // (4 * _COMPARED_BYTES)), 1)
-    differs = False
-
-    def compare(thread: int) -> None:
-        nonlocal differs
-        mine, others = bytearray(_COMPARED_BYTES), bytearray(_COMPARED_BYTES)
-        for offset in range(thread * _COMPARED_BYTES, nbytes, threads * _COMPARED_BYTES):
-            if differs:
-                return
-            # What a file has lost meanwhile is no longer equal, and what lies behind the end stays as it was.
-            if os.preadv(one, [mine], offset) != os.preadv(other, [others], offset) or mine != others:
-                differs = True
-
-    if threads == 1:
-        compare(0)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(compare, range(threads)))
-    return not differs

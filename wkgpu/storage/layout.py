@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -77,6 +78,12 @@ class ArrayLayout:
     def chunk_bytes(self) -> int:
         """Bytes of one decoded chunk."""
         return prod(self.chunk_shape) * self.voxel_bytes
+
+
+def triple(numbers: Iterable[int]) -> Triple:
+    """Return three numbers as a tuple."""
+    x, y, z = numbers
+    return x, y, z
 
 
 def voxel_dtype(dtype: DTypeLike) -> np.dtype[np.generic]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetChain, stretches
+from wkgpu.engines.cpu.comparison import have_equal_voxels
 from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
@@ -28,6 +29,7 @@ from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels.cpu_codec import RAW, literal_header
 from wkgpu.kernels.cpu_placement import LINES
 from wkgpu.settings import config
+from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan, nbytes_box
 from wkgpu.storage.write_plan import WritePlan
 
@@ -121,6 +123,10 @@ class CpuEngine:
                 raise
 
         self._team.run(store, len(parts), on_error=chain.fail)
+
+    def compare(self, plan: ComparisonPlan) -> bool:
+        """Compare two boxes chunk by chunk; see `Engine.compare`."""
+        return have_equal_voxels(plan, self._team, self._buffers)
 
     def wait(self) -> None:
         """Nothing runs on when `launch` returns."""

@@ -26,6 +26,7 @@ from wkgpu.engines.engine import Engine
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceMemoryError
+from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.write_plan import WritePlan
 
@@ -129,6 +130,16 @@ class CudaEngine:
             with ExitStack() as stack, self.slots.lend() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
+
+    def compare(self, plan: ComparisonPlan) -> bool:
+        """Read two boxes and compare them on the device; see `Engine.compare`."""
+        voxels = []
+        for side in (plan.one, plan.other):
+            out = self.empty((side.layout.num_channels, *side.shape, side.boxes), side.layout.dtype)
+            self.read(side, out)
+            voxels.append(out)
+        with self.device.active():
+            return bool(self.xp.array_equal(*voxels))
 
     def wait(self) -> None:
         """Wait for what CuPy's current stream has been given."""

@@ -1,0 +1,159 @@
+"""The CPU engine's comparison: pairs of chunks are fetched, decoded and compared in a core's cache.
+
+Voxels are written nowhere but to two chunks' worth of scratch, and not even there where the encoded bytes of a pair are
+equal, or where a chunk lies in the file as it is.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from . import machine
+from .compilation import cached_kernel
+from .cpu_codec import RAW, decode, is_literal, literal_header
+from .cpu_files import fetch_segments
+
+
+@njit(nogil=True)
+def _runs_on(rows, position, places, lengths, begin, capacity):
+    """Whether the chunk at a position follows the one before, and fits a buffer that begins at a place."""
+    row = rows[position]
+    return row > 0 and rows[position - 1] == row - 1 and places[row] + lengths[row] - begin <= capacity
+
+
+@njit(nogil=True)
+def _run(ones, others, one, other, first, last, capacity):
+    """Return the end of the pairs from ``first`` on that can be fetched together, on both sides."""
+    end = first + 1
+    if ones[first] >= 0 and others[first] >= 0:
+        begin, other_begin = one[2][ones[first]], other[2][others[first]]
+        while (
+            end < last
+            and _runs_on(ones, end, one[2], one[3], begin, capacity)
+            and _runs_on(others, end, other[2], other[3], other_begin, capacity)
+        ):
+            end += 1
+    return end
+
+
+@njit(nogil=True)
+def _fetch(side, row, last, staging, failure):
+    """Fetch the chunks of the rows up to ``last``, which is included; whether that worked."""
+    descriptors, segments, places, lengths = side
+    if row < 0:
+        return True
+    high = places[row] + lengths[row]
+    for follower in range(row + 1, last + 1):
+        high = max(high, places[follower] + lengths[follower])
+    failure[1] = row
+    return fetch_segments(places[row], high, segments, descriptors, staging, failure)
+
+
+@njit(nogil=True)
+def _voxels(encoded, row, lengths, codec, size, wanted, scratch, failure):
+    """Return the address of the first ``wanted`` decoded bytes of a chunk, or 0 for a failure."""
+    if row < 0:
+        machine.clear_bytes(scratch, wanted)
+        return scratch
+    if codec == RAW:
+        return encoded
+    header = literal_header(size)
+    if lengths[row] == header + size and is_literal(encoded, size):
+        return encoded + header
+    return scratch if decode(encoded, lengths[row], scratch, wanted, size, row, failure) else 0
+
+
+@njit(nogil=True)
+def _are_equal(a, b, origin, geometry):
+    """Whether two decoded chunks have the same bytes where they lie in the box."""
+    chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel = geometry
+    line = chunk_x * voxel
+    begin_x, end_x = max(-origin[0], 0), min(box_x - origin[0], chunk_x)
+    begin_y, end_y = max(-origin[1], 0), min(box_y - origin[1], chunk_y)
+    begin_z, end_z = max(-origin[2], 0), min(box_z - origin[2], chunk_z)
+    if end_x - begin_x == chunk_x and end_y - begin_y == chunk_y:
+        begin = begin_z * chunk_y * line
+        return machine.compare_bytes(a + begin, b + begin, (end_z - begin_z) * chunk_y * line) == 0
+    for z in range(begin_z, end_z):
+        for y in range(begin_y, end_y):
+            begin = (z * chunk_y + y) * line + begin_x * voxel
+            if machine.compare_bytes(a + begin, b + begin, (end_x - begin_x) * voxel) != 0:
+                return False
+    return True
+
+
+@njit(nogil=True)
+def _compare(row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures):
+    """Whether two chunks are equal; where one of them is damaged, that is a failure and the result means nothing."""
+    plane = geometry[0] * geometry[1] * geometry[6]
+    wanted = min(geometry[5] - origin[2], geometry[2]) * plane
+    if (
+        row >= 0
+        and other_row >= 0
+        and codecs[0] == codecs[1]
+        and one[3][row] == other[3][other_row]
+        and machine.compare_bytes(encoded[0], encoded[1], one[3][row]) == 0
+    ):
+        return True
+    a = _voxels(encoded[0], row, one[3], codecs[0], size, wanted, scratches[0], failures[0])
+    b = 0
+    if a:
+        b = _voxels(encoded[1], other_row, other[3], codecs[1], size, wanted, scratches[1], failures[1])
+    return a != 0 and b != 0 and _are_equal(a, b, origin, geometry)
+
+
+@cached_kernel
+def compare_chunks(
+    counter, step, ones, others, origins, one, other, codecs, size, geometry, stagings, capacity, scratches,
+    differs, failures,
+):  # fmt: skip
+    """Compare pairs of chunks, ``step`` at a time, until no thread finds any that is not yet taken, or two differ.
+
+    Parameters
+    ----------
+    counter, step : int
+        Address of the number of pairs that are taken, which the threads share, and how many one takes at a time.
+    ones, others : int64 (pairs,)
+        Rows of the pair in the tables of the two sides, -1 where that side does not store it.
+    origins : int64 (pairs, 3)
+        First voxel of the chunks in their boxes.
+    one, other : tuple
+        A side: its open files, int64 (files,); segments, as in `cpu.read_chunks`; and of its chunks the places in the
+        staging space, ascending, and the encoded bytes, int64 (chunks,).
+    codecs : tuple of int
+        How the chunks of each side are encoded, LZ4HC being LZ4 here.
+    size : int
+        Bytes of a decoded chunk.
+    geometry : tuple of int
+        ``(x, y, z)`` voxels of a chunk, ``(x, y, z)`` voxels of the box, bytes of a voxel.
+    stagings, scratches : tuple of int
+        Addresses, for each side, of a buffer of ``capacity`` bytes for encoded chunks, at least the largest one, and of
+        one for a decoded chunk.
+    differs : int64 (1,)
+        Is set to 1 where chunks differ.
+    failures : tuple of int64 (3,)
+        For each side; see `failures`.
+    """
+    first = machine.take(counter, step)
+    while first < ones.size:
+        last = min(first + step, ones.size)
+        while first < last:
+            end = _run(ones, others, one, other, first, last, capacity)
+            good = _fetch(one, ones[first], ones[end - 1], stagings[0], failures[0]) and _fetch(
+                other, others[first], others[end - 1], stagings[1], failures[1]
+            )
+            for pair in range(first, end):
+                row, other_row = ones[pair], others[pair]
+                encoded = (
+                    stagings[0] + one[2][row] - one[2][ones[first]] if row >= 0 else 0,
+                    stagings[1] + other[2][other_row] - other[2][others[first]] if other_row >= 0 else 0,
+                )
+                origin = (origins[pair, 0], origins[pair, 1], origins[pair, 2])
+                if not good or not _compare(
+                    row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures
+                ):
+                    differs[0] = 1
+                    machine.take(counter, ones.size)  # so that no thread goes on
+                    return
+            first = end
+        first = machine.take(counter, step)

@@ -1,0 +1,52 @@
+"""The CPU engine's comparisons: no voxel leaves a core's cache."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
+from wkgpu.engines.failures import check_read
+from wkgpu.engines.threads import ThreadTeam
+from wkgpu.kernels import cpu_comparison as kernels
+from wkgpu.kernels.cpu_codec import LZ4, RAW
+from wkgpu.settings import config
+from wkgpu.storage.comparison_plan import ComparisonPlan
+from wkgpu.storage.read_plan import ReadPlan
+
+_STAGED_BYTES = 128 << 10  # of each side at a time: with the decoded chunks they stay within a core's cache
+_TAKEN_BYTES = 1 << 20  # decoded, of each side
+
+
+def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuffers) -> bool:
+    """Compare pairs of chunks until two differ; see `wkgpu.engines.engine.Engine.compare`."""
+    one, other = plan.one, plan.other
+    count, size = len(plan.origin), one.pieces.nbytes
+    codecs = tuple(RAW if side.layout.codec == "raw" else LZ4 for side in (one, other))
+    sides = _side(one), _side(other)
+    geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.layout.voxel_bytes)
+    capacity = max(_STAGED_BYTES, one.nbytes_largest, other.nbytes_largest)
+    taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    counter = taken.__array_interface__["data"][0]
+    step = max(1, min(_TAKEN_BYTES // size, count // (4 * max(config.threads, 1))))
+
+    def compare(_: int) -> None:
+        failures = np.zeros(3, np.int64), np.zeros(3, np.int64)
+        with buffers.lend(capacity, capacity, size, size) as (*stagings, scratch, other_scratch):
+            kernels.compare_chunks(
+                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, codecs, size, geometry,
+                tuple(stagings), capacity, (scratch, other_scratch), differs, failures,
+            )  # fmt: skip
+        check_read(one, failures[0])
+        check_read(other, failures[1])
+
+    def stop() -> None:
+        taken[0] += count  # what no thread has taken yet is not wanted any more
+
+    team.run(compare, min(max(config.threads, 1), -(-count // step)), on_error=stop)
+    return not differs[0]
+
+
+def _side(plan: ReadPlan) -> tuple[object, ...]:
+    """Return a plan as the kernel wants it."""
+    descriptors = np.array([file.descriptor for file in plan.files], np.int64)
+    return descriptors, tuple(plan.segments), plan.chunks.place, plan.chunks.nbytes
