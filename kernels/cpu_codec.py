@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from . import machine
+from .cpu_noise import decode_noise, is_noise
 from .failures import MALFORMED, WRONG_LENGTH
 
 # Codecs, as the kernels' argument ``codec``
@@ -66,12 +67,13 @@ def decode(source, nbytes, target, wanted, size, row, failure):
     if nbytes > machine.LZ4_MAX_OUTPUT_BYTES:
         failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
         return False
-    if wanted == size:
-        decoded = machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
-        good = decoded == size
+    if is_noise(nbytes, size):
+        decoded = decode_noise(source, nbytes, target, wanted, size)
+    elif wanted == size:
+        decoded = np.int64(machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size)))
     else:
-        decoded = machine.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size))
-        good = decoded >= wanted
+        decoded = np.int64(machine.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size)))
+    good = decoded == size if wanted == size else decoded >= wanted
     if not good:
         failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
         failure[1], failure[2] = row, decoded

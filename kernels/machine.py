@@ -34,6 +34,11 @@ _address, _int = types.intp, types.int32  # signed: Numba makes a float of uint6
 lz4_decode = _lz4_function("LZ4_decompress_safe", _int, _address, _address, _int, _int)
 # (source, target, source bytes, wanted bytes, target capacity) -> decoded bytes; may stop when it has the wanted ones
 lz4_decode_part = _lz4_function("LZ4_decompress_safe_partial", _int, _address, _address, _int, _int, _int)
+# The same for the rest of a chunk; further arguments: where the chunk was decoded to, and the decoded bytes
+lz4_decode_on = _lz4_function("LZ4_decompress_safe_usingDict", _int, _address, _address, _int, _int, _address, _int)
+lz4_decode_part_on = _lz4_function(
+    "LZ4_decompress_safe_partial_usingDict", _int, _address, _address, _int, _int, _int, _address, _int
+)
 # (state, source, target, source bytes, target capacity, acceleration) -> encoded bytes, 0 where it does not fit.
 # The state must have been initialised once; "fastReset" then spares clearing 16 KiB for each chunk.
 lz4_encode = _lz4_function("LZ4_compress_fast_extState_fastReset", _int, _address, _address, _address, _int, _int, _int)
@@ -122,12 +127,14 @@ def drain_streams(context):
     return types.void(), generate
 
 
-def _item_copier(bits: int):
+def _copier(nbytes: int):
+    """Return a copy of ``nbytes`` between addresses of any alignment."""
+
     @intrinsic
     def copy(context, target, source):
         def generate(context, builder, signature, arguments):
             target, source = arguments
-            kind = ir.IntType(bits)
+            kind = ir.IntType(8 * nbytes) if nbytes <= 8 else ir.VectorType(ir.IntType(64), nbytes // 8)
             value = builder.load(_pointer(builder, source, kind), align=1)
             builder.store(value, _pointer(builder, target, kind), align=1)
             return context.get_dummy_value()
@@ -137,7 +144,7 @@ def _item_copier(bits: int):
     return copy
 
 
-copy_1_byte, copy_2_bytes, copy_4_bytes, copy_8_bytes = (_item_copier(bits) for bits in (8, 16, 32, 64))
+copy_1_byte, copy_2_bytes, copy_4_bytes, copy_8_bytes, copy_16_bytes, copy_32_bytes = map(_copier, (1, 2, 4, 8, 16, 32))
 
 
 @intrinsic
@@ -149,6 +156,33 @@ def load_byte(context, address):
         return builder.zext(value, ir.IntType(64))
 
     return types.int64(types.intp), generate
+
+
+@intrinsic
+def load_2_bytes(context, address):
+    """Return the two bytes at an address as one number, the lower one first."""
+
+    def generate(context, builder, signature, arguments):
+        number = ir.IntType(64)
+        low, high = (
+            builder.zext(builder.load(builder.gep(_pointer(builder, arguments[0]), [number(place)])), number)
+            for place in range(2)
+        )
+        return builder.or_(low, builder.shl(high, number(8)))
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
+def select(context, condition, one, other):
+    """Return one of two numbers without a branch, whose wrong guesses would cost more than the numbers."""
+
+    def generate(context, builder, signature, arguments):
+        chosen = builder.select(*arguments)
+        chosen.set_metadata("unpredictable", builder.module.add_metadata([]))
+        return chosen
+
+    return types.int64(types.boolean, types.int64, types.int64), generate
 
 
 @intrinsic
