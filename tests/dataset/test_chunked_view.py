@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
+from wkgpu.dataset import comparison
 from wkgpu.dataset.chunk_shapes import comparison_shape
 from wkgpu.errors import FormatError, ReadOnlyError, RegionError, ShapeError
-from wkgpu.storage.file_bytes import have_equal_bytes
 
 from .conftest import read
 from .test_jobs import KINDS, executors  # noqa: F401  a fixture
@@ -344,17 +344,17 @@ def test_an_empty_layer(layer):
 def test_the_first_difference_ends_it(mag_view, monkeypatch):
     copy = mag_view.get_view(absolute_offset=(4, 8, 12), size=(36, 36, 32))
     shifted = mag_view.get_view(absolute_offset=(8, 8, 12), size=(36, 36, 32))
-    reads, lock = [], threading.Lock()
-    original = wk.View.read
+    compared, lock = [], threading.Lock()
+    original = comparison.boxes_are_equal
 
-    def counting(view, **region):
+    def counting(one, other, engine, toplefts, shape):
         with lock:
-            reads.append(view.bounding_box)
-        return original(view, **region)
+            compared.append(toplefts)
+        return original(one, other, engine, toplefts, shape)
 
-    monkeypatch.setattr(wk.View, "read", counting)
+    monkeypatch.setattr(comparison, "boxes_are_equal", counting)
     assert not copy.content_is_equal(shifted, chunk_shape=(8, 8, 8))
-    assert len(reads) == 2
+    assert compared == [((4, 8, 12), (8, 8, 12))]
 
 
 def test_damage_is_an_error_and_no_difference(mag_view):
@@ -363,32 +363,6 @@ def test_damage_is_an_error_and_no_difference(mag_view):
     with pytest.raises(FormatError) as caught:
         mag_view.content_is_equal(mag_view)
     assert "This happened in chunk" in caught.value.__notes__[0]
-
-
-def test_shards_with_equal_bytes_are_not_decoded(dataset, mag_view, tmp_path, monkeypatch):
-    copy = dataset.copy_dataset(tmp_path / "copy").get_layer("color").get_mag(1)
-    part, of_copy = (mag.get_view(absolute_offset=(12, 12, 12), size=(20, 20, 20)) for mag in (mag_view, copy))
-    monkeypatch.setattr(wk.View, "read", lambda *arguments, **region: pytest.fail("it was read"))
-    assert mag_view.content_is_equal(copy)
-    assert part.content_is_equal(of_copy)
-    monkeypatch.undo()
-    voxel = {"absolute_offset": (40, 40, 40), "size": (1, 1, 1)}
-    copy.write(mag_view.read(**voxel) + 1, absolute_offset=(40, 40, 40))
-    assert not mag_view.content_is_equal(copy)
-    assert part.content_is_equal(of_copy)
-
-
-@pytest.mark.parametrize("place", [0, 300_000, 1_999_999])
-def test_files_differ_in_one_byte(tmp_path, random, config, place):
-    config.threads = 3
-    content = random.bytes(2_000_000)
-    other = bytearray(content)
-    (tmp_path / "one").write_bytes(content)
-    for changed in (False, True):
-        other[place] ^= changed
-        (tmp_path / "other").write_bytes(other)
-        with (tmp_path / "one").open("rb") as one, (tmp_path / "other").open("rb") as two:
-            assert have_equal_bytes(one.fileno(), two.fileno(), len(content)) is not changed
 
 
 def test_comparisons_fit_memory(dataset):

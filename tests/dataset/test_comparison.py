@@ -1,0 +1,148 @@
+"""Boxes of two mags compared, however each of them is stored."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arrays import given_on_engine, read_box, write_box
+from hypothesis import strategies as st
+from strategies import codecs, layouts, triples, voxels
+
+from wkgpu.dataset.transfer import boxes_are_equal
+from wkgpu.errors import ChunkError
+from wkgpu.storage.layout import ArrayLayout, triple
+from wkgpu.storage.stored_array import create_array
+
+
+def stored(path, layout, engine, topleft, data):
+    array = create_array(path, layout)
+    write_box(array, engine, topleft, data)
+    return array
+
+
+@pytest.fixture
+def fresh_folder(tmp_path_factory):
+    return lambda: tmp_path_factory.mktemp("mags") / "mag"
+
+
+def similar(layout):
+    """Layouts that hold the same voxels: mostly with the same chunks."""
+    edges = st.sampled_from([1, 2, 4])
+    chunk_edges = st.one_of(st.just(layout.chunk_shape[0]), st.just(layout.chunk_shape[0]), edges)
+    return st.builds(
+        lambda chunk, chunks, codec: ArrayLayout(layout.dtype, layout.num_channels, (chunk,) * 3, (chunks,) * 3, codec),
+        chunk_edges, edges, codecs,
+    )  # fmt: skip
+
+
+@given_on_engine(lambda small: layouts(), st.data(), examples=150, simulated=25)
+def test_boxes_are_equal_where_their_voxels_are(engine, fresh_folder, cpu, layout, data):
+    other_layout = data.draw(similar(layout))
+    shape = data.draw(triples(st.integers(1, 9)))
+    topleft = data.draw(triples(st.integers(0, 9)))
+    # Mostly by whole chunks, so that they face each other
+    steps = st.one_of(*(st.integers(0, 2).map(lambda n, c=chunk: n * c) for chunk in layout.chunk_shape), st.just(1))
+    shift = data.draw(st.tuples(steps, steps, steps))
+    content = voxels(layout, shape, data.draw(st.integers(0, 3)))
+    one = stored(fresh_folder(), layout, cpu, topleft, content)
+    other = stored(fresh_folder(), other_layout, cpu, triple(np.add(topleft, shift).tolist()), content)
+    if data.draw(st.booleans()):
+        place = tuple(data.draw(st.integers(0, length - 1)) for length in shape)
+        changed = content[(slice(None), *(slice(at, at + 1) for at in place))] + layout.dtype.type(1)
+        write_box(other, cpu, triple(np.add(np.add(topleft, shift), place).tolist()), changed)
+    corner = data.draw(triples(st.integers(0, 9)))
+    extent = data.draw(triples(st.integers(1, 9)))
+    corners = corner, triple(np.add(corner, shift).tolist())
+    found = boxes_are_equal(one, other, engine, corners, extent)
+    assert found is np.array_equal(read_box(one, cpu, corners[0], extent), read_box(other, cpu, corners[1], extent))
+    assert boxes_are_equal(other, one, engine, corners[::-1], extent) is found
+
+
+LAYOUT = ArrayLayout(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+SHAPE = (32, 32, 32)
+
+
+def noisy(random, shape=SHAPE):
+    return random.integers(0, 1 << 16, (1, *shape), np.uint16)
+
+
+def with_codec(codec):
+    return ArrayLayout(LAYOUT.dtype, 1, LAYOUT.chunk_shape, LAYOUT.chunks_per_shard, codec)
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
+@pytest.mark.parametrize("content", ["noise", "smooth", "zero"])
+def test_every_voxel_counts(engine, fresh_folder, cpu, random, codec, content, config):
+    config.threads = 3
+    data = {"noise": noisy(random), "smooth": np.full((1, *SHAPE), 7, np.uint16), "zero": np.zeros((1, *SHAPE), "u2")}
+    one = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), data[content])
+    other = stored(fresh_folder(), with_codec(codec), cpu, (0, 0, 0), data[content])
+    corners = (0, 0, 0), (0, 0, 0)
+    assert boxes_are_equal(one, other, engine, corners, SHAPE)
+    for place in [(0, 0, 0), (31, 31, 31), (0, 31, 0), (15, 16, 17)]:
+        voxel = read_box(other, cpu, place, (1, 1, 1))
+        write_box(other, cpu, place, voxel ^ 256)
+        assert not boxes_are_equal(one, other, engine, corners, SHAPE)
+        write_box(other, cpu, place, voxel)
+    assert boxes_are_equal(one, other, engine, corners, SHAPE)
+
+
+def test_what_is_not_stored_equals_zeros(engine, fresh_folder, cpu):
+    zeros = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), np.zeros((1, 64, 32, 32), "u2"))
+    nothing = create_array(fresh_folder(), with_codec("raw"))
+    corners = (0, 0, 0), (0, 0, 0)
+    for one, other in ((zeros, nothing), (nothing, zeros), (nothing, nothing)):
+        assert boxes_are_equal(one, other, engine, corners, (64, 40, 32))
+    write_box(zeros, cpu, (63, 31, 31), np.ones((1, 1, 1, 1), "u2"))
+    assert not boxes_are_equal(zeros, nothing, engine, corners, (64, 40, 32))
+    assert boxes_are_equal(nothing, zeros, engine, corners, (63, 40, 32))
+
+
+def test_what_differs_outside_the_box_does_not_count(engine, fresh_folder, cpu, random):
+    data = noisy(random)
+    inner = data.copy()
+    inner[:, 5:29, 6:28, 7:27] += 1
+    one = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), data)
+    other = stored(fresh_folder(), with_codec("lz4hc"), cpu, (0, 0, 0), inner - 1)
+    assert boxes_are_equal(one, other, engine, ((5, 6, 7), (5, 6, 7)), (24, 22, 20))
+    for topleft, shape in (((4, 6, 7), (25, 22, 20)), ((5, 6, 7), (24, 23, 20)), ((5, 6, 6), (1, 1, 2))):
+        assert not boxes_are_equal(one, other, engine, (topleft, topleft), shape)
+
+
+def damage(array, chunk):
+    """Make the bytes of a chunk of the first shard something that does not decode."""
+    with closing(array.open_shard((0, 0, 0))) as file:
+        (offset,), (nbytes,) = file.index.extents(np.array([chunk]))
+    with Path(file.path).open("r+b") as shard:
+        shard.seek(int(offset))
+        shard.write(b"\xff" * int(nbytes))
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_damage_names_the_file(engine, fresh_folder, cpu, random, damaged):
+    data = noisy(random) & 0xFF0F
+    arrays = [stored(fresh_folder(), with_codec(codec), cpu, (0, 0, 0), data) for codec in ("lz4", "lz4hc")]
+    damage(arrays[damaged], 37)
+    with pytest.raises(ChunkError, match=f"{arrays[damaged].path}.*damaged"):
+        boxes_are_equal(*arrays, engine, ((0, 0, 0), (0, 0, 0)), SHAPE)
+
+
+def test_chunks_of_equal_bytes_are_not_decoded(cpu, fresh_folder, random):
+    """It is no promise, but what makes copies fast to compare."""
+    arrays = [stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), noisy(random) * 0 + 5) for _ in range(2)]
+    for array in arrays:
+        damage(array, 37)
+    assert boxes_are_equal(*arrays, cpu, ((0, 0, 0), (0, 0, 0)), SHAPE)
+    write_box(arrays[0], cpu, (0, 0, 0), np.zeros((1, 1, 1, 1), "u2"))
+    assert not boxes_are_equal(*arrays, cpu, ((0, 0, 0), (0, 0, 0)), SHAPE)
+
+
+def test_no_voxel_of_mags_with_equal_chunks_is_read(cpu, fresh_folder, random, monkeypatch):
+    one = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), noisy(random))
+    other = stored(fresh_folder(), with_codec("raw"), cpu, (8, 16, 0), read_box(one, cpu, (0, 0, 0), SHAPE))
+    monkeypatch.setattr(type(cpu), "read", lambda *arguments: pytest.fail("voxels were read"))
+    assert boxes_are_equal(one, other, cpu, ((0, 0, 0), (8, 16, 0)), SHAPE)
+    assert boxes_are_equal(one, other, cpu, ((3, 4, 5), (11, 20, 5)), (20, 21, 22))

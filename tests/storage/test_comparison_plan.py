@@ -1,0 +1,107 @@
+"""Chunks that face each other, and boxes that have none."""
+
+import numpy as np
+import pytest
+from strategies import voxels
+
+from wkgpu.dataset.transfer import write_box
+from wkgpu.storage.comparison_plan import comparison_plan
+from wkgpu.storage.layout import ArrayLayout
+
+
+def layout_of(codec="lz4", chunk=4, dtype="uint8", channels=1, chunks=2):
+    return ArrayLayout(np.dtype(dtype), channels, (chunk,) * 3, (chunks,) * 3, codec)
+
+
+@pytest.fixture
+def plans(make_array, naive, request):
+    """Makes plans of mags with these layouts, in whose first corner 12x8x8 voxels are stored."""
+
+    def make(*layouts, shape=(16, 8, 8), topleft=(0, 0, 0)):
+        made = []
+        for number, layout in enumerate(layouts):
+            array = make_array(layout)
+            write_box(array, naive, (0, 0, 0), voxels(layout, (12, 8, 8), number))
+            corner = topleft[number] if isinstance(topleft[0], tuple) else topleft
+            plan = next(array.read_plans([corner], shape))
+            request.addfinalizer(plan.close)
+            made.append(plan)
+        return made
+
+    return make
+
+
+def test_pairs_by_place(plans):
+    one, other = plans(layout_of(), layout_of("raw", chunks=1))
+    plan = comparison_plan(one, other)
+    # A shard of the first mag also holds chunks that nobody has written. Those of the other mag are not there.
+    assert len(one.chunks.place) == 16
+    assert len(other.chunks.place) == 12
+    assert plan.rows_of_one.tolist() == list(range(16))
+    assert sorted(plan.rows_of_other.tolist()) == [-1] * 4 + list(range(12))
+    np.testing.assert_array_equal(plan.origin, one.chunks.origin)
+    stored = plan.rows_of_other >= 0
+    np.testing.assert_array_equal(other.chunks.origin[plan.rows_of_other[stored]], plan.origin[stored])
+    assert (plan.origin[~stored][:, 0] == 12).all()
+    turned = comparison_plan(other, one)
+    assert turned.rows_of_one.tolist() == [-1] * 4 + list(range(12))
+
+
+def test_a_box_that_cuts_chunks(plans):
+    corners = ((2, 1, 3), (10, 1, 7))
+    one, other = plans(layout_of(), layout_of("lz4hc"), shape=(5, 7, 5), topleft=corners)
+    plan = comparison_plan(one, other)
+    assert len(plan.origin) == 2 * 2 * 2
+    assert plan.origin.min(axis=0).tolist() == [-2, -1, -3]
+    np.testing.assert_array_equal(one.chunks.origin[plan.rows_of_one], plan.origin)
+    assert (plan.rows_of_other >= -1).all()
+
+
+def test_what_is_nowhere_stored_has_no_pair(plans):
+    one, other = plans(layout_of(), layout_of(), topleft=(160, 160, 160))
+    assert len(comparison_plan(one, other).origin) == 0
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        layout_of(chunk=8, chunks=1),
+        layout_of(dtype="int8"),
+        layout_of(dtype="uint16"),
+        layout_of(channels=3),
+    ],
+)
+def test_other_chunks_or_voxels_have_no_pairs(plans, layout):
+    assert comparison_plan(*plans(layout_of(), layout)) is None
+
+
+def test_chunks_at_other_places_have_no_pairs(plans):
+    for topleft in ((1, 0, 0), (0, 3, 0), (4, 4, 5)):
+        assert comparison_plan(*plans(layout_of(), layout_of(), shape=(4, 4, 4), topleft=((0, 0, 0), topleft))) is None
+
+
+def test_floats_have_no_pairs(plans):
+    assert comparison_plan(*plans(layout_of(dtype="float32"), layout_of(dtype="float32"))) is None
+
+
+def test_plans_of_parts_have_no_pairs(plans, monkeypatch):
+    monkeypatch.setattr("wkgpu.storage.read_plan.FILES_PER_PLAN", 1)
+    one, other = plans(layout_of(), layout_of())
+    assert one.shape == (16, 8, 8)
+    assert len(one.chunks.place) == 8
+    assert comparison_plan(one, other) is None
+
+
+def test_plans_of_several_boxes_have_no_pairs(plans, make_array):
+    (one,) = plans(layout_of())
+    with next(make_array(layout_of()).read_plans([(0, 0, 0), (0, 0, 0)], (16, 8, 8))) as several:
+        assert comparison_plan(one, several) is None
+
+
+def test_raw_chunks_that_are_cut_in_pieces(plans, config):
+    config.staging_bytes = 16
+    one, other = plans(layout_of("raw"), layout_of("raw"), shape=(8, 8, 8))
+    plan = comparison_plan(one, other)
+    assert len(plan.origin) == 8 * 4
+    np.testing.assert_array_equal(plan.rows_of_one, plan.rows_of_other)
+    assert comparison_plan(*plans(layout_of("raw"), layout_of("lz4"))) is None
