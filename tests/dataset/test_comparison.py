@@ -90,6 +90,15 @@ def test_every_voxel_counts(engine, fresh_folder, cpu, random, codec, content, c
     assert boxes_are_equal(one, other, engine, corners, SHAPE)
 
 
+@pytest.mark.parametrize("staged_bytes", [1, 3000, 10_000])
+def test_chunks_are_fetched_a_few_at_a_time(cpu, fresh_folder, random, monkeypatch, staged_bytes):
+    monkeypatch.setattr("wkgpu.engines.cpu.comparison._STAGED_BYTES", staged_bytes)
+    data = noisy(random) & 0x0FFF
+    one, other = (stored(fresh_folder(), with_codec(codec), cpu, (0, 0, 0), data) for codec in ("lz4", "lz4hc"))
+    for topleft, shape in (((0, 0, 0), SHAPE), ((9, 0, 3), (20, 32, 20))):
+        assert boxes_are_equal(one, other, cpu, (topleft, topleft), shape)
+
+
 def test_what_is_not_stored_equals_zeros(engine, fresh_folder, cpu):
     zeros = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), np.zeros((1, 64, 32, 32), "u2"))
     nothing = create_array(fresh_folder(), with_codec("raw"))
@@ -141,8 +150,10 @@ def test_chunks_of_equal_bytes_are_not_decoded(cpu, fresh_folder, random):
 
 
 def test_no_voxel_of_mags_with_equal_chunks_is_read(cpu, fresh_folder, random, monkeypatch):
-    one = stored(fresh_folder(), LAYOUT, cpu, (0, 0, 0), noisy(random))
-    other = stored(fresh_folder(), with_codec("raw"), cpu, (8, 16, 0), read_box(one, cpu, (0, 0, 0), SHAPE))
+    data = noisy(random)
+    one = stored(fresh_folder(), LAYOUT, cpu, (8, 0, 24), data)
+    other = stored(fresh_folder(), with_codec("raw"), cpu, (24, 16, 0), data)
     monkeypatch.setattr(type(cpu), "read", lambda *arguments: pytest.fail("voxels were read"))
-    assert boxes_are_equal(one, other, cpu, ((0, 0, 0), (8, 16, 0)), SHAPE)
-    assert boxes_are_equal(one, other, cpu, ((3, 4, 5), (11, 20, 5)), (20, 21, 22))
+    assert boxes_are_equal(one, other, cpu, ((8, 0, 24), (24, 16, 0)), SHAPE)
+    assert boxes_are_equal(other, one, cpu, ((24, 16, 0), (8, 0, 24)), SHAPE)
+    assert boxes_are_equal(one, other, cpu, ((11, 4, 29), (27, 20, 5)), (20, 21, 22))
