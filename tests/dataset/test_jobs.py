@@ -18,7 +18,7 @@ import wkgpu as wk
 from wkgpu.dataset.executors import SequentialExecutor
 from wkgpu.dataset.jobs import finished_jobs, run_jobs
 
-KINDS = ("none", "sequential", "threads", "processes", "dask")
+KINDS = ("none", "sequential", "threads", "processes", "dask", "cluster_tools")
 BOXES = [wk.BoundingBox((0, 0, 8 * number), (8, 8, 8)) for number in range(100)]
 
 
@@ -33,6 +33,9 @@ def executors():
                 return None
             if kind == "dask":
                 pytest.importorskip("distributed", reason="Dask is not installed")
+            if kind == "cluster_tools" and kind not in started:
+                cluster_tools = pytest.importorskip("cluster_tools", reason="webknossos is not installed")
+                started[kind] = stack.enter_context(cluster_tools.get_executor("multiprocessing", max_workers=2))
             if kind not in started:
                 options = {
                     "sequential": {},
