@@ -13,7 +13,7 @@ from numba import njit
 from . import gathering, machine, placement
 from .compilation import cached_kernel
 from .cpu_codec import LZ4, RAW, decode, encode, is_literal, literal_header
-from .cpu_files import fetch, fetch_segments
+from .cpu_files import fetch, fetch_chunks, fetch_segments
 from .cpu_placement import place_run
 from .exchange import exchange
 from .failures import ENCODE_FAILED
@@ -88,7 +88,8 @@ def _load_run(
             header = plain_bytes - size
             if codec == RAW and part[0] == 0 and part[1] == size and stride == size:
                 together = _followers(rows, done, places, size)
-                if not fetch_segments(low, low + together * size, segments, descriptors, slot, failure):
+                last = row + together - 1
+                if not fetch_chunks(row, last, places, lengths, segments, descriptors, slot, failure):
                     return False
                 done += together
                 continue
@@ -98,17 +99,15 @@ def _load_run(
                 done += 1
                 continue
         together = 1
-        high = low + lengths[row]
         while (
             done + together < rows.size
             and rows[done + together] == row + together
             and lengths[row + together] != plain_bytes
             and places[row + together] + lengths[row + together] - low <= capacity
         ):
-            high = max(high, places[row + together] + lengths[row + together])
             together += 1
         last = row + together - 1
-        if not fetch_segments(low, high, segments, descriptors, staging, failure):
+        if not fetch_chunks(row, last, places, lengths, segments, descriptors, staging, failure):
             return False
         for chunk in range(row, last + 1):
             start = staging + places[chunk] - low

@@ -62,7 +62,8 @@ def store_literals(source, size, target):
 def decode(source, nbytes, target, wanted, size, row, failure):
     """Decode the first ``wanted`` bytes, or somewhat more, of an LZ4 chunk of ``size`` bytes; whether that worked.
 
-    Of a chunk that is wanted whole this includes that it has exactly its size.
+    Of a chunk that is wanted whole this includes that it has exactly its size. Behind the decoded bytes, up to ``size``
+    of them, memory is left with any content.
     """
     if nbytes > machine.LZ4_MAX_OUTPUT_BYTES:
         failure[0], failure[1], failure[2] = MALFORMED, row, nbytes

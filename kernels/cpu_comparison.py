@@ -11,42 +11,39 @@ from numba import njit
 from . import machine
 from .compilation import cached_kernel
 from .cpu_codec import RAW, decode, is_literal, literal_header
-from .cpu_files import fetch_segments
+from .cpu_files import fetch_chunks
 
 
 @njit(nogil=True)
-def _runs_on(rows, position, places, lengths, begin, capacity):
-    """Whether the chunk at a position follows the one before, and fits a buffer that begins at a place."""
+def _goes_on(rows, first, position, places, lengths, capacity):
+    """Whether the chunk at a position follows the one before and fits a buffer that begins at the first one's place.
+
+    Chunks that are not stored follow each other.
+    """
     row = rows[position]
-    return row > 0 and rows[position - 1] == row - 1 and places[row] + lengths[row] - begin <= capacity
+    if rows[first] < 0:
+        return row < 0
+    return row == rows[position - 1] + 1 and places[row] + lengths[row] - places[rows[first]] <= capacity
 
 
 @njit(nogil=True)
 def _run(ones, others, one, other, first, last, capacity):
     """Return the end of the pairs from ``first`` on that can be fetched together, on both sides."""
     end = first + 1
-    if ones[first] >= 0 and others[first] >= 0:
-        begin, other_begin = one[2][ones[first]], other[2][others[first]]
-        while (
-            end < last
-            and _runs_on(ones, end, one[2], one[3], begin, capacity)
-            and _runs_on(others, end, other[2], other[3], other_begin, capacity)
-        ):
-            end += 1
+    while (
+        end < last
+        and _goes_on(ones, first, end, one[2], one[3], capacity)
+        and _goes_on(others, first, end, other[2], other[3], capacity)
+    ):
+        end += 1
     return end
 
 
 @njit(nogil=True)
-def _fetch(side, row, last, staging, failure):
-    """Fetch the chunks of the rows up to ``last``, which is included; whether that worked."""
+def _fetch(side, first, last, staging, failure):
+    """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that worked."""
     descriptors, segments, places, lengths = side
-    if row < 0:
-        return True
-    high = places[row] + lengths[row]
-    for follower in range(row + 1, last + 1):
-        high = max(high, places[follower] + lengths[follower])
-    failure[1] = row
-    return fetch_segments(places[row], high, segments, descriptors, staging, failure)
+    return first < 0 or fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure)
 
 
 @njit(nogil=True)
@@ -84,7 +81,7 @@ def _are_equal(a, b, origin, geometry):
 
 @njit(nogil=True)
 def _compare(row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures):
-    """Whether two chunks are equal; where one of them is damaged, that is a failure and the result means nothing."""
+    """Whether two chunks are equal; not where one of them is damaged, which is a failure."""
     plane = geometry[0] * geometry[1] * geometry[6]
     wanted = min(geometry[5] - origin[2], geometry[2]) * plane
     if (

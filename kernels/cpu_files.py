@@ -45,3 +45,24 @@ def fetch_segments(low, high, segments, descriptors, staging, failure):
         ):  # fmt: skip
             return False
     return True
+
+
+@njit(nogil=True)
+def fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure):
+    """Fetch the chunks of the rows ``first`` to ``last``, which is included, with all that lies between them.
+
+    Of a failure the row is reported whose bytes cannot be had: neighbours may come from different files.
+    """
+    low = high = places[first]
+    for row in range(first, last + 1):
+        high = max(high, places[row] + lengths[row])
+    failure[1] = first
+    if fetch_segments(low, high, segments, descriptors, staging, failure):
+        return True
+    for row in range(first, last + 1):
+        failure[1] = row
+        end = places[row] + lengths[row]
+        if not fetch_segments(places[row], end, segments, descriptors, staging + places[row] - low, failure):
+            return False
+    failure[1] = first  # what lies between them, or something that has passed
+    return False

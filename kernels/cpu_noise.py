@@ -48,7 +48,7 @@ def _add_length(place, end, length):
 def _copy_run(target, source, length):
     """Copy literals, and up to `_COPIED` bytes more."""
     done = 0
-    while done < length:  # of a loop over a range LLVM makes one for lengths of many hundreds
+    while done < length:  # LLVM would unroll a loop over a range, for lengths of many hundreds
         machine.copy_32_bytes(target + done, source + done)
         machine.copy_32_bytes(target + done + 32, source + done + 32)
         done += _COPIED
@@ -69,10 +69,12 @@ def _copy_match(target, source, length):
 
 @njit(nogil=True)
 def _decode_sequences(source, end, first, wanted_end, room_end):
-    """Decode to the address ``first`` what has room, up to a sequence that is not ordinary.
+    """Decode sequences until enough are decoded, the memory ends, or one comes that is not ordinary.
 
     Parameters
     ----------
+    first : int
+        The address that the chunk is decoded to.
     source, end : int
         The chunk, and the address up to which sequences may begin, `_READ_AHEAD` before its end.
     wanted_end, room_end : int
@@ -124,6 +126,8 @@ def _decode_sequences(source, end, first, wanted_end, room_end):
 @njit(nogil=True)
 def decode_noise(source, nbytes, target, wanted, size):
     """Decode the first ``wanted`` bytes, or somewhat more, of a chunk of ``size`` bytes.
+
+    There must be memory for all of these bytes; behind the decoded ones it is left with any content.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 liblz4 comes from the wheel of the ``lz4`` package, whose extension module exports the C library's functions. They are
 given to LLVM by name, so compiled kernels that call them can be cached on disk and loaded by another process.
-Signatures: ``lz4.h``, ``lz4hc.h`` (liblz4 1.10) and POSIX ``pread``.
+Signatures: ``lz4.h``, ``lz4hc.h`` (liblz4 1.9.4, which all wheels have from 4.3 on) and POSIX ``pread``.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +11,7 @@ import lz4.block
 import numpy as np
 
 from wkgpu.errors import ChunkError
+from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.write_plan import WritePlan
 
@@ -64,14 +66,21 @@ class NaiveEngine:
         kernel.on_cpu().py_func(0, rows, *arguments)
 
     def read(self, plan: ReadPlan, out: np.ndarray) -> None:
-        staging = staged(plan)
-        for row, (place, nbytes) in enumerate(zip(plan.chunks.place, plan.chunks.nbytes, strict=True)):
-            voxels = decoded(plan, bytes(staging[place : place + nbytes]))
+        for row, voxels in enumerate(chunks_of(plan, np.arange(len(plan.chunks.place)))):
             inside, chunk = common_slices(plan.chunks.origin[row], plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, plan.chunks.box[row])] = voxels[(slice(None), *chunk)]
         for box, origin in zip(*plan.gaps, strict=True):
             inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, box)] = 0
+
+    def compare(self, plan: ComparisonPlan) -> bool:
+        sides = [(plan.one, plan.rows_of_one), (plan.other, plan.rows_of_other)]
+        pairs = zip(*(chunks_of(side, rows) for side, rows in sides), plan.origin, strict=True)
+        for one, other, origin in pairs:
+            _, chunk = common_slices(origin, plan.one.pieces.shape, plan.one.shape)
+            if not np.array_equal(one[(slice(None), *chunk)], other[(slice(None), *chunk)]):
+                return False
+        return True
 
     def write(self, plan: WritePlan, data: np.ndarray) -> None:
         changed = [overlaid(plan, row, data) for row in range(len(plan.touched.ordinal))]
@@ -92,6 +101,17 @@ class NaiveEngine:
             os.pwrite(plan.descriptor, encoded, offset)
             plan.sizes[ordinal] = len(encoded)
             offset += len(encoded)
+
+
+def chunks_of(plan: ReadPlan, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The decoded chunks of rows of a plan; zeros for -1."""
+    staging = staged(plan)
+    for row in rows:
+        if row < 0:
+            yield np.zeros((plan.layout.num_channels, *plan.pieces.shape), plan.layout.dtype)
+        else:
+            place, nbytes = plan.chunks.place[row], plan.chunks.nbytes[row]
+            yield decoded(plan, bytes(staging[place : place + nbytes]))
 
 
 class Exporter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from strategies import codecs, layouts, triples, voxels
 
 from wkgpu.dataset.transfer import boxes_are_equal
 from wkgpu.errors import ChunkError
+from wkgpu.storage.comparison_plan import comparison_plan
 from wkgpu.storage.layout import ArrayLayout, triple
 from wkgpu.storage.stored_array import create_array
 
@@ -39,7 +41,7 @@ def similar(layout):
 
 
 @given_on_engine(lambda small: layouts(), st.data(), examples=150, simulated=25)
-def test_boxes_are_equal_where_their_voxels_are(engine, fresh_folder, cpu, layout, data):
+def test_boxes_are_equal_where_their_voxels_are(engine, naive, fresh_folder, cpu, layout, data):
     other_layout = data.draw(similar(layout))
     shape = data.draw(triples(st.integers(1, 9)))
     topleft = data.draw(triples(st.integers(0, 9)))
@@ -59,6 +61,7 @@ def test_boxes_are_equal_where_their_voxels_are(engine, fresh_folder, cpu, layou
     found = boxes_are_equal(one, other, engine, corners, extent)
     assert found is np.array_equal(read_box(one, cpu, corners[0], extent), read_box(other, cpu, corners[1], extent))
     assert boxes_are_equal(other, one, engine, corners[::-1], extent) is found
+    assert boxes_are_equal(one, other, naive, corners, extent) is found
 
 
 LAYOUT = ArrayLayout(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
@@ -137,6 +140,21 @@ def test_damage_names_the_file(engine, fresh_folder, cpu, random, damaged):
     damage(arrays[damaged], 37)
     with pytest.raises(ChunkError, match=f"{arrays[damaged].path}.*damaged"):
         boxes_are_equal(*arrays, engine, ((0, 0, 0), (0, 0, 0)), SHAPE)
+
+
+@pytest.mark.parametrize("codec", ["raw", "lz4"])
+def test_the_file_that_fails_is_named_among_several_that_are_fetched_together(cpu, fresh_folder, codec, random):
+    """Chunks follow each other in memory, whichever files they come from."""
+    layout = ArrayLayout(LAYOUT.dtype, 1, LAYOUT.chunk_shape, (1, 1, 1), codec)
+    data = noisy(random)
+    one, other = (stored(fresh_folder(), layout, cpu, (0, 0, 0), data) for layout in (with_codec("lz4hc"), layout))
+    with next(one.read_plans([(0, 0, 0)], SHAPE)) as mine, next(other.read_plans([(0, 0, 0)], SHAPE)) as others:
+        lost = other.path / "z2" / "y2" / "x1.wkw"
+        os.truncate(lost, 24)
+        with pytest.raises(ChunkError, match=rf"^{lost}.*voxel \(8, 16, 16\).*truncated"):
+            cpu.compare(comparison_plan(mine, others))
+        with pytest.raises(ChunkError, match=rf"^{lost}.*voxel \(8, 16, 16\).*truncated"):
+            cpu.read(others, cpu.empty((1, *SHAPE, 1), LAYOUT.dtype))
 
 
 def test_chunks_of_equal_bytes_are_not_decoded(cpu, fresh_folder, random):

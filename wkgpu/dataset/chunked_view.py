@@ -244,7 +244,8 @@ class ChunkedView(ABC):
 
         Views of different sizes, mags, channels or dtypes differ. Others are compared chunk by chunk until the first
         difference, on this view's device. NaN equals nothing. Chunks of equal bytes need not be decoded, where those of
-        both mags have one shape and lie alike in the views: what is damaged in both alike may not be noticed.
+        both mags have one shape and lie alike in the views: what is damaged in both alike may not be noticed, and
+        neither is what lies beyond a difference.
 
         Parameters
         ----------

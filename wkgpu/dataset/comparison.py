@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def are_equal(views: tuple[View, View]) -> bool:
     """Whether two views of one mag and size have the same voxels; what is read at once fits memory easily."""
     one, other = views
-    box, facing = Box(*one._frame[1:3]), Box(*other._frame[1:3])
+    box, facing = (Box(view._frame.topleft, view._frame.shape) for view in views)
     shape = triple(comparison_shape(one) // one.mag.to_vec3_int())
     for corner in cells(box, shape):
         part = box.meet(Box(corner, shape))

@@ -7,8 +7,9 @@ from typing import Any
 
 from wkgpu.engines import Engine
 from wkgpu.errors import DtypeError, ShapeError
-from wkgpu.storage.comparison_plan import comparison_plan
+from wkgpu.storage.comparison_plan import chunks_face, comparison_plan
 from wkgpu.storage.layout import Triple
+from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -104,14 +105,19 @@ def boxes_are_equal(
     shape : tuple of int
         Voxels ``(x, y, z)`` of both boxes.
     """
-    plans = (next(array.read_plans([topleft], shape)) for array, topleft in zip((one, other), toplefts, strict=True))
-    with next(plans) as mine, next(plans) as others:
-        plan = comparison_plan(mine, others)
-        if plan is not None:
-            return engine.compare(plan)
+    if chunks_face((one.layout, other.layout), (one.pieces, other.pieces), toplefts):
+        with _first_plan(one, toplefts[0], shape) as mine, _first_plan(other, toplefts[1], shape) as others:
+            plan = comparison_plan(mine, others)
+            if plan is not None:
+                return engine.compare(plan)
     voxels = (read_box(array, engine, topleft, shape) for array, topleft in zip((one, other), toplefts, strict=True))
     with engine.active():
         return bool(engine.xp.array_equal(*voxels))
+
+
+def _first_plan(array: StoredArray, topleft: Triple, shape: Triple) -> ReadPlan:
+    """Return the plan of a box, or of its first part where one plan cannot hold all of its shards."""
+    return next(array.read_plans([topleft], shape))
 
 
 def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple) -> Any:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.layout import Triple, triple
+from wkgpu.storage.chunk_grid import Ints, Pieces
+from wkgpu.storage.layout import ArrayLayout, Triple, triple
 from wkgpu.storage.read_plan import ReadPlan
 
 
@@ -17,7 +17,8 @@ from wkgpu.storage.read_plan import ReadPlan
 class ComparisonPlan:
     """Two open plans of one box each, and the pairs of chunks of which at least one is stored.
 
-    Pairs come in the order in which the chunks lie in the files of `one`; first come those that it does not have.
+    Pairs come in the order in which the chunks lie in the files of `one`; before all others come those that it does not
+    have, in the order of `other`.
 
     Attributes
     ----------
@@ -34,59 +35,65 @@ class ComparisonPlan:
     origin: Ints
 
 
-def comparison_plan(one: ReadPlan, other: ReadPlan) -> ComparisonPlan | None:
-    """Pair the chunks of two plans; None where they have no pairs.
+def chunks_face(
+    layouts: tuple[ArrayLayout, ArrayLayout], pieces: tuple[Pieces, Pieces], toplefts: tuple[Triple, Triple]
+) -> bool:
+    """Whether each chunk (of raw mags: piece) that one box touches has its place in the other, and bytes say all.
 
-    That is where chunks (of raw mags: pieces) have different shapes or different places in the boxes, where voxels are
-    stored as different types, and where a plan covers a part of its box only. Floats have none either: of them, equal
-    bytes and equal numbers are not the same.
+    Of floats they do not: equal bytes and equal numbers are not the same.
+
+    Parameters
+    ----------
+    toplefts : tuple of (x, y, z)
+        First voxel of each box in its mag's own grid.
     """
-    grids = _grid(one), _grid(other)
-    if one.layout.dtype.kind == "f" or grids[0] != grids[1] or grids[0] is None:
+    one, other = layouts
+    if (one.dtype, one.num_channels) != (other.dtype, other.num_channels) or one.dtype.kind == "f":
+        return False
+    shape = pieces[0].shape
+    return shape == pieces[1].shape and all((a - b) % n == 0 for a, b, n in zip(*toplefts, shape, strict=True))
+
+
+def comparison_plan(one: ReadPlan, other: ReadPlan) -> ComparisonPlan | None:
+    """Pair the chunks of two plans of one box each, whose chunks face each other.
+
+    None where a plan has only a part of its box, as of very many small shards.
+    """
+    grid = _grid(one)
+    if not (_is_whole(one, grid) and _is_whole(other, grid)):
         return None
-    first, counts = grids[0].first, grids[0].counts
-    rows_of_one, rows_of_other = (_rows_by_cell(plan, first, counts) for plan in (one, other))
-    order = np.argsort(rows_of_one, kind="stable")
+    rows_of_one, rows_of_other = _rows_by_cell(one, grid), _rows_by_cell(other, grid)
+    order = np.lexsort((rows_of_other, rows_of_one))
     order = order[np.maximum(rows_of_one, rows_of_other)[order] >= 0]
-    cells = np.stack(np.unravel_index(order, counts), axis=1)
-    origin = cells * np.array(one.pieces.shape) + np.array(first)
+    cells = np.stack(np.unravel_index(order, grid.counts), axis=1)
+    origin = cells * np.array(one.pieces.shape) + np.array(grid.first)
     return ComparisonPlan(one, other, rows_of_one[order], rows_of_other[order], origin)
 
 
 class _Grid(NamedTuple):
-    """What two plans must have in common so that each chunk of one faces a chunk of the other."""
+    """The chunks that a box touches."""
 
-    dtype: np.dtype[np.generic]
-    num_channels: int
-    shape: Triple
-    """``(x, y, z)`` voxels of the box."""
-    chunk_shape: Triple
     first: Triple
-    """First voxel in the box of its first chunk: not positive."""
+    """First voxel of the first chunk in the box: not positive."""
     counts: Triple
-    """``(x, y, z)`` chunks that the box touches."""
+    """``(x, y, z)`` chunks."""
 
 
-def _grid(plan: ReadPlan) -> _Grid | None:
-    """Return the chunks that a box touches, if it is one box, and all of them are in the plan."""
-    stored, absent = plan.chunks.origin, plan.gaps.origin
-    if plan.boxes != 1 or len(stored) + len(absent) == 0:
-        return None
-    origin = (stored if len(stored) else absent)[0].tolist()
-    first = triple(-(-place % length) for place, length in zip(origin, plan.pieces.shape, strict=True))
-    counts = triple(
-        -(-(extent - begin) // length)
-        for extent, begin, length in zip(plan.shape, first, plan.pieces.shape, strict=True)
-    )
-    if len(stored) + len(absent) != prod(counts):
-        return None
-    layout = plan.layout
-    return _Grid(layout.dtype, layout.num_channels, plan.shape, plan.pieces.shape, first, counts)
+def _grid(plan: ReadPlan) -> _Grid:
+    origin = (plan.chunks.origin if len(plan.chunks.origin) else plan.gaps.origin)[0].tolist()
+    lengths = plan.pieces.shape
+    first = triple(-(-place % length) for place, length in zip(origin, lengths, strict=True))
+    spans = zip(first, plan.shape, lengths, strict=True)
+    return _Grid(first, triple(-((begin - end) // length) for begin, end, length in spans))
 
 
-def _rows_by_cell(plan: ReadPlan, first: Triple, counts: Triple) -> Ints:
-    """Return which row of the plan's chunks has each cell of the grid, or -1."""
-    rows = np.full(prod(counts), -1, np.int64)
-    x, y, z = ((plan.chunks.origin - np.array(first)) // plan.pieces.shape).T
-    rows[np.ravel_multi_index((x, y, z), counts)] = np.arange(len(x))
+def _is_whole(plan: ReadPlan, grid: _Grid) -> bool:
+    return len(plan.chunks.origin) + len(plan.gaps.origin) == prod(grid.counts)
+
+
+def _rows_by_cell(plan: ReadPlan, grid: _Grid) -> Ints:
+    """Return which row of the plan's chunks has each cell of a grid, or -1."""
+    rows = np.full(prod(grid.counts), -1, np.int64)
+    x, y, z = ((plan.chunks.origin - np.array(grid.first)) // plan.pieces.shape).T
+    rows[np.ravel_multi_index((x, y, z), grid.counts)] = np.arange(len(x))
     return rows

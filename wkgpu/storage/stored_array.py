@@ -12,7 +12,7 @@ import numpy as np
 from wkgpu.errors import FormatError, NotFoundError, ShapeError, UnsupportedError
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Ints, pieces_of, touched_rows, touched_rows_in_slabs
+from wkgpu.storage.chunk_grid import Ints, Pieces, pieces_of, touched_rows, touched_rows_in_slabs
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
@@ -70,6 +70,11 @@ class StoredArray(ABC):
 
     # ---- What all formats share
 
+    @property
+    def pieces(self) -> Pieces:
+        """How chunks are cut for reading and writing."""
+        return pieces_of(self.layout, config.staging_bytes)
+
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
 
@@ -85,7 +90,7 @@ class StoredArray(ABC):
         ReadPlan
             Each has files open: use it in a ``with`` block.
         """
-        pieces = pieces_of(self.layout, config.staging_bytes)
+        pieces = self.pieces
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         rows = touched_rows_in_slabs(self.layout, pieces, corners, shape)
         return read_plans(
@@ -100,7 +105,7 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        pieces = pieces_of(self.layout, config.staging_bytes)
+        pieces = self.pieces
         for rows in touched_rows(self.layout, pieces, np.array([topleft], np.int64), shape):
             yield ShardWrite(self, rows, pieces, shape)
 
@@ -131,7 +136,7 @@ class StoredArray(ABC):
         if len(np.unique(corners, axis=0)) < len(corners):
             raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
         x, y, z = shape
-        pieces = pieces_of(self.layout, config.staging_bytes)
+        pieces = self.pieces
         for rows in touched_rows(self.layout, pieces, corners, shape):
             origin = rows.origin.copy()
             origin[:, 2] += rows.box * z

@@ -133,6 +133,8 @@ class CudaEngine:
 
     def compare(self, plan: ComparisonPlan) -> bool:
         """Read two boxes and compare them on the device; see `Engine.compare`."""
+        if not len(plan.origin):
+            return True
         voxels = []
         for side in (plan.one, plan.other):
             out = self.empty((side.layout.num_channels, *side.shape, side.boxes), side.layout.dtype)
