@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import limits, machine, merging, operations, patches, plot, process, reads, report, writes
+from benchmarks import limits, machine, merging, operations, patches, plot, process, readme, reads, report, writes
 from benchmarks.figures import Figure
 from benchmarks.volumes import Shape, texture
 from benchmarks.workbench import Sizes, Workbench
@@ -53,6 +53,8 @@ def main() -> None:
         report.write_json(output / "cpu.json", here, setting, figures)
         drawn = plot.draw(output / "cpu.png", here, figures)
         console.print(f"Written to {output}: cpu.json" + (", cpu.png" if drawn else ""))
+    if output == RESULTS:
+        readme.update()
 
 
 def _edges(shape: Shape) -> str:

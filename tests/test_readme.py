@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 from wkgpu.settings import config
+
+sys.path.append(str(Path(__file__).parents[1]))  # benchmarks are not installed
+
+from benchmarks import readme
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -81,5 +86,5 @@ def test_links_lead_somewhere():
         assert (Path(__file__).parents[1] / target.partition("#")[0]).exists(), target
 
 
-def test_there_is_a_place_for_the_benchmarks():
-    assert README.index("<!-- benchmark:start -->") < README.index("<!-- benchmark:end -->")
+def test_the_figures_are_those_that_were_measured():
+    assert readme.table_in(README) == readme.table(), "write them with: python -m benchmarks.readme"
