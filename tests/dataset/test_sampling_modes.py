@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
@@ -93,6 +93,7 @@ class TestAgainstWebknossos:
         self.check(webknossos, folder, voxel_size, box, from_mag, [], [], True, options)
 
     @settings(max_examples=40)
+    @example((1.0, 1.0, 1.0), ((1, 1, 1), [(4, 4, 1)]), (1, 4, 1), "anisotropic", True, False)
     @given(
         st.tuples(lengths, lengths, lengths),
         aligned(),

@@ -128,9 +128,7 @@ def downsampling_mags(
         )
     mags = [from_mag]
     while mags[-1].max_dim < coarsest_mag.max_dim:
-        computed = _next_mag(mags[-1], coarsest_mag, sampling_mode, voxel_size)
-        is_coarser = computed.max_dim > mags[-1].max_dim
-        mags.append(aligned.get(computed.max_dim, computed) if is_coarser else computed)
+        mags.append(_next_mag(mags[-1], coarsest_mag, sampling_mode, voxel_size, aligned))
         check_step(*mags[-2:])
     made = mags[1:]
     if not force and len({mag.max_dim for mag in made}) < len(made):
@@ -170,11 +168,17 @@ def ascending(from_mag: Mag, target_mags: Iterable[Mag]) -> list[Mag]:
     return mags
 
 
-def _next_mag(mag: Mag, coarsest: Mag, mode: SamplingModes, voxel_size: Sequence[float]) -> Mag:
-    if mode is SamplingModes.CONSTANT_Z:
-        return _coarser(mag, (2, 2, 1), coarsest)
-    if mode is SamplingModes.ISOTROPIC:
-        return _coarser(mag, (2, 2, 2), coarsest)
+def _next_mag(
+    mag: Mag, coarsest: Mag, mode: SamplingModes, voxel_size: Sequence[float], aligned: dict[int, Mag]
+) -> Mag:
+    if mode is SamplingModes.ANISOTROPIC:
+        # Whatever makes voxels more even has twice the largest factor: what is known need not be searched.
+        return aligned.get(2 * mag.max_dim) or _more_even_mag(mag, coarsest, voxel_size)
+    found = _coarser(mag, (2, 2, 1) if mode is SamplingModes.CONSTANT_Z else (2, 2, 2), coarsest)
+    return aligned.get(found.max_dim, found) if found.max_dim > mag.max_dim else found
+
+
+def _more_even_mag(mag: Mag, coarsest: Mag, voxel_size: Sequence[float]) -> Mag:
     found = mag
     while found.max_dim == mag.max_dim:  # a long axis may have to wait for the short ones
         finer, found = found, _coarser(found, _evening_factors(found, voxel_size), coarsest)
