@@ -112,9 +112,9 @@ def modes_of_columns(join, target, at, sheet, line, lane, lanes):
     source, first, steps, factors = line
     for item in range(lane, items, lanes):
         column = base + item
-        above = (
-            column  # where an item is the same as the one ``most`` rows above it, one more of its kind has been found
-        )
+        # A row that equals the one that `above` has come to makes the longest run of equal items longer, and any other
+        # one moves `above` on: what lies between `above` and the end is as many rows as that run has.
+        above = column
         for row in range(rows):
             above += 0 if columns[column + row * width] == columns[above] else width
         most = rows - (above - column) // width

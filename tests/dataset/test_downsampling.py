@@ -249,6 +249,17 @@ class TestDownsample:
         info = made.get_mag(2).info
         assert (info.chunk_shape, info.shard_shape, info.codec) == ((16, 16, 16), (32, 32, 32), "lz4hc")
 
+    @pytest.mark.parametrize("is_stored", [False, True])
+    def test_the_border_does_not_depend_on_what_is_stored(self, layer, is_stored):
+        """Its blocks have mirror images of voxels before them, even where they have no file of their own."""
+        layer.bounding_box = wk.BoundingBox((4, 0, 0), (1021, 4, 4))
+        mag = layer.add_mag(1, chunk_shape=32, shard_shape=32)
+        mag.write(np.ones((1020, 4, 4), "uint8"), absolute_offset=(4, 0, 0))
+        if is_stored:
+            mag.write(np.zeros((1, 4, 4), "uint8"), absolute_offset=(1024, 0, 0))
+        layer.downsample_mag(1, 4, interpolation_mode="max", chunk_shape=32, shard_shape=32)
+        assert read(layer.get_mag(4))[0, -3:, 0, 0].tolist() == [1, 1, 1]
+
     def test_only_setup(self, made):
         made.downsample(only_setup_mags=True, **SMALL)
         assert list(made.mags) == ["1", "2-2-1", "4-4-2"]

@@ -106,6 +106,12 @@ def test_sparse_ids_of_64_bits(mapped, new_ids, data):
     assert found.ravel().tolist() == [new_ids.get(value, value) for value in ids]
 
 
+@pytest.mark.parametrize("table", [{1: 2.7}, {1.5: 2}, {1: "2"}, {None: 3}])
+def test_relabel_takes_integers_only(table):
+    with pytest.raises(ArgumentError, match="ids are integers"):
+        wk.maps.relabel(table)
+
+
 def test_relabel_to_other_voxels(mapped):
     data = sample("uint64")
     found = mapped(wk.maps.relabel({2**64 - 1: 3, 0: 200}, default=1), data, "uint8")

@@ -68,6 +68,19 @@ def test_needed_voxels_hold_blocks_and_images(axis, data):
         assert axis.begin <= image < axis.end
 
 
+@given(axes(), st.data())
+def test_a_voxel_affects_all_blocks_that_it_stands_in(axis, data):
+    """Else a block at the border would stay zero where only its neighbour is stored."""
+    voxel = data.draw(st.integers(axis.begin, axis.end - 1))
+    other = Axis(0, 1, 1, 1024, 1024)
+    box = Downsampling((axis, other, other), InterpolationMode.MAX).affected(0, Box((voxel, 0, 0), (1, 1, 1)))
+    first, _ = blocks_of(axis)
+    standing = np.array(standing_for(axis)).reshape(-1, axis.factor)
+    blocks = first + np.flatnonzero((standing == voxel).any(axis=1))
+    assert max(box.topleft[0], first) <= blocks.min()
+    assert blocks.max() < box.end[0]
+
+
 @given(axes(tiles=[1, 2, 3, 5, 1024]))
 def test_nearest_takes_a_voxel_of_each_block(axis):
     begin, end = blocks_of(axis)

@@ -302,6 +302,17 @@ def test_a_part_is_written_once_and_read_in_pieces(in_small_pieces, record, engi
     assert len(record.reads) == len(set(record.reads)) == 8 * len(record.writes)
 
 
+def test_chunks_of_very_many_voxels_are_cut(monkeypatch, record, engine, source, make):
+    """Of a large ratio even what one target chunk is made of does not fit memory."""
+    expected, target = make(chunk=8, per_shard=2), make(chunk=8, per_shard=2)
+    run([source], expected, engine)
+    monkeypatch.setattr(streaming, "_MOST_PIECE_BYTES", 4**3 * 8 * UINT16.itemsize)
+    record.reads.clear()
+    run([source], target, engine)
+    assert {box.shape for box in record.reads} == {(8, 8, 8)}
+    np.testing.assert_array_equal(content(target), content(expected))
+
+
 def test_pieces_are_chunks_at_least(monkeypatch, record, engine, source, make):
     """Neither a chunk of the source is decoded twice, nor one of the target encoded in two parts."""
     cut(monkeypatch, part=1, piece=1)

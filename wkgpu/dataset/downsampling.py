@@ -119,8 +119,13 @@ class Downsampling(NamedTuple):
         return (box,)
 
     def affected(self, source: int, box: Box) -> Box | None:
-        """Return the blocks that a box touches."""
-        return box_of_blocks(box, self.ratio)
+        """Return the blocks that a box touches, and those at the border that have mirror images of it."""
+        blocks = box_of_blocks(box, self.ratio)
+        begin, end = list(blocks.topleft), list(blocks.end)
+        for number, axis in enumerate(self.axes):  # images lie at most one block further in
+            begin[number] -= begin[number] - 1 == axis.begin // axis.factor
+            end[number] += end[number] + 1 == -(-axis.end // axis.factor)
+        return Box.between(begin, end)
 
     def apply(self, engine: Engine, target: Box, arrays: Sequence[Array], out: Array, inside: Box) -> None:
         """Make each block one voxel."""

@@ -90,6 +90,11 @@ def relabel(table: ArrayLike | MappingType[int, int], default: int | None = None
     default : int, optional
         The new id of all ids that are not in the table. By default they stay as they are.
 
+    Raises
+    ------
+    ArgumentError
+        If something in the table is no integer.
+
     Examples
     --------
     >>> relabel([0, 20, 10])(np.array([2, 1, 7]))
@@ -98,6 +103,9 @@ def relabel(table: ArrayLike | MappingType[int, int], default: int | None = None
     array([5, 0])
     """
     if isinstance(table, MappingType):
+        odd = [number for pair in table.items() for number in pair if not isinstance(number, (int, np.integer))]
+        if odd:
+            raise ArgumentError(f"relabel() with {odd[0]!r} in its table; ids are integers.")
         keys = sorted(table)
         return SparseRelabel(_integers(keys), _integers([table[key] for key in keys]), default)
     ids = np.asarray(table)

@@ -26,6 +26,7 @@ from wkgpu.storage.stored_array import StoredArray, open_array
 _PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
 _PIECE_BYTES = 128 << 20  # of source voxels: smaller pieces were slower, for the threads that wait at the end of each
 _PIECE_BYTES_ON_GPU = 256 << 20
+_MOST_PIECE_BYTES = 1 << 30  # what one target chunk may be made of; above it, rather chunks are decoded twice
 
 
 class Transformation(Protocol):
@@ -124,14 +125,16 @@ def stream_block(job: StreamJob) -> None:
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
     most = _PART_BYTES // target.layout.voxel_bytes
+    voxel_bytes = sum(source.layout.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
         for part in halved(job.block, units, most):
             out = engine.empty((target.layout.num_channels, *part.shape), target.layout.dtype)
-            pieces = list(halved(part, units, _most_voxels(sources, engine, job.transformation)))
+            pieces = _pieces(part, units, voxel_bytes, engine)
             for piece, arrays in fetched(sources, engine, job.transformation.needed, pieces):
                 job.transformation.apply(engine, piece, arrays, out, part)
                 del arrays  # before the one after the next piece is read
             _write(target, engine, part, out)
+            del out  # before the memory of the next part is taken
 
 
 def fetched(
@@ -206,7 +209,14 @@ def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: 
     return units[0], units[1], units[2]
 
 
-def _most_voxels(sources: Sequence[StoredArray], engine: Engine, transformation: Transformation) -> int:
-    """Return how many target voxels a piece may have."""
+def _pieces(part: Box, units: Triple, voxel_bytes: int, engine: Engine) -> list[Box]:
+    """Cut a part in pieces of whole chunks; only chunks of very many source voxels are cut as well.
+
+    Parameters
+    ----------
+    voxel_bytes : int
+        Bytes of the source voxels that a target voxel is made of.
+    """
     most = _PIECE_BYTES if engine.name == "cpu" else _PIECE_BYTES_ON_GPU
-    return most // (sum(source.layout.voxel_bytes for source in sources) * prod(transformation.ratio))
+    pieces = halved(part, units, most // voxel_bytes)
+    return [part for piece in pieces for part in halved(piece, (1, 1, 1), max(_MOST_PIECE_BYTES // voxel_bytes, 1))]
