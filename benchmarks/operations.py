@@ -47,26 +47,39 @@ def compress(bench: Workbench) -> Iterator[Figure]:
 
 
 def downsample(bench: Workbench) -> Iterator[Figure]:
-    """By 2x2x2, from an LZ4 shard into another mag of the same layer, with the default shapes."""
+    """By 2x2x2, from an LZ4 shard into another mag of the same layer, with the default shapes.
+
+    The coarser mag is compressed as each side does by default, LZ4 by wkgpu and LZ4HC by webknossos, which has no other
+    codec; then LZ4HC by both; then raw by both.
+    """
     if bench.wkgpu is None:
         return
     for kind, mode in (("em", "median"), ("segmentation", "mode")):
         path = bench.copy(bench.dataset(kind), f"downsampled-{kind}")
-        ours = _downsampling(bench.wkgpu, path, mode, {})
-        coarse = path / peers.LAYER / "2"
-        ours.run(0)
-        expected = _stored(coarse, bench.sizes.volume)
-        theirs = _faster(lambda executor, p=path, m=mode: _downsampling(bench.webknossos, p, m, {"executor": executor}))
-        np.testing.assert_array_equal(_stored(coarse, bench.sizes.volume), expected)
-        yield compare(
-            f"downsample-{mode}",
-            f"downsample by 2x2x2, {mode}: {KINDS[kind]}",
-            ours,
-            theirs,
-            bench.sizes.rounds,
-            nbytes=bench.volume(kind).nbytes,
-            at_least=10,
-        )
+        for name, label, ours_as, theirs_as, at_least in (
+            ("", "", True, True, 10),
+            ("-lz4hc", ", to LZ4HC", "lz4hc", True, None),
+            ("-raw", ", to raw", False, False, None),
+        ):
+            ours = _downsampling(bench.wkgpu, path, mode, {"compress": ours_as})
+            coarse = path / peers.LAYER / "2"
+            ours.run(0)
+            expected = _stored(coarse, bench.sizes.volume)
+            theirs = _faster(
+                lambda executor, p=path, m=mode, c=theirs_as: _downsampling(
+                    bench.webknossos, p, m, {"compress": c, "executor": executor}
+                )
+            )
+            np.testing.assert_array_equal(_stored(coarse, bench.sizes.volume), expected)
+            yield compare(
+                f"downsample-{mode}{name}",
+                f"downsample by 2x2x2, {mode}: {KINDS[kind]}{label}",
+                ours,
+                theirs,
+                bench.sizes.rounds,
+                nbytes=bench.volume(kind).nbytes,
+                at_least=at_least,
+            )
 
 
 def content_is_equal(bench: Workbench) -> Iterator[Figure]:

@@ -9,11 +9,11 @@ from benchmarks.report import plain
 
 _ROOT = Path(__file__).resolve().parents[1]
 README = _ROOT / "README.md"
-RESULTS = _ROOT / "benchmarks" / "results" / "cpu.json"
+FIGURES = _ROOT / "benchmarks" / "results" / "cpu.json"
 _START, _END = "<!-- benchmark:start -->\n", "<!-- benchmark:end -->\n"
 
 
-def table(results: Path = RESULTS) -> str:
+def table(results: Path = FIGURES) -> str:
     """Return all figures in which two libraries were compared, as a table in Markdown."""
     lines = ["| work | wkgpu | peer | ratio | aimed at |", "|---|---|---|---|---|"]
     for figure in json.loads(results.read_text(encoding="utf-8"))["figures"]:

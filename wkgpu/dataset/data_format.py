@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any
 
+from wkgpu.dataset.choices import member_of
 from wkgpu.errors import UnsupportedError
 
 
@@ -35,12 +36,7 @@ class DataFormat(StrEnum):
         UnsupportedError
             If there is no such format.
         """
-        name = value.value if isinstance(value, Enum) else value
-        try:
-            return cls(name)
-        except ValueError:
-            known = ", ".join(repr(member.value) for member in cls)
-            raise UnsupportedError(f"data_format {name!r} is unknown; use one of {known}.") from None
+        return member_of(cls, value, "data_format", UnsupportedError)
 
 
 DEFAULT_DATA_FORMAT = DataFormat.WKW

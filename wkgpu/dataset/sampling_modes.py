@@ -7,6 +7,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
+from wkgpu.dataset.choices import member_of
 from wkgpu.errors import ArgumentError, SamplingError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -49,12 +50,7 @@ class SamplingModes(Enum):
         ArgumentError
             If there is no such mode.
         """
-        name = value.value if isinstance(value, Enum) else value
-        try:
-            return cls(name)
-        except ValueError:
-            known = ", ".join(repr(member.value) for member in cls)
-            raise ArgumentError(f"sampling_mode {name!r} is unknown; use one of {known}.") from None
+        return member_of(cls, value, "sampling_mode", ArgumentError)
 
     def of_layer(self, bounding_box: NDBoundingBox) -> SamplingModes:
         """Return the mode for a layer with this box in Mag(1): z stays as it is where there is only one slice.
