@@ -113,12 +113,11 @@ def downsample(
 
     • wkgpu downsample dataset color --from 2-2-1 --to 16
     """
-    from wkgpu.cli.pyramid import Sampling as Wanted
-    from wkgpu.cli.pyramid import downsample_layers
+    from wkgpu.cli.pyramid import Pyramid, downsample_layers
     from wkgpu.cli.source import parse_mag
 
     begin, end = (None if mag is None else parse_mag(mag) for mag in (from_mag, to_mag))
-    wanted = Wanted(begin, end, mode.value, sampling.value, again)
+    wanted = Pyramid(begin, end, mode.value, sampling.value, again)
     downsample_layers(path, _names(layer, None), wanted, device, jobs, output())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +14,8 @@ from wkgpu.cli.console import new_table
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.selection import layer_name, select_mags
 from wkgpu.cli.source import listing, parse_mag
+from wkgpu.dataset.jobs import Executor
 from wkgpu.errors import ArgumentError, MagNotFoundError, UnsupportedError
-
-_BATCH_BYTES = 64 << 20  # voxels of the annotation that are searched for ids at once
 
 
 def merge_annotation(
@@ -63,11 +63,11 @@ def merge_annotation(
                 text = f"Merging into {layer} {known}"
                 base[known].merge_with_view(overlay[known], executor, progress_desc=text)
                 table.add_row(escape(layer_name(base[known])), str(known), f"{files:,}")
+                if known == common[0] and selection.dataset is not None:
+                    _raise_largest_segment_id(selection.dataset.get_layer(layer), overlay[known], executor, console)
     finally:
         if table.row_count:
             console.print(table)
-    if selection.dataset is not None:
-        _raise_largest_segment_id(selection.dataset.get_layer(layer), overlay[common[0]], console)
     _print_rest(base, common, console)
 
 
@@ -84,15 +84,15 @@ def _mags_of_annotation(path: Path, device: str | None) -> Mapping[Mag, MagView]
     return {mag_view.mag: mag_view for mag_view in selection.mags}
 
 
-def _raise_largest_segment_id(layer: Layer, overlay: MagView, console: Console) -> None:
+def _raise_largest_segment_id(layer: Layer, overlay: MagView, executor: Executor | None, console: Console) -> None:
     """Raise what the properties file says about the largest id, if an annotation has brought a larger one."""
     if not isinstance(layer, SegmentationLayer) or layer.largest_segment_id is None:
         return
     boxes = list(overlay.get_bounding_boxes_on_disk())
-    shard = overlay.info.shard_shape.to_np()
-    at_once = max(int(_BATCH_BYTES // (shard.prod() * overlay.get_dtype().itemsize)), 1)
-    batches = (boxes[first : first + at_once] for first in range(0, len(boxes), at_once))
-    largest = max((int(overlay.read_many(batch).max()) for batch in batches), default=0)
+    if not boxes:
+        return
+    whole = reduce(lambda one, other: one.extended_by(other), boxes)  # its files, which may reach beyond its own box
+    largest = overlay.get_view(absolute_bounding_box=whole, read_only=True).largest_id(executor)
     if largest > layer.largest_segment_id:
         layer.largest_segment_id = largest
         console.print(f"The largest segment id of {escape(layer.name)} is {largest} now.")

@@ -19,7 +19,7 @@ from wkgpu.dataset.jobs import Executor
 from wkgpu.errors import ArgumentError, UnsupportedError
 
 
-class Sampling(NamedTuple):
+class Pyramid(NamedTuple):
     """What to make; see `Layer.downsample`.
 
     Attributes
@@ -60,7 +60,7 @@ class Sampling(NamedTuple):
 
 
 def downsample_layers(
-    path: Path, names: Sequence[str], sampling: Sampling, device: str | None, jobs: int, console: Console
+    path: Path, names: Sequence[str], pyramid: Pyramid, device: str | None, jobs: int, console: Console
 ) -> None:
     """Make coarser mags, and print them.
 
@@ -87,13 +87,13 @@ def downsample_layers(
             f"{path} belongs to no dataset, which is needed for the voxel size; make one, and use "
             "Dataset.add_layer_for_existing_files()."
         )
-    _check(selection.names, sampling)
+    _check(selection.names, pyramid)
     layer = dataset.get_layer(selection.names[0]) if selection.names else None
     layers = list(dataset.layers.values()) if layer is None else [layer]
-    known = {one.name: set(list(one.mags)[: 1 if sampling.again else None]) for one in layers}
+    known = {one.name: set(list(one.mags)[: 1 if pyramid.again else None]) for one in layers}
     try:
         with executor_of(jobs) as executor:
-            sampling.apply(dataset, layer, executor)
+            pyramid.apply(dataset, layer, executor)
     finally:
         table = _table_of_mags(layers, known)
         if table.row_count:
@@ -102,12 +102,12 @@ def downsample_layers(
         console.print("No mags were made.")
 
 
-def _check(names: Sequence[str], sampling: Sampling) -> None:
+def _check(names: Sequence[str], pyramid: Pyramid) -> None:
     if len(names) > 1:
         raise ArgumentError(f"{names[1]!r} is more than a layer; give the mag to begin with as --from.")
-    if not names and (sampling.again or sampling.from_mag is not None):
+    if not names and (pyramid.again or pyramid.from_mag is not None):
         raise ArgumentError("--from and --again are for one layer; name it after the dataset.")
-    if sampling.again and not sampling.from_mag is sampling.coarsest_mag is None:
+    if pyramid.again and not pyramid.from_mag is pyramid.coarsest_mag is None:
         raise ArgumentError("--again makes all mags but the finest anew; leave out --from and --to.")
 
 

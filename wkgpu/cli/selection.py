@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wkgpu import Dataset, MagView, open_mag
-from wkgpu.cli.source import listing, mag_folders, parse_mag, single_mag
+from wkgpu.cli.source import loose_mag, mag_folders, parse_mag, single_mag
 from wkgpu.dataset.properties import PROPERTIES_NAME
-from wkgpu.errors import ArgumentError, MagNotFoundError, NotFoundError
+from wkgpu.errors import ArgumentError, NotFoundError
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,4 @@ def _loose_mags(path: Path, names: Sequence[str], device: str | None, read_only:
         return [open_mag(folder, mag, read_only=read_only, device=device) for mag, folder in folders.items()]
     if not names:
         return [single_mag(path, device, read_only)]
-    folder, mag = path.joinpath(*names[:-1]), parse_mag(names[-1])
-    known = mag_folders(folder)
-    if not known:
-        single_mag(folder)  # or an error that says what is wrong with the folder
-        raise ArgumentError(f"{folder} is a single mag; leave out {names[-1]!r}.")
-    if mag not in known:
-        raise MagNotFoundError(f"{folder} has no mag {mag}; it has {listing(known)}.")
-    return [open_mag(known[mag], mag, read_only=read_only, device=device)]
+    return [loose_mag(path, names, device, read_only)]

@@ -142,17 +142,30 @@ def find_mag(path: Path, names: Sequence[str], device: str | None) -> FoundMag:
             raise ArgumentError(f"{path} holds several mags; name one of {listing(known)} after it.")
         mag_view = single_mag(path, device)
     else:
-        folder, mag = path.joinpath(*names[:-1]), parse_mag(names[-1])
-        known = mag_folders(folder)
-        if not known:
-            single_mag(folder)  # or an error that says what is wrong with the folder
-            raise ArgumentError(f"{folder} is a single mag; leave out {names[-1]!r}.")
-        if mag not in known:
-            raise MagNotFoundError(f"{folder} has no mag {mag}; it has {listing(known)}.")
-        mag_view = open_mag(known[mag], mag, read_only=True, device=device)
+        mag_view = loose_mag(path, names, device)
     dtype = mag_view.get_dtype()
     looks_like_ids = dtype.kind in "iu" and dtype.itemsize >= 4
     return FoundMag(mag_view, SEGMENTATION_CATEGORY if looks_like_ids else COLOR_CATEGORY, True, None)
+
+
+def loose_mag(path: Path, names: Sequence[str], device: str | None, read_only: bool = True) -> MagView:
+    """Open a mag that belongs to no dataset: what names lead to from a path, of which the last is that of the mag.
+
+    Raises
+    ------
+    NotFoundError, MagNotFoundError
+        If there is no such mag; the message names those that there are.
+    ArgumentError
+        If the folder is a mag itself.
+    """
+    folder, mag = path.joinpath(*names[:-1]), parse_mag(names[-1])
+    known = mag_folders(folder)
+    if not known:
+        single_mag(folder)  # or an error that says what is wrong with the folder
+        raise ArgumentError(f"{folder} is a single mag; leave out {names[-1]!r}.")
+    if mag not in known:
+        raise MagNotFoundError(f"{folder} has no mag {mag}; it has {listing(known)}.")
+    return open_mag(known[mag], mag, read_only=read_only, device=device)
 
 
 def _mag_of_dataset(dataset: Dataset, names: Sequence[str]) -> FoundMag:
