@@ -96,10 +96,15 @@ def test_bad_header(array, cpu, shard, at, byte, message):
     assert refused(array, cpu, HeaderError, message)
 
 
-@pytest.mark.parametrize(("codec", "other"), [("raw", 2), ("lz4", 1), ("lz4hc", 1)], indirect=["codec"])
-def test_shard_is_compressed_and_its_mag_is_not(array, cpu, shard, other):
+@pytest.mark.parametrize(
+    ("codec", "other", "message"),
+    [("raw", 2, "data offset 16"), ("raw", 3, "data offset 16"), ("lz4", 1, "raw"), ("lz4hc", 1, "raw")],
+    indirect=["codec"],
+)
+def test_block_type_that_is_not_that_of_the_chunks(array, cpu, shard, other, message):
     patch(shard, 5, bytes([other]))
-    assert refused(array, cpu, HeaderError, "is_compressed")
+    os.truncate(shard, 5000)  # room for whatever it says that it holds
+    assert refused(array, cpu, ShardIndexError, message)
 
 
 @pytest.mark.parametrize("length", [0, 1, 15])

@@ -100,7 +100,6 @@ def test_bad_field(at, value, message):
         ({"file_len": 32}, "file_len"),
         ({"voxel_type_code": 5}, "voxel_type"),
         ({"voxel_size": 4}, "num_channels"),
-        ({"block_type": 1}, "is_compressed"),
     ],
 )
 def test_shard_that_contradicts_its_mag(changes, name):

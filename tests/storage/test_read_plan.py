@@ -35,7 +35,19 @@ def plans_of(layout, topleft, shape, shards, coalesce=0, limit=1 << 20):
     toplefts = np.array(topleft, np.int64).reshape(-1, 3)
     pieces = pieces_of(layout, limit)
     rows = chunk_grid.touched_rows_in_slabs(layout, pieces, toplefts, shape)
-    return list(read_plans(layout, pieces, len(toplefts), shape, rows, shards.get, morton.encode, coalesce))
+    return list(
+        read_plans(
+            layout,
+            pieces,
+            len(toplefts),
+            shape,
+            rows,
+            shards.get,
+            morton.encode,
+            coalesce,
+            lambda codec: pieces_of(layout.encoded_as(codec), limit),
+        )
+    )
 
 
 def test_neighbours_are_one_segment():

@@ -40,9 +40,11 @@ class RewritableMag(View):
     ) -> None:
         """Compress the shards, in place or into another dataset.
 
-        In place, a mag that is compressed already stays as it is. The new files are made in a hidden folder beside the
-        mag's, which then takes its place at once: whatever fails, the old mag or the new one is there, whole. Needs
-        room for both. Others may read meanwhile, but nobody may write; if somebody did, the mag stays as it was.
+        In place, a mag whose files are all compressed stays as it is; of one with raw files and compressed ones, all
+        become compressed. The new files are made in a hidden folder beside the mag's, which then takes its place at
+        once: whatever fails, the old mag or the new one is there, whole. Needs room for both. Others may read
+        meanwhile: views that are open, in this process and in others, notice the new files, and each read returns
+        the voxels of the old ones or of the new ones. Others may not write; if they did, the mag stays as it was.
 
         Parameters
         ----------
@@ -55,8 +57,8 @@ class RewritableMag(View):
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores. A
             job holds up to 1 GiB of voxels.
         codec : bool or str
-            ``True`` for LZ4, or whatever codec the mag has already; ``"lz4"``; or ``"lz4hc"``, which is slower and
-            takes less room.
+            ``True`` for LZ4, or whatever codec the mag has already; ``"lz4"`` or ``"lz4hc"``, which is slower and
+            takes less room, for exactly this codec in every file.
         progress_desc : str, optional
             Shows a progress bar with this text.
 
@@ -79,9 +81,12 @@ class RewritableMag(View):
         wanted = codec_of(codec)
         if wanted == "raw":
             raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
-        layout = self._array.layout
+        layout = self._array.current().layout
         if codec is not True or layout.codec == "raw":
             layout = replace(layout, codec=wanted)
+        elif target_path is None and "raw" not in self._array.codecs():  # LZ4 and LZ4HC may be mixed
+            self._check_writable()
+            return
         self._rewrite(layout, target_path, executor, progress_desc)
 
     def rechunk(
@@ -121,7 +126,7 @@ class RewritableMag(View):
         --------
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
-        found = self._array.layout
+        found = self._array.current().layout
         layout = new_layout(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
         self._rewrite(layout, target_path, executor, progress_desc)
 
@@ -142,7 +147,7 @@ class RewritableMag(View):
                 f"The files of {self!r} lie in {self._path.resolve()}, outside of its dataset; rewrite them where they "
                 "belong, or give a target_path."
             )
-        if layout == self._array.layout:
+        if self._array.has_layout(layout):
             return
         saving = self._saving_shard_shape(layout.shard_shape)
         try:

@@ -56,7 +56,9 @@ def rewrite(
     executor: Executor | None = None,
     progress_desc: str | None = None,
 ) -> None:
-    """Write all voxels of a stored mag into another one, which is empty. With one layout, files are copied as they are.
+    """Write all voxels of a stored mag into another one, which is empty.
+
+    With one layout, files that have its codec are copied as they are.
 
     Shards that do not exist are not made. If both have the same shards, each that exists gets its counterpart;
     otherwise target shards that would hold only zeros are left out.
@@ -100,7 +102,7 @@ def rewrite_in_place(
     path = path.resolve()
     with file_lock(open_array(path).anchor, REWRITING_LOCK):
         source = open_array(path)
-        if source.layout == layout:  # another process was faster
+        if source.has_layout(layout):  # another process was faster
             return
         building = folder_in_progress(path)
         for left_by_a_crash in (building, folder_aside(path)):
@@ -136,10 +138,15 @@ def rewrite_block(job: RewriteJob) -> None:
     if not stored:  # somebody has deleted files meanwhile, which does not remain unnoticed
         return
     if source.layout == target.layout:
+        others = []
         for box in stored:
-            copy_file(
-                Path(source.shard_path(shard_number(source, box))), Path(target.shard_path(shard_number(target, box)))
-            )
+            shard = shard_number(source, box)
+            if source.shard_codec(shard) in (None, target.layout.codec):  # of a damaged one nothing else can be kept
+                copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
+            else:
+                others.append(box)
+        stored = others
+    if not stored:
         return
     engine = get_engine(job.device)
     kept = set(stored) if source.layout.shard_shape == target.layout.shard_shape else set()

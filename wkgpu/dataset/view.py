@@ -120,7 +120,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
     @property
     def info(self) -> ArrayInfo:
         """How the mag is stored."""
-        return ArrayInfo.of(self._array)
+        return ArrayInfo.of(self._array.current())
 
     @property
     def data_format(self) -> DataFormat:

@@ -64,6 +64,37 @@ def pieces_of(layout: ArrayLayout, limit: int) -> Pieces:
     return Pieces((x, y, z), per_chunk, x * y * z * layout.voxel_bytes)
 
 
+def recut(rows: ShardRows, found: Pieces, wanted: Pieces, shape: Triple) -> ShardRows:
+    """Return the rows of a shard whose codec is not its mag's, and whose chunks are therefore cut in other pieces.
+
+    Parameters
+    ----------
+    found, wanted : Pieces
+        How the chunks of the rows are cut, and how they should be. One of them leaves them whole.
+    shape : tuple of int
+        Voxels ``(x, y, z)`` of each box.
+    """
+    if found == wanted:
+        return rows
+    if rows.part is not None:
+        _, rows_of_chunks = np.unique(np.column_stack([rows.box, rows.chunk[:, ::-1]]), axis=0, return_index=True)
+        box, origin, chunk = (column[rows_of_chunks] for column in rows[1:4])
+        return ShardRows(rows.shard, box, origin - _first_voxels(rows.part[rows_of_chunks], found), chunk, None)
+    count = wanted.per_chunk[1] * wanted.per_chunk[2]
+    part = np.tile(np.arange(count), len(rows.box))
+    box, origin, chunk = (column.repeat(count, axis=0) for column in rows[1:4])
+    origin = origin + _first_voxels(part, wanted)
+    touched = np.flatnonzero(((origin < shape) & (origin + wanted.shape > 0)).all(axis=1))
+    order = touched[np.lexsort((*origin[touched].T, box[touched]))]
+    return ShardRows(rows.shard, box[order], origin[order], chunk[order], part[order])
+
+
+def _first_voxels(part: Ints, pieces: Pieces) -> Ints:
+    """First voxels of pieces in their chunks, (n, 3)."""
+    z, y = np.divmod(part, pieces.per_chunk[1])
+    return np.column_stack([np.zeros(len(part), np.int64), y * pieces.shape[1], z * pieces.shape[2]])
+
+
 def touched_rows_in_slabs(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
     """Do as `touched_rows`, but go through a box of very many pieces slab by slab, so that tables stay small.
 

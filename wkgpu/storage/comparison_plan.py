@@ -57,10 +57,12 @@ def chunks_face(
 def comparison_plan(one: ReadPlan, other: ReadPlan) -> ComparisonPlan | None:
     """Pair the chunks of two plans of one box each, whose chunks face each other.
 
-    None where a plan has only a part of its box, as of very many small shards.
+    None where a plan has only a part of its box, as of very many small shards or of shards with different codecs, and
+    where the chunks do not face each other, because a mag has just been rewritten in other chunks.
     """
     grid = _grid(one)
-    if not (_is_whole(one, grid) and _is_whole(other, grid)):
+    faces = one.pieces.shape == other.pieces.shape and grid == _grid(other)
+    if not (faces and _is_whole(one, grid) and _is_whole(other, grid)):
         return None
     rows_of_one, rows_of_other = _rows_by_cell(one, grid), _rows_by_cell(other, grid)
     order = np.lexsort((rows_of_other, rows_of_one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -34,7 +34,7 @@ class ArrayLayout:
     chunks_per_shard : tuple of int
         ``(x, y, z)`` chunks in one file.
     codec : {"raw", "lz4", "lz4hc"}
-        How the bytes of a chunk are encoded.
+        How the bytes of a chunk are encoded in a new shard. A shard that exists may have another codec.
 
     Examples
     --------
@@ -78,6 +78,10 @@ class ArrayLayout:
     def chunk_bytes(self) -> int:
         """Bytes of one decoded chunk."""
         return prod(self.chunk_shape) * self.voxel_bytes
+
+    def encoded_as(self, codec: Codec) -> ArrayLayout:
+        """Return this layout with another codec."""
+        return self if codec == self.codec else replace(self, codec=codec)
 
 
 def triple(numbers: Iterable[int]) -> Triple:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
-from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, recut
+from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.shard_file import ShardFile
 
 FILES_PER_PLAN = 64
@@ -146,8 +146,11 @@ def read_plans(
     open_shard: Callable[[Triple], ShardFile | None],
     ordinals: Callable[[Ints], Ints],
     coalesce_bytes: int,
+    pieces_of: Callable[[Codec], Pieces],
 ) -> Iterator[ReadPlan]:
     """Yield plans for the rows of `chunk_grid.touched_rows`; each must be closed by its user.
+
+    The chunks of a plan are all raw or all compressed. Where a mag has shards of both kinds, a box makes two plans.
 
     Parameters
     ----------
@@ -155,36 +158,80 @@ def read_plans(
         What a format knows: the file of a shard, and the position in its index of chunks ``(n, 3)``.
     coalesce_bytes : int
         Gap between two wanted ranges up to which they are fetched as one.
+    pieces_of
+        How chunks are cut in shards of another codec than the mag's.
     """
-    files: list[ShardFile] = []
-    located: list[_Located] = []
-    gaps: list[Gaps] = []
-
-    def assembled() -> ReadPlan:
-        segments, chunks = _tables(located, coalesce_bytes)
-        return ReadPlan(layout, pieces, shape, boxes, tuple(files), segments, chunks, _joined(gaps))
-
-    count = 0
+    drafts = _Drafts(layout, pieces, boxes, shape, ordinals, coalesce_bytes, pieces_of)
     try:
         for shard_rows in rows:
-            count += len(shard_rows.box)
-            file = open_shard(shard_rows.shard)
-            if file is None:
-                gaps.append(Gaps(shard_rows.box, shard_rows.origin))
-            else:
-                files.append(file)
-                located.append(_locate(shard_rows, file, pieces, ordinals, gaps))
-            if len(files) == FILES_PER_PLAN or count >= ROWS_PER_PLAN:
-                plan = assembled()
-                files, located, gaps, count = [], [], [], 0
-                yield plan
-        plan = assembled()
-        files = []
+            drafts.add(shard_rows, open_shard(shard_rows.shard))
+            if drafts.files == FILES_PER_PLAN or drafts.count >= ROWS_PER_PLAN:
+                yield from drafts.plans()
+        yield from drafts.plans()
     except BaseException:
-        for file in files:
-            file.close()
+        drafts.close()
         raise
-    yield plan
+
+
+@dataclass
+class _Draft:
+    """What a plan is going to be made of."""
+
+    layout: ArrayLayout
+    pieces: Pieces
+    files: list[ShardFile] = field(default_factory=list)
+    located: list[_Located] = field(default_factory=list)
+    gaps: list[Gaps] = field(default_factory=list)
+
+
+class _Drafts:
+    """Rows of shards, until they make plans; see `read_plans`."""
+
+    def __init__(
+        self, layout: ArrayLayout, pieces: Pieces, boxes: int, shape: Triple, ordinals: Callable[[Ints], Ints],
+        coalesce_bytes: int, pieces_of: Callable[[Codec], Pieces],
+    ) -> None:  # fmt: skip
+        self._layout, self._pieces, self._boxes, self._shape = layout, pieces, boxes, shape
+        self._ordinals, self._coalesce_bytes, self._pieces_of = ordinals, coalesce_bytes, pieces_of
+        self._drafts = {layout.codec == "raw": _Draft(layout, pieces)}
+        self.files = self.count = 0
+        """Files that are open, and rows."""
+
+    def add(self, rows: ShardRows, file: ShardFile | None) -> None:
+        """Add the rows of a shard, which is closed with the plan; None if it does not exist."""
+        if file is None:
+            self._draft(self._layout.codec).gaps.append(Gaps(rows.box, rows.origin))
+        else:
+            draft = self._draft(file.index.codec)
+            draft.files.append(file)
+            self.files += 1
+            if draft.pieces is not self._pieces:
+                rows = recut(rows, self._pieces, draft.pieces, self._shape)
+            draft.located.append(_locate(rows, file, draft.pieces, self._ordinals, draft.gaps))
+        self.count += len(rows.box)
+
+    def plans(self) -> Iterator[ReadPlan]:
+        """Yield what has been added, and begin anew."""
+        for is_raw in [is_raw for is_raw, draft in self._drafts.items() if draft.located or draft.gaps]:
+            draft = self._drafts[is_raw]
+            segments, chunks = _tables(draft.located, self._coalesce_bytes)
+            files, gaps = tuple(draft.files), _joined(draft.gaps)
+            plan = ReadPlan(draft.layout, draft.pieces, self._shape, self._boxes, files, segments, chunks, gaps)
+            self._drafts[is_raw] = _Draft(draft.layout, draft.pieces)
+            yield plan
+        self.files = self.count = 0
+
+    def close(self) -> None:
+        """Close the files that no plan has."""
+        for draft in self._drafts.values():
+            for file in draft.files:
+                file.close()
+
+    def _draft(self, codec: Codec) -> _Draft:
+        is_raw = codec == "raw"
+        if is_raw not in self._drafts:
+            self._drafts[is_raw] = _Draft(self._layout.encoded_as(codec), self._pieces_of(codec))
+        return self._drafts[is_raw]
 
 
 def _locate(

@@ -12,6 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.storage.layout import Codec
+
 Ints = NDArray[np.int64]
 
 
@@ -21,6 +23,11 @@ class ShardIndex(Protocol):
     @property
     def nbytes(self) -> int:
         """Memory that the index takes."""
+        ...
+
+    @property
+    def codec(self) -> Codec:
+        """How the chunks of this file are encoded, whatever the codec of its mag is."""
         ...
 
     def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
@@ -34,6 +41,7 @@ class TableIndex:
 
     begins: Ints
     ends: Ints
+    codec: Codec = "lz4"
 
     @property
     def nbytes(self) -> int:
@@ -52,6 +60,7 @@ class UniformIndex:
 
     data_offset: int
     chunk_bytes: int
+    codec: Codec = "raw"
 
     @property
     def nbytes(self) -> int:

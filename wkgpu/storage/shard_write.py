@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wkgpu.errors import HeaderError
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Pieces, ShardRows
+from wkgpu.storage.chunk_grid import Pieces, ShardRows, recut
 from wkgpu.storage.file_bytes import write_all
-from wkgpu.storage.layout import Triple
+from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.locks import file_lock
 from wkgpu.storage.replacement import Replacement
 from wkgpu.storage.shard_file import ShardFile
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 
 
 class ShardWrite:
-    """Locks a shard for a ``with`` block, in which an engine executes the write plan, and then puts it in force.
+    """Locks a shard for a ``with`` block, in which an engine executes the write plan, and then commits it.
 
     A compressed shard, and a raw one that did not exist, is written beside the old one and renamed over it when the
     block ends; when it raises, the old one stays. An existing raw shard is changed in place.
+
+    A shard keeps its codec, whatever the codec of its mag is. A new one gets the mag's, and so does a damaged one that
+    is covered whole and whose header does not tell its codec.
 
     Examples
     --------
@@ -47,15 +51,39 @@ class ShardWrite:
         self._path = Path(array.shard_path(rows.shard))
         self._plan: WritePlan | None = None
         self._stack = ExitStack()
+        self._lock: ExitStack | None = None
 
-    def __enter__(self) -> WritePlan:
+    def lock(self) -> bool:
+        """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
             stack.enter_context(file_lock(self._array.anchor, _lock_number(self._rows.shard)))
-            # A shard that is covered whole is not looked at: this is how a damaged one is mended.
-            old = None if self._covers_shard() else self._array.open_shard(self._rows.shard)
+            if self._array.is_outdated():
+                return False
+            self._lock = stack.pop_all()
+        return True
+
+    def unlock(self) -> None:
+        """Give the lock back, if no ``with`` block did."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __enter__(self) -> WritePlan:
+        if self._lock is None and not self.lock():
+            raise HeaderError(f"{self._array.path} has been rewritten, perhaps in other shards; plan the write again.")
+        assert self._lock is not None
+        with self._lock.pop_all() as stack:
+            self._lock = None
+            # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
+            if self._covers_shard():
+                old, codec = None, self._array.shard_codec(self._rows.shard)
+            else:
+                old = self._array.open_shard(self._rows.shard)
+                codec = None if old is None else old.index.codec
             if old is not None:
                 stack.callback(old.close)
-            self._plan = self._planned(old, self._target(old, stack))
+            layout = self._array.layout.encoded_as(codec or self._array.layout.codec)
+            self._plan = self._planned(layout, old, self._target(layout, old, stack))
             self._stack = stack.pop_all()
         return self._plan
 
@@ -72,9 +100,9 @@ class ShardWrite:
         count = self._array.layout.chunks_in_shard * prod(self._pieces.per_chunk)
         return len(self._rows.origin) == count and bool(covered(self._rows, self._pieces, self._shape).all())
 
-    def _target(self, old: ShardFile | None, stack: ExitStack) -> int:
+    def _target(self, layout: ArrayLayout, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
-        if old is None or self._array.layout.codec != "raw":
+        if old is None or layout.codec != "raw":
             replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
         with reporting_as(f"Cannot write {self._path}"):
@@ -82,24 +110,24 @@ class ShardWrite:
         stack.callback(os.close, descriptor)
         return descriptor
 
-    def _planned(self, old: ShardFile | None, descriptor: int) -> WritePlan:
+    def _planned(self, layout: ArrayLayout, old: ShardFile | None, descriptor: int) -> WritePlan:
         array = self._array
-        data_offset = array.data_offset
+        data_offset = array.data_offset(layout.codec)
+        pieces = array.pieces_of(layout.codec)
+        rows = recut(self._rows, self._pieces, pieces, self._shape)
         uniform = None
         sizes = np.zeros(0, np.int64)
-        if array.layout.codec == "raw":
-            uniform = UniformIndex(data_offset, array.layout.chunk_bytes)
+        if layout.codec == "raw":
+            uniform = UniformIndex(data_offset, layout.chunk_bytes)
         elif old is None:
-            sizes = np.full(array.layout.chunks_in_shard, -1, np.int64)
+            sizes = np.full(layout.chunks_in_shard, -1, np.int64)
         else:
-            _, sizes = old.index.extents(np.arange(array.layout.chunks_in_shard))
+            _, sizes = old.index.extents(np.arange(layout.chunks_in_shard))
         touched = touched_chunks(
-            self._rows, self._pieces, self._shape, old, array.chunk_ordinals,
+            rows, pieces, self._shape, old, array.chunk_ordinals,
             None if uniform is None else lambda ordinals: uniform.extents(ordinals)[0],
         )  # fmt: skip
-        return WritePlan(
-            self._path, array.layout, self._pieces, self._shape, descriptor, old, data_offset, touched, sizes
-        )
+        return WritePlan(self._path, layout, pieces, self._shape, descriptor, old, data_offset, touched, sizes)
 
     def _finish(self) -> None:
         """Write what frames the chunks, so that the file is a whole shard."""
@@ -107,11 +135,11 @@ class ShardWrite:
         assert plan is not None
         if plan.is_compressed:
             ends = plan.data_offset + np.cumsum(plan.sizes)
-            before, after = self._array.frame_shard(ends)
+            before, after = self._array.frame_shard(plan.layout.codec, ends)
             write_all(plan.descriptor, before, 0)
             write_all(plan.descriptor, after, int(ends[-1]))
         elif plan.old is None:
-            before, _ = self._array.frame_shard(np.zeros(0, np.int64))
+            before, _ = self._array.frame_shard(plan.layout.codec, np.zeros(0, np.int64))
             write_all(plan.descriptor, before, 0)
             layout = plan.layout
             os.ftruncate(plan.descriptor, plan.data_offset + layout.chunks_in_shard * layout.chunk_bytes)

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from wkgpu.errors import FormatError, NotFoundError, ShapeError, UnsupportedError
+from wkgpu.errors import (
+    FormatError,
+    HeaderError,
+    MismatchError,
+    NotFoundError,
+    ShapeError,
+    UnsupportedError,
+    WkgpuError,
+)
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Ints, Pieces, pieces_of, touched_rows, touched_rows_in_slabs
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
+from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
 
+_MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
+
 
 class StoredArray(ABC):
     """A folder of shard files with one layout. A file format is a subclass in a file of its own.
+
+    The mag may be rewritten meanwhile, by another object or another process, in other chunks and shards. Plans are made
+    for the files that are there: each begins with `current`, and where the files change while it is made, it is made
+    anew.
+
+    Parameters
+    ----------
+    identity : tuple of int
+        Of the anchor that the layout was read from: what `identity_of` returns.
 
     Attributes
     ----------
     path : Path
         The mag's folder.
     layout : ArrayLayout
-        What its shards have in common.
+        What its shards have in common. The codec is that of new shards; those that exist may have others.
     """
 
     data_format: ClassVar[str]
 
-    def __init__(self, path: Path, layout: ArrayLayout) -> None:
+    def __init__(self, path: Path, layout: ArrayLayout, identity: Identity) -> None:
         self.path = path
         self.layout = layout
+        self._identity = identity
+        self._anchor_path = str(self.anchor)
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: Path) -> Self:
+        """Open the mag in a folder."""
 
     # ---- What a format answers
 
     @property
     @abstractmethod
     def anchor(self) -> Path:
-        """A file of the mag that is never replaced; the locks of the shards are on its bytes."""
+        """The file with the layout. The locks of the shards are on its bytes; it is replaced with the layout alone."""
 
     @abstractmethod
     def shard_path(self, shard: Triple) -> str:
@@ -59,21 +86,74 @@ class StoredArray(ABC):
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Positions in a shard's index of chunks ``(n, 3)``, in chunks from the shard's first."""
 
-    @property
     @abstractmethod
-    def data_offset(self) -> int:
-        """Where chunk 0 begins in a new shard."""
+    def shard_codec(self, shard: Triple) -> Codec | None:
+        """How the chunks of a shard are encoded; None where it does not exist, or its header does not tell."""
 
     @abstractmethod
-    def frame_shard(self, ends: Ints) -> tuple[bytes, bytes]:
+    def data_offset(self, codec: Codec) -> int:
+        """Where chunk 0 begins in a new shard with this codec."""
+
+    @abstractmethod
+    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
         """What comes before and after the chunks of a new shard whose chunks end at these file offsets."""
+
+    # ---- Files that another process rewrites
+
+    def current(self) -> Self:
+        """Return the mag as it is stored now, which stays as it is when this object is reloaded by another thread.
+
+        Raises
+        ------
+        NotFoundError
+            If the mag does not exist any more.
+        MismatchError
+            If it has another dtype or number of channels than the mag that was opened.
+        """
+        if self.is_outdated():
+            self._reload()
+        snapshot: Self = object.__new__(type(self))
+        snapshot.__dict__ = self.__dict__  # of which reloading makes a new one
+        return snapshot
+
+    def is_outdated(self) -> bool:
+        """Whether the mag has been rewritten since its header was read."""
+        try:
+            status = os.stat(self._anchor_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
+        except OSError:
+            return True
+        return identity_of(status) != self._identity
+
+    def _reload(self) -> None:
+        """Open the mag anew in the same object, which views share."""
+        fresh = type(self).open(self.path)
+        ours, theirs = self.layout, fresh.layout
+        if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
+            raise MismatchError(
+                f"{self._anchor_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
+                f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
+                "dataset again."
+            )
+        self.__dict__ = fresh.__dict__  # one step: another thread sees the old layout or the new one
+
+    def _attempts(self) -> Iterator[Self]:
+        """Yield the mag as it is stored now, until that has been used without a change."""
+        for _ in range(_MOST_ATTEMPTS):
+            yield self.current()
+        raise HeaderError(
+            f"{self.path} was rewritten {_MOST_ATTEMPTS} times during one read or write; try again later."
+        )
 
     # ---- What all formats share
 
     @property
     def pieces(self) -> Pieces:
         """How chunks are cut for reading and writing."""
-        return pieces_of(self.layout, config.staging_bytes)
+        return self.pieces_of(self.layout.codec)
+
+    def pieces_of(self, codec: Codec) -> Pieces:
+        """How the chunks of shards with this codec are cut for reading and writing."""
+        return pieces_of(self.layout.encoded_as(codec), config.staging_bytes)
 
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
@@ -88,14 +168,23 @@ class StoredArray(ABC):
         Yields
         ------
         ReadPlan
-            Each has files open: use it in a ``with`` block.
+            Each has files open: use it in a ``with`` block. If the mag is rewritten before the last one is made, they
+            begin anew, with plans of the new files.
         """
-        pieces = self.pieces
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
-        rows = touched_rows_in_slabs(self.layout, pieces, corners, shape)
-        return read_plans(
-            self.layout, pieces, len(corners), shape, rows, self.open_shard, self.chunk_ordinals, config.coalesce_bytes
-        )
+        for array in self._attempts():
+            layout, pieces = array.layout, array.pieces
+            rows = touched_rows_in_slabs(layout, pieces, corners, shape)
+            try:
+                yield from read_plans(
+                    layout, pieces, len(corners), shape, rows, array.open_shard, array.chunk_ordinals,
+                    config.coalesce_bytes, array.pieces_of,
+                )  # fmt: skip
+            except WkgpuError:
+                if not array.is_outdated():
+                    raise
+            else:
+                return
 
     def shard_writes(self, topleft: Triple, shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that a box touches; entering one locks its shard.
@@ -105,9 +194,24 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        pieces = self.pieces
-        for rows in touched_rows(self.layout, pieces, np.array([topleft], np.int64), shape):
-            yield ShardWrite(self, rows, pieces, shape)
+        corner = np.array([topleft], np.int64)
+        return self._shard_writes(lambda array: touched_rows(array.layout, array.pieces, corner, shape), shape)
+
+    def _shard_writes(
+        self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
+    ) -> Iterator[ShardWrite]:
+        """Yield locked writes; if the mag is rewritten before the last one, begin anew with its new shards."""
+        for array in self._attempts():
+            for rows in rows_of(array):
+                write = ShardWrite(array, rows, array.pieces, shape)
+                if not write.lock():
+                    break
+                try:
+                    yield write
+                finally:
+                    write.unlock()
+            else:
+                return
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that scattered boxes of one shape touch; each chunk of theirs is encoded anew.
@@ -128,27 +232,51 @@ class StoredArray(ABC):
             For boxes that are cut out of chunks, or that overlap.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
-        if np.any(np.mod(shape, self.layout.chunk_shape)) or (corners % shape).any():
-            raise ShapeError(
-                f"Boxes of {shape} voxels are not whole chunks of {self.layout.chunk_shape}, or do not begin at "
-                "multiples of their shape; only whole chunks can be written as a stack."
-            )
-        if len(np.unique(corners, axis=0)) < len(corners):
-            raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
         x, y, z = shape
-        pieces = self.pieces
-        for rows in touched_rows(self.layout, pieces, corners, shape):
-            origin = rows.origin.copy()
-            origin[:, 2] += rows.box * z
-            yield ShardWrite(self, rows._replace(origin=origin), pieces, (x, y, z * len(corners)))
+
+        def rows_of(array: StoredArray) -> Iterator[ShardRows]:
+            if np.any(np.mod(shape, array.layout.chunk_shape)) or (corners % shape).any():
+                raise ShapeError(
+                    f"Boxes of {shape} voxels are not whole chunks of {array.layout.chunk_shape}, or do not begin at "
+                    "multiples of their shape; only whole chunks can be written as a stack."
+                )
+            if len(np.unique(corners, axis=0)) < len(corners):
+                raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
+            for rows in touched_rows(array.layout, array.pieces, corners, shape):
+                origin = rows.origin.copy()
+                origin[:, 2] += rows.box * z
+                yield rows._replace(origin=origin)
+
+        return self._shard_writes(rows_of, (x, y, z * len(corners)))
 
     def shard_boxes(self) -> list[tuple[Triple, Triple]]:
         """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists."""
-        width, height, depth = shape = self.layout.shard_shape
-        return [((x * width, y * height, z * depth), shape) for x, y, z in self.existing_shards()]
+        for array in self._attempts():
+            shards = array.existing_shards()
+            if not array.is_outdated():
+                break
+        width, height, depth = shape = array.layout.shard_shape
+        return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
+
+    def has_layout(self, layout: ArrayLayout) -> bool:
+        """Whether the header says this layout, and each shard has its codec."""
+        return self.current().layout == layout and self.codecs() <= {layout.codec}
+
+    def codecs(self) -> set[Codec]:
+        """Return the codecs of the shard files, leaving out files whose header does not tell."""
+        found = {self.shard_codec(shard) for shard in self.existing_shards()}
+        return {codec for codec in found if codec is not None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {self.layout})"
+
+
+Identity: TypeAlias = tuple[int, ...]
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """Return what tells a file from another one that takes its place."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def open_array(path: Path) -> StoredArray:

@@ -9,27 +9,37 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.errors import AlreadyExistsError, HeaderError, NotFoundError, ShardIndexError, StorageAccessError
+from wkgpu.errors import (
+    AlreadyExistsError,
+    FormatError,
+    HeaderError,
+    NotFoundError,
+    ShardIndexError,
+    StorageAccessError,
+)
 from wkgpu.storage import morton
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.file_bytes import read_exactly
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.replacement import atomic_write_bytes
 from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
-from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stored_array import Identity, StoredArray, identity_of
 from wkgpu.storage.wkw_header import WkwHeader
 
 HEADER_NAME = "header.wkw"
+FARTHEST = 1 << 56  # voxels: as far as a view may reach
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_MOST_DIGITS = 18
 
 
 class WkwArray(StoredArray):
@@ -43,11 +53,10 @@ class WkwArray(StoredArray):
 
     data_format: ClassVar[str] = "wkw"
 
-    def __init__(self, path: Path, header: WkwHeader) -> None:
-        super().__init__(path, header.layout)
+    def __init__(self, path: Path, header: WkwHeader, identity: Identity) -> None:
+        super().__init__(path, header.layout, identity)
         self.header = header
         self._root = str(path)
-        self._identity = self._header_identity()
 
     @classmethod
     def open(cls, path: Path) -> WkwArray:
@@ -60,13 +69,13 @@ class WkwArray(StoredArray):
         """
         file = path / HEADER_NAME
         try:
-            with reporting_as(f"Cannot read {file}"):
-                data = file.read_bytes()
+            with reporting_as(f"Cannot read {file}"), file.open("rb") as opened:
+                data, status = opened.read(WkwHeader.SIZE), os.fstat(opened.fileno())
         except StorageAccessError as error:
             if error.errno == errno.ENOENT:
                 raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
             raise
-        return cls(path, WkwHeader.parse(data, file))
+        return cls(path, WkwHeader.parse(data, file), identity_of(status))
 
     @classmethod
     def create(cls, path: Path, layout: ArrayLayout) -> WkwArray:
@@ -77,7 +86,7 @@ class WkwArray(StoredArray):
         if is_taken:
             raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
         atomic_write_bytes(path / HEADER_NAME, header.pack())
-        return cls(path, header)
+        return cls.open(path)
 
     @property
     def anchor(self) -> Path:
@@ -91,51 +100,47 @@ class WkwArray(StoredArray):
     def existing_shards(self) -> list[Triple]:
         """See `StoredArray.existing_shards`."""
         found = []
+        width, height, depth = self.layout.shard_shape
         with reporting_as(f"Cannot list the shards of {self.path}"):
-            for z, layer in _numbered(self._root, "z", ""):
-                for y, row in _numbered(layer, "y", ""):
-                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw")]
+            for z, layer in _numbered(self._root, "z", "", depth):
+                for y, row in _numbered(layer, "y", "", height):
+                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", width)]
         return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard: Triple) -> ShardFile | None:
         """See `StoredArray.open_shard`."""
         file = open_shard(self.shard_path(shard), self._read_index)
-        if file is None:
-            self._check_identity()
+        if file is None and self.is_outdated():  # its voxels may be in a file of another name
+            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file
 
-    def _header_identity(self) -> tuple[int, int] | None:
-        """Return what tells the header from another one that takes its place; None where there is none."""
+    def shard_codec(self, shard: Triple) -> Codec | None:
+        """See `StoredArray.shard_codec`."""
+        path = self.shard_path(shard)
         try:
-            status = self.anchor.stat()
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns
-
-    def _check_identity(self) -> None:
-        """Make sure that an absent shard is absent, and not in a file of another name since the mag was rewritten."""
-        identity = self._header_identity()
-        if identity is not None and identity != self._identity:
-            raise HeaderError(
-                f"{self.path} was rewritten after it was opened here, perhaps in other shards; open its dataset again."
-            )
+        try:
+            header = WkwHeader.parse(os.read(descriptor, WkwHeader.SIZE), path)
+            self.header.check_shard(header, Path(path))
+        except (OSError, HeaderError):
+            return None
+        finally:
+            os.close(descriptor)
+        return header.layout.codec
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
         return morton.encode(chunks)
 
-    @cached_property
-    def _shard_header(self) -> WkwHeader:
-        return self.header.in_shard()
+    def data_offset(self, codec: Codec) -> int:
+        """Where chunk 0 begins in a new shard with this codec."""
+        return self.header.in_shard(codec).data_offset
 
-    @property
-    def data_offset(self) -> int:
-        """Where chunk 0 begins in a new shard."""
-        return self._shard_header.data_offset
-
-    def frame_shard(self, ends: Ints) -> tuple[bytes, bytes]:
+    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
         """The header and, of a compressed shard, the jump table; nothing comes after the chunks."""
-        return self._shard_header.pack() + ends.astype("<u8").tobytes(), b""
+        return self.header.in_shard(codec).pack() + ends.astype("<u8").tobytes(), b""
 
     def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
         """Read and check the header and the jump table of a shard.
@@ -145,24 +150,31 @@ class WkwArray(StoredArray):
         HeaderError, ShardIndexError
             Naming the file, and of a bad jump table the chunk.
         """
-        entries = self.layout.chunks_in_shard if self.header.is_compressed else 0
-        wanted = min(WkwHeader.SIZE + 8 * entries, nbytes)
+        entries = self.layout.chunks_in_shard
+        front = WkwHeader.SIZE + 8 * entries
+        wanted = min(front if self.header.is_compressed else WkwHeader.SIZE, nbytes)  # as most shards of a mag are
         data = read_exactly(descriptor, wanted, 0, path)
         header = WkwHeader.parse(data, path)
         self.header.check_shard(header, Path(path))
-        if not self.header.is_compressed:
+        if not header.is_compressed:
             return self._checked_uniform(header.data_offset, nbytes, path)
-        if len(data) < WkwHeader.SIZE + 8 * entries:
+        if len(data) < front:
+            data = read_exactly(descriptor, min(front, nbytes), 0, path)
+        if len(data) < front:
             raise ShardIndexError(
-                f"{path}: truncated in its jump table; {entries} chunks need {WkwHeader.SIZE + 8 * entries} bytes, "
-                f"the file has {nbytes}."
+                f"{path}: truncated in its jump table; {entries} chunks need {front} bytes, the file has {nbytes}."
             )
         bounds = np.empty(entries + 1, np.uint64)
         bounds[0] = header.data_offset
         bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE)
-        return _checked_table(bounds, self.layout.chunk_bytes, nbytes, path)
+        return _checked_table(bounds, self.layout.chunk_bytes, nbytes, header.layout.codec, path)
 
     def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
+        if data_offset == WkwHeader.SIZE + 8 * self.layout.chunks_in_shard:  # then the chunks are not what it says
+            raise ShardIndexError(
+                f"{path}: its header says that it is raw, and its data offset, {data_offset}, leaves room for the jump "
+                "table of a compressed shard. One of the two is damaged."
+            )
         needed = data_offset + self.layout.chunks_in_shard * self.layout.chunk_bytes
         if data_offset < WkwHeader.SIZE or nbytes < needed:
             raise ShardIndexError(
@@ -172,7 +184,7 @@ class WkwArray(StoredArray):
         return UniformIndex(data_offset, self.layout.chunk_bytes)
 
 
-def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, path: str) -> TableIndex:
+def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codec: Codec, path: str) -> TableIndex:
     """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
     least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
     if not least <= bounds[0] <= nbytes:
@@ -202,15 +214,27 @@ def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, pa
             f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes LZ4 makes at most "
             f"{most}."
         )
-    return TableIndex(offsets[:-1], offsets[1:])
+    return TableIndex(offsets[:-1], offsets[1:], codec)
 
 
-def _numbered(folder: str, before: str, after: str) -> Iterator[tuple[int, str]]:
-    """Yield the number and the path of each folder (or file, if its name has an ending) that is named by a number."""
+def _numbered(folder: str, before: str, after: str, edge: int) -> Iterator[tuple[int, str]]:
+    """Yield the number and the path of each folder (or file, if its name has an ending) that is named by a number.
+
+    Raises
+    ------
+    FormatError
+        For a number of a shard, whose edge has ``edge`` voxels, that no box can reach.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             digits = entry.name[len(before) : len(entry.name) - len(after)]
-            if not (digits.isascii() and digits.isdigit() and entry.name == f"{before}{int(digits)}{after}"):
-                continue  # z00 is no shard's folder either: nobody would look there
-            if entry.is_file() if after else entry.is_dir():
-                yield int(digits), entry.path
+            if _NUMBER.fullmatch(digits) is None or entry.name != f"{before}{digits}{after}":
+                continue  # such as z00, which no reader opens
+            if not (entry.is_file() if after else entry.is_dir()):
+                continue
+            if len(digits) > _MOST_DIGITS or int(digits) * edge >= FARTHEST:
+                raise FormatError(
+                    f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
+                    "out of the mag, or give it its right number."
+                )
+            yield int(digits), entry.path

@@ -111,9 +111,7 @@ class WkwHeader:
         UnsupportedError
             For a codec that WKW does not know.
         """
-        block_type = next((number for number, name in _CODECS.items() if name == layout.codec), None)
-        if block_type is None:
-            raise UnsupportedError(f"WKW cannot store chunks as {layout.codec!r}; use one of {list(_CODECS.values())}.")
+        block_type = _block_type(layout.codec)
         for name in ("chunk_shape", "chunks_per_shard"):
             shape = getattr(layout, name)
             edge = shape[0]
@@ -165,25 +163,39 @@ class WkwHeader:
             _CODECS[self.block_type],
         )
 
-    def in_shard(self) -> WkwHeader:
-        """Return this header as a new shard begins with it: the data follow the header and the jump table."""
-        table = 8 * self.file_len**3 if self.is_compressed else 0
-        return replace(self, data_offset=self.SIZE + table)
+    def in_shard(self, codec: Codec | None = None) -> WkwHeader:
+        """Return this header as a new shard begins with it: the data follow the header and the jump table.
+
+        Parameters
+        ----------
+        codec : str, optional
+            The shard's, where it is not the mag's.
+        """
+        block_type = self.block_type if codec is None else _block_type(codec)
+        table = 8 * self.file_len**3 if block_type != 1 else 0
+        return replace(self, block_type=block_type, data_offset=self.SIZE + table)
 
     def check_shard(self, shard: WkwHeader, path: Path) -> None:
         """Check the header of a shard against this one, its mag's.
 
-        LZ4 and LZ4HC are the same to a reader, so that a shard may be of either.
+        The codec is a fact of each file, so that a shard may have any.
 
         Raises
         ------
         HeaderError
             Naming the file and both values.
         """
-        for name in ("block_len", "file_len", "voxel_type", "num_channels", "is_compressed"):
+        for name in ("block_len", "file_len", "voxel_type", "num_channels"):
             wanted, found = getattr(self, name), getattr(shard, name)
             if wanted != found:
                 raise HeaderError(
                     f"{path}: its header says {name} = {found}, but header.wkw of its mag says {wanted}. "
                     "One of the two files belongs to another mag."
                 )
+
+
+def _block_type(codec: str) -> int:
+    for number, name in _CODECS.items():
+        if name == codec:
+            return number
+    raise UnsupportedError(f"WKW cannot store chunks as {codec!r}; use one of {list(_CODECS.values())}.")
