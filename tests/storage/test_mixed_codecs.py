@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from arrays import given_on_engine, read_box, read_boxes, write_box
+from arrays import given_on_engine, on_device, read_box, read_boxes, write_box
 from hypothesis import given
 from hypothesis import strategies as st
 from reference import Volume
@@ -105,6 +105,22 @@ def test_a_write_leaves_the_codec_of_a_shard(mixed, config, engine, codec, other
     assert codec_of(array, (1, 0, 0)) == codec_of(array, (1, 1, 0)) == other
     is_same = {shard: array.path.joinpath(array.shard_path(shard)).stat().st_ino == inodes[shard] for shard in inodes}
     assert is_same[1, 1, 0] == (other == "raw")  # a raw shard is changed in place
+
+
+@both_ways
+@pytest.mark.parametrize("staging_bytes", [32, 1 << 20])
+def test_a_stack_of_boxes(mixed, config, engine, codec, other, staging_bytes):
+    config.staging_bytes = staging_bytes
+    array, data = mixed(codec, other)
+    corners = [(0, 4, 4), (4, 0, 0), (8, 4, 0), (12, 12, 4), (4, 12, 0)]
+    stack = voxels(array.layout, (4, 4, 4 * len(corners)), 2)
+    for shard_write in array.stack_writes(corners, (4, 4, 4)):
+        with shard_write as plan:
+            engine.write(plan, on_device(engine, stack))
+    for number, (x, y, z) in enumerate(corners):
+        data[:, x : x + 4, y : y + 4, z : z + 4] = stack[..., 4 * number : 4 * number + 4]
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (16, 16, 8)), data)
+    assert [codec_of(array, shard) for shard in array.existing_shards()] == [codec, other, codec, other]
 
 
 @both_ways
