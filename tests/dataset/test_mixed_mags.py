@@ -137,10 +137,10 @@ def test_what_else_is_done_with_a_mag(mixed, volume, expected, layer, dataset, d
         np.testing.assert_array_equal(found, expected[:, x : x + 12, y : y + 12, z : z + 12])
     if is_simulated(mag._engine):
         return
-    layer.downsample(coarsest_mag=wk.Mag(2))
+    layer.downsample(coarsest_mag=wk.Mag(2), sampling_mode="isotropic")
     twin = uniform._layer
     twin.bounding_box = layer.bounding_box
-    twin.downsample(coarsest_mag=wk.Mag(2))
+    twin.downsample(coarsest_mag=wk.Mag(2), sampling_mode="isotropic")
     assert layer.get_mag(2).content_is_equal(twin.get_mag(2))
 
 
