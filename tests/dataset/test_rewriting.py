@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import pickle
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes, voxels
 
 import wkgpu as wk
-from wkgpu.dataset import blocks, folder_swap, rewriting
+from wkgpu.dataset import blocks, rewriting
 from wkgpu.errors import (
     ArgumentError,
     ChunkError,
@@ -26,12 +25,36 @@ from wkgpu.errors import (
     ReadOnlyError,
     UnsupportedError,
 )
+from wkgpu.storage import file_swap
 from wkgpu.storage.layout import ArrayLayout
 
 from .conftest import read
 from .test_new_folder import CRASH
 
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `raw` and more
+
+# Dies after some files have been moved to their places, or before the properties file is saved.
+KILLED_SWAP = """
+import os, sys
+from pathlib import Path
+import wkgpu as wk
+from wkgpu.dataset.layer_properties import LayerProperties
+from wkgpu.storage import file_swap
+
+mag = wk.Dataset.open(sys.argv[1]).get_layer("color").get_mag(1)
+really, left = Path.replace, [int(sys.argv[2])]
+
+def replace(path, target):
+    if file_swap.journal_of(mag.path).exists() and path.suffix == ".wkw":
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(0)
+    return really(path, target)
+
+Path.replace = replace
+LayerProperties.change_shard_shape = lambda *_: os._exit(0)
+mag.rechunk(chunk_shape=8, shard_shape=16)
+"""
 
 
 @pytest.fixture
@@ -208,7 +231,7 @@ class TestRechunk:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(rewriting, "_MOST_READ_BYTES", limit)
             patch.setattr(blocks, "_BLOCK_BYTES", limit)
-            rewriting.rewrite_in_place(array.path, wk.Mag(1), target, "cpu", None, None, nullcontext())
+            rewriting.rewrite_in_place(array.path, wk.Mag(1), target, "cpu", None, None)
         found = rewriting.open_array(array.path)
         assert found.layout == target
         np.testing.assert_array_equal(rewriting.read_box(found, engine, (0, 0, 0), end), before)
@@ -301,62 +324,89 @@ class TestFailures:
         assert (read(raw, absolute_offset=(8, 8, 8), size=(8, 8, 8)) == 7).all()
         assert (raw.info.codec, hidden(raw.layer.dataset.path)) == ("raw", [])
 
-    def test_litter_of_a_crash_is_in_nobodys_way(self, raw, expected):
-        for folder in (folder_swap.folder_in_progress(raw.path), folder_swap.folder_aside(raw.path)):
-            folder.mkdir()
-            (folder / "header.wkw").write_bytes(b"half")
+    def test_leftovers_of_a_crash_are_removed(self, raw, expected):
+        left = file_swap.workspace_of(raw.path) / "new" / "z0"
+        left.mkdir(parents=True)
+        (left / "half").write_bytes(b"half")
         raw.compress()
         assert hidden(raw.layer.dataset.path) == []
         np.testing.assert_array_equal(content(raw), expected)
 
-    def test_where_folders_cannot_be_exchanged(self, raw, expected, monkeypatch):
-        monkeypatch.setattr(folder_swap, "_exchange", lambda one, other: False)
-        raw.compress()
-        assert hidden(raw.layer.dataset.path) == []
-        np.testing.assert_array_equal(content(raw), expected)
+    def test_a_write_between_the_new_files_and_the_swap_is_not_lost(self, raw, monkeypatch):
+        other = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
+        flush = file_swap._flush
 
-    def test_a_swap_that_fails_halfway_is_undone(self, raw, expected, monkeypatch):
-        monkeypatch.setattr(folder_swap, "_exchange", lambda one, other: False)
+        def writes_before(folder):
+            other.write(np.full((8, 8, 8), 7, "uint8"), absolute_offset=(8, 8, 8))
+            flush(folder)
 
-        really = type(raw.path).rename
-
-        def rename(path, target):
-            if path.name.endswith(".rewriting"):
-                raise PermissionError(13, "Permission denied")
-            return really(path, target)
-
-        monkeypatch.setattr(type(raw.path), "rename", rename)
-        with pytest.raises(ReadOnlyError, match="rewriting"):
+        monkeypatch.setattr(file_swap, "_flush", writes_before)
+        with pytest.raises(MismatchError, match="written to"):
             raw.compress()
+        assert (read(raw, absolute_offset=(8, 8, 8), size=(8, 8, 8)) == 7).all()
         assert (raw.info.codec, hidden(raw.layer.dataset.path)) == ("raw", [])
+
+    def test_writes_wait_for_the_swap(self, raw, monkeypatch):
+        """A write that comes during the swap finds the new files, whatever their shape."""
+        other = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
+        finish, writes = file_swap._finish, []
+
+        def slow(mag, anchor):
+            write = threads.submit(other.write, np.full((8, 8, 8), 7, "uint8"), absolute_offset=(8, 8, 8))
+            time.sleep(0.1)
+            assert not write.done()
+            writes.append(write)
+            finish(mag, anchor)
+
+        monkeypatch.setattr(file_swap, "_finish", slow)
+        with ThreadPoolExecutor(1) as threads:
+            raw.rechunk(chunk_shape=8, shard_shape=64)
+        assert [write.result() for write in writes] == [None]
+        assert (read(raw, absolute_offset=(8, 8, 8), size=(8, 8, 8)) == 7).all()
+        assert raw.info.shard_shape.to_tuple() == (64, 64, 64)
+
+    @pytest.mark.parametrize("moves", [0, 1, 20, 1000])
+    @pytest.mark.parametrize("reopen", ["dataset", "loose", "view", "held open"])
+    def test_a_swap_that_a_crash_has_interrupted_is_finished(self, raw, expected, run_python, moves, reopen):
+        content(raw)
+        run_python(KILLED_SWAP, raw.layer.dataset.path, moves)
+        assert file_swap.journal_of(raw.path).exists() or moves == 1000
+        mag_view = {
+            "dataset": lambda: wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1),
+            "loose": lambda: wk.open_mag(raw.path),
+            "view": lambda: raw.get_view(absolute_bounding_box=BOX, read_only=True),
+            "held open": lambda: raw,
+        }[reopen]()
+        np.testing.assert_array_equal(content(mag_view), expected)
+        raw.rechunk(8, 16)
+        document = json.loads((raw.layer.dataset.path / "datasource-properties.json").read_text())
+        assert document["dataLayers"][0]["mags"][0]["cubeLength"] == 16
         np.testing.assert_array_equal(content(raw), expected)
 
-    def test_a_crash_between_the_steps_of_a_swap_is_repaired(self, raw, expected):
-        raw.path.rename(folder_swap.folder_aside(raw.path))
-        again = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
-        np.testing.assert_array_equal(content(again), expected)
-        assert hidden(raw.layer.dataset.path) == []
+    def test_other_files_stay_where_they_are(self, raw, expected):
+        kept = [raw.path / "notes.txt", raw.path / "z0" / "thumbnail.png", raw.path / "mesh" / "1.bin", raw.path / ".x"]
+        for path in kept:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(path.name)
+        raw.rechunk(chunk_shape=8, shard_shape=64)
+        assert [path.read_text() for path in kept] == [path.name for path in kept]
+        np.testing.assert_array_equal(content(raw), expected)
 
-    def test_a_mag_without_a_dataset_is_repaired_as_well(self, raw, expected, tmp_path):
-        thawed = pickle.dumps(wk.open_mag(raw.path))
-        (tmp_path / "link").symlink_to(raw.path)
-        for reopen in (
-            lambda: wk.open_mag(raw.path),
-            lambda: pickle.loads(thawed),
-            lambda: wk.open_mag(tmp_path / "link"),
-        ):
-            raw.path.rename(folder_swap.folder_aside(raw.path))
-            np.testing.assert_array_equal(content(reopen()), expected)
-            assert hidden(raw.layer.dataset.path) == []
-
-    def test_views_are_repaired_as_well(self, raw, expected):
-        thawed = pickle.dumps(raw.get_view(absolute_bounding_box=BOX, read_only=True))
-        raw.path.rename(folder_swap.folder_aside(raw.path))
-        np.testing.assert_array_equal(read(pickle.loads(thawed)), expected)
-        raw.path.rename(folder_swap.folder_aside(raw.path))
-        with pickle.loads(thawed) as view:  # a legacy handle
-            np.testing.assert_array_equal(read(view), expected)
-        assert hidden(raw.layer.dataset.path) == []
+    @pytest.mark.parametrize("where", [".", "./color"])
+    def test_a_mag_in_the_folder_of_its_layer_or_dataset(self, raw, expected, where):
+        root = raw.layer.dataset.path
+        raw.layer.dataset.add_layer("cells", "segmentation").add_mag(1, chunk_shape=8, shard_shape=8)
+        for entry in list(raw.path.iterdir()):
+            entry.rename(root / where / entry.name)
+        file = root / "datasource-properties.json"
+        document = json.loads(file.read_text())
+        document["dataLayers"][0]["mags"][0]["path"] = where
+        file.write_text(json.dumps(document))
+        dataset = wk.Dataset.open(root)
+        dataset.get_layer("color").get_mag(1).compress()
+        np.testing.assert_array_equal(content(dataset.get_layer("color").get_mag(1)), expected)
+        assert (root / "cells" / "1" / "header.wkw").exists()
+        assert dataset.get_layer("color").get_mag(1).info.codec == "lz4"
 
     def test_a_mag_that_is_gone_is_reported_as_before(self, raw):
         raw.path.rename(raw.path.with_name("gone"))

@@ -205,6 +205,16 @@ class LayerProperties:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
         self._mag_entries[1].remove(self._mag_entry(mag))
 
+    def cube_length(self, mag: Mag) -> Any:
+        """Edge of the mag's shards in its own voxels, as the file says it; None where it says nothing.
+
+        Raises
+        ------
+        MagNotFoundError
+            If the layer does not list the mag.
+        """
+        return self._mag_entry(mag).get("cubeLength")
+
     def change_shard_shape(self, mag: Mag, shard_shape: Sequence[int]) -> None:
         """Say that the files of a mag have another shape ``(x, y, z)`` now, in its own voxels.
 

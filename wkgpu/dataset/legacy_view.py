@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
-from wkgpu.dataset.folder_swap import open_restored
 from wkgpu.dataset.legacy import warn_deprecated
 from wkgpu.dataset.regions import Frame
 from wkgpu.errors import HandleError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stored_array import StoredArray, open_array
 from wkgpu.storage.wkw_header import WkwHeader
 
 
@@ -57,7 +56,7 @@ class LegacyView(ABC):
         """
         if self._has_handle:
             raise HandleError(f"{self!r} is open already; close() it first.")
-        self._opened = open_restored(self.path)
+        self._opened = open_array(self.path)
         self._has_handle = True
         return self
 

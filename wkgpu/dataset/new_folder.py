@@ -7,9 +7,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-from wkgpu.dataset.folder_swap import discard
 from wkgpu.errors import AlreadyExistsError, NotFoundError, WkgpuError
 from wkgpu.storage.access import refusal
+from wkgpu.storage.file_swap import discard
 from wkgpu.storage.locks import file_lock
 
 _SUFFIX = ".new"

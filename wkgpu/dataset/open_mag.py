@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from wkgpu.dataset.existing_files import mag_named
-from wkgpu.dataset.folder_swap import open_restored
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.properties import PROPERTIES_NAME
 from wkgpu.dataset.view import View
@@ -16,6 +15,7 @@ from wkgpu.errors import NotFoundError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.storage.stored_array import open_array
 
 
 def open_mag(
@@ -58,7 +58,7 @@ class LooseMagView(MagView):
 
     def __init__(self, path: Path, mag: Mag, read_only: bool, device: str | None) -> None:
         View.__init__(self, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
-        self._opened = open_restored(path)
+        self._opened = open_array(path)
         self._growing = threading.Lock()
         for box in self.get_bounding_boxes_on_disk():
             self._grow(box)

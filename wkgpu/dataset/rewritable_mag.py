@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,7 @@ from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import warn_deprecated
 from wkgpu.dataset.new_folder import NewFolder
-from wkgpu.dataset.rewriting import renew, rewrite, rewrite_in_place
+from wkgpu.dataset.rewriting import rewrite, rewrite_in_place
 from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_layout
 from wkgpu.dataset.view import View
 from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError
@@ -147,13 +145,9 @@ class RewritableMag(View):
                 f"The files of {self!r} lie in {self._path.resolve()}, outside of its dataset; rewrite them where they "
                 "belong, or give a target_path."
             )
-        if self._array.has_layout(layout):
-            return
-        saving = self._saving_shard_shape(layout.shard_shape)
-        try:
-            rewrite_in_place(self._path, self._mag, layout, self._engine.name, executor, progress_desc, saving)
-        finally:
-            self._renew_files()
+        if not self._array.has_layout(layout):
+            rewrite_in_place(self._path, self._mag, layout, self._engine.name, executor, progress_desc)
+        self._save_shard_shape(layout.shard_shape)
 
     def _rewrite_to(
         self, root: Path, layout: ArrayLayout, executor: Executor | None, progress_desc: str | None
@@ -199,24 +193,13 @@ class RewritableMag(View):
         """The mag's layer; a mag that was opened without its dataset has none."""
         return getattr(self, "_layer", None)
 
-    @contextmanager
-    def _saving_shard_shape(self, shard_shape: Triple) -> Iterator[None]:
-        """Save the new shape of shards when a block has put files of this shape in place."""
+    def _save_shard_shape(self, shard_shape: Triple) -> None:
+        """Let the properties file say which shape shards have, also if a crash came before an earlier rewrite did."""
         layer = self._own_layer
-        if layer is None or shard_shape == self._array.layout.shard_shape:
-            yield
+        if layer is None or layer._properties.cube_length(self._mag) == shard_shape[0]:
             return
         with layer.dataset._changing() as properties:
-            yield
             properties.layer(layer.name).change_shard_shape(self._mag, shard_shape)
-
-    def _renew_files(self) -> None:
-        """Let all views that share this mag's files see the new ones."""
-        layer = self._own_layer
-        others = [] if layer is None else [mag for mag in layer.mags.values() if mag.path == self._path]
-        for array in {id(view._opened): view._opened for view in (self, *others)}.values():
-            if array is not None:
-                renew(array)
 
 
 def _twin(layer: Layer, root: Path) -> Layer:

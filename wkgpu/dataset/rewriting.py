@@ -7,13 +7,11 @@ within a job the engine already uses all threads.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
 from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in
 from wkgpu.dataset.file_copy import copy_file
-from wkgpu.dataset.folder_swap import REWRITING_LOCK, discard, folder_aside, folder_in_progress, swap_in
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.streaming import has_data
 from wkgpu.dataset.transfer import read_box, write_box
@@ -21,8 +19,8 @@ from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
+from wkgpu.storage.file_swap import FileSwap
 from wkgpu.storage.layout import ArrayLayout, triple
-from wkgpu.storage.locks import file_lock
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
 
@@ -77,56 +75,32 @@ def rewrite(
 
 
 def rewrite_in_place(
-    path: Path,
-    mag: Mag,
-    layout: ArrayLayout,
-    device: str,
-    executor: Executor | None,
-    progress_desc: str | None,
-    saving: AbstractContextManager[None],
+    path: Path, mag: Mag, layout: ArrayLayout, device: str, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    """Give a mag another layout. The new files are made beside the old ones, and then swapped with them.
+    """Give a mag another layout. New shards are made in a hidden folder of the mag, and then swapped with the old ones.
 
-    Whatever fails, and whenever the process dies, one of the two mags is there, whole.
-
-    Parameters
-    ----------
-    saving : context manager
-        Surrounds the swap; it saves what else changes with it.
+    Only shards and the header are swapped; all else in the folder stays. Whatever fails, and whenever the process dies,
+    the old voxels or the new ones are there, whole; see `wkgpu.storage.file_swap`.
 
     Raises
     ------
     MismatchError
-        If somebody has written to the mag meanwhile; it then stays as it is.
+        If another process has written to the mag in the meantime; it then stays as it is.
     """
     path = path.resolve()
-    with file_lock(open_array(path).anchor, REWRITING_LOCK):
+    with FileSwap(path, open_array(path).anchor.name) as swap:
         source = open_array(path)
         if source.has_layout(layout):  # another process was faster
             return
-        building = folder_in_progress(path)
-        for left_by_a_crash in (building, folder_aside(path)):
-            discard(left_by_a_crash)
-        try:
-            before = _state(source)
-            target = create_array(building, layout, source.data_format)
-            rewrite(source, target, mag, device, executor, progress_desc)
-            # With the new header's lock the next one who rewrites this mag waits until the old files are gone.
-            with file_lock(target.anchor, REWRITING_LOCK):
-                if _state(source) != before:
-                    raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
-                with saving:
-                    old = swap_in(building, path)
-                for shard in before:
-                    shard_indexes.discard(shard)
-                discard(old)
-        finally:
-            discard(building)
-
-
-def renew(array: StoredArray) -> None:
-    """Open a stored mag anew in the same object, which views share, because its files were replaced."""
-    array.__dict__ = open_array(array.path).__dict__  # one step: a reader in another thread sees old or new
+        before = _state(source)
+        target = create_array(swap.building, layout, source.data_format)
+        rewrite(source, target, mag, device, executor, progress_desc)
+        with swap.exclusive():
+            if _state(source) != before:
+                raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
+            swap.commit([Path(shard).relative_to(path).as_posix() for shard in before])
+        for shard in before:
+            shard_indexes.discard(shard)
 
 
 def rewrite_block(job: RewriteJob) -> None:
@@ -135,7 +109,7 @@ def rewrite_block(job: RewriteJob) -> None:
     stored = [
         box for box in shards_in(source, job.block) if Path(source.shard_path(shard_number(source, box))).exists()
     ]
-    if not stored:  # somebody has deleted files meanwhile, which does not remain unnoticed
+    if not stored:  # another process has deleted files; this is noticed before the swap
         return
     if source.layout == target.layout:
         others = []

@@ -12,7 +12,6 @@ import numpy as np
 from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.chunked_view import ChunkedView
 from wkgpu.dataset.data_format import DataFormat
-from wkgpu.dataset.folder_swap import open_restored
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.legacy_view import LegacyView
@@ -26,7 +25,7 @@ from wkgpu.errors import ReadOnlyError, ShapeError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
-from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stored_array import StoredArray, open_array
 
 
 class View(ChunkedView, SlicedView, MappedView, LegacyView):
@@ -377,7 +376,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
     @property
     def _array(self) -> StoredArray:
         if self._opened is None:
-            self._opened = open_restored(self._path)
+            self._opened = open_array(self._path)
         return self._opened
 
     @property

@@ -20,23 +20,33 @@ from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
 
+LOCKS_BYTES = sys.platform == "linux"
+"""Whether the locks of one file are independent of each other; elsewhere each is a lock on the whole file."""
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
+class LockHeldError(Exception):
+    """A lock that was not to be waited for, and that another thread or process holds."""
+
+
 @contextmanager
-def file_lock(path: Path | str, byte: int = 0) -> Iterator[None]:
-    """Hold the lock number ``byte`` of a file; waits until it is free.
+def file_lock(path: Path | str, byte: int = 0, count: int = 1, *, wait: bool = True) -> Iterator[None]:
+    """Hold locks of a file, from the number ``byte`` on; waits until they are free.
 
     Parameters
     ----------
     path : Path
         An existing, writable file. It may be replaced by renaming while somebody waits for its lock: the lock that is
         then held is that of the new file.
-    byte : int
-        Which of the file's locks, 0 to 2**62.
+    byte, count : int
+        Which of the file's locks, 0 to 2**62, and how many.
+    wait : bool
+        Whether to wait for a lock that is held.
 
     Raises
     ------
+    LockHeldError
+        With ``wait=False``, where one of the locks is held.
     NotFoundError, ReadOnlyError, StorageAccessError
         Where the file does not exist, is not writable, or its file system has no locks.
 
@@ -47,21 +57,24 @@ def file_lock(path: Path | str, byte: int = 0) -> Iterator[None]:
     ...     print("alone")
     alone
     """
-    descriptor = _locked_descriptor(path, byte)
+    descriptor = _locked_descriptor(path, byte, count, wait)
     try:
         yield
     finally:
-        _release(descriptor, byte)
+        _release(descriptor, byte, count)
         os.close(descriptor)
 
 
-def _locked_descriptor(path: Path | str, byte: int) -> int:
+def _locked_descriptor(path: Path | str, byte: int, count: int, wait: bool) -> int:
     while True:
         descriptor = _open(path)
         try:
-            _acquire(descriptor, byte)
+            _acquire(descriptor, byte, count, wait)
             if _is_current(descriptor, path):
                 return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise LockHeldError(f"{path} is locked") from error
         except OSError as error:
             os.close(descriptor)
             raise StorageAccessError(
@@ -84,17 +97,18 @@ def _open(path: Path | str) -> int:
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
 
 
-def _acquire(descriptor: int, byte: int) -> None:
+def _acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
     if sys.platform == "linux":
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0))
+        command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+        fcntl.fcntl(descriptor, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0))
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _release(descriptor: int, byte: int) -> None:
+def _release(descriptor: int, byte: int, count: int) -> None:
     """Give the lock back; closing the file would not, if a process that was forked meanwhile has it open as well."""
     if sys.platform == "linux":
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, count, 0))
     else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 

@@ -22,6 +22,7 @@ from wkgpu.errors import (
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
+from wkgpu.storage.file_swap import journal_of, settle
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
@@ -57,6 +58,7 @@ class StoredArray(ABC):
         self.layout = layout
         self._identity = identity
         self._anchor_path = str(self.anchor)
+        self._journal_path = str(journal_of(path))
 
     @classmethod
     @abstractmethod
@@ -111,13 +113,16 @@ class StoredArray(ABC):
             If it has another dtype or number of channels than the mag that was opened.
         """
         if self.is_outdated():
+            settle(self.path, self.anchor.name)
             self._reload()
         snapshot: Self = object.__new__(type(self))
         snapshot.__dict__ = self.__dict__  # of which reloading makes a new one
         return snapshot
 
     def is_outdated(self) -> bool:
-        """Whether the mag has been rewritten since its header was read."""
+        """Whether the mag has been rewritten since its header was read, or its files are being swapped just now."""
+        if os.path.exists(self._journal_path):  # noqa: PTH110 - before the header, which is swapped last
+            return True
         try:
             status = os.stat(self._anchor_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
         except OSError:
