@@ -62,7 +62,7 @@ def test_what_lies_far_between_is_cut_for_many_threads():
 
 
 def test_offsets_follow_each_other():
-    chain = OffsetChain(80)
+    chain = OffsetChain(80, 20)
     lengths = np.random.default_rng(0).integers(1, 100, 20)
     found = {}
 
@@ -79,7 +79,7 @@ def test_offsets_follow_each_other():
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_nobody_waits_for_a_stretch_that_failed(waits):
-    chain, found = OffsetChain(0), []
+    chain, found = OffsetChain(0, 2), []
     waiting = threading.Thread(target=lambda: found.append(chain.place(1, 5)))
     if waits:
         waiting.start()

@@ -39,8 +39,9 @@ class RewritableMag(View):
         """Compress the shards, in place or into another dataset.
 
         In place, a mag whose files are all compressed stays as it is; of one with raw files and compressed ones, all
-        become compressed. The new files are made in a hidden folder beside the mag's, which then takes its place at
-        once: whatever fails, the old mag or the new one is there, whole. Needs room for both. Others may read
+        become compressed. The new shards are made in a hidden folder inside the mag's, and then take the places of the
+        old ones; nothing else in the folder is touched. Whatever fails, the old voxels or the new ones are there: a
+        swap that a crash has interrupted is finished by the next access. Needs room for both. Others may read
         meanwhile: views that are open, in this process and in others, notice the new files, and each read returns
         the voxels of the old ones or of the new ones. Others may not write; if they did, the mag stays as it was.
 

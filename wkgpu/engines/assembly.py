@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from enum import Enum
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, repeat
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import numpy as np
@@ -77,28 +79,30 @@ class OffsetChain:
     """Gives each stretch its place in the file as soon as all before it are encoded, not written.
 
     Stretches must be begun in ascending order, which is what a thread team does.
+
+    Parameters
+    ----------
+    begin : int
+        Where the first stretch begins.
+    stretches : int
+        How many there are.
+
+    Attributes
+    ----------
+    fail : callable
+        Ends all waiting for a stretch that will never be encoded. It cannot be interrupted; see `ThreadTeam.run`.
     """
 
-    def __init__(self, begin: int) -> None:
-        self._next = 0
-        self._offset = begin
-        self._broken = False
-        self._turn = threading.Condition()
+    def __init__(self, begin: int, stretches: int) -> None:
+        # One queue for each stretch, which gets its offset, or None, from the one before it. No lock is held where an
+        # interrupt could come.
+        self._offsets: list[SimpleQueue[int | None]] = [SimpleQueue() for _ in range(stretches + 1)]
+        self._offsets[0].put(begin)
+        self.fail: Callable[[], object] = partial(list, map(SimpleQueue.put, self._offsets, repeat(None)))
 
     def place(self, position: int, nbytes: int) -> int | None:
         """Wait for all stretches before ``position`` and return where this one begins; None after a failure."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._next == position or self._broken)
-            if self._broken:
-                return None
-            offset = self._offset
-            self._offset += nbytes
-            self._next += 1
-            self._turn.notify_all()
-            return offset
-
-    def fail(self) -> None:
-        """Let nobody wait for a stretch that will never be encoded."""
-        with self._turn:
-            self._broken = True
-            self._turn.notify_all()
+        offset = self._offsets[position].get()
+        if offset is not None:
+            self._offsets[position + 1].put(offset + nbytes)
+        return offset

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from wkgpu.errors import CompilationError
+from wkgpu.forking import loading
 from wkgpu.kernels.arithmetic import add as add
 from wkgpu.kernels.arithmetic import multiply as multiply
 from wkgpu.kernels.reducing import SLOTS as SLOTS
@@ -25,6 +27,12 @@ class Kernel(Protocol):
     def on_cuda(self) -> Any:
         """Return the Numba kernel that is launched with ``(rows, lanes, *arguments)``, on any grid."""
         ...
+
+
+@cache
+def _loaded(module: str, name: str) -> Any:
+    with loading:
+        return getattr(import_module(module), name)
 
 
 class NamedKernel(NamedTuple):
@@ -49,11 +57,11 @@ class NamedKernel(NamedTuple):
 
     def on_cpu(self) -> Any:
         """See `Kernel.on_cpu`."""
-        return getattr(import_module(f"wkgpu.kernels.cpu_{self.topic}"), self.name)
+        return _loaded(f"wkgpu.kernels.cpu_{self.topic}", self.name)
 
     def on_cuda(self) -> Any:
         """See `Kernel.on_cuda`."""
-        return getattr(import_module(f"wkgpu.kernels.cuda_{self.topic}"), self.name)
+        return _loaded(f"wkgpu.kernels.cuda_{self.topic}", self.name)
 
 
 class FunctionKernel(NamedTuple):
@@ -93,7 +101,8 @@ class FunctionKernel(NamedTuple):
         CompilationError
             If it cannot be compiled, or returns no number.
         """
-        from numba import njit, typeof, types
+        with loading:
+            from numba import njit, typeof, types
 
         self.on_cpu()  # with it come the primitives of this machine
         name = self.function.__qualname__
@@ -115,7 +124,7 @@ class FunctionKernel(NamedTuple):
     def _compiled(self, machine: str) -> Any:
         kept, key = self._kept, (machine, self.sources)
         if key not in kept:
-            kept[key] = import_module(f"wkgpu.kernels.{machine}_mapping").compiled(*self)
+            kept[key] = _loaded(f"wkgpu.kernels.{machine}_mapping", "compiled")(*self)
         return kept[key]
 
     @property

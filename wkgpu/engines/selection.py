@@ -5,19 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-import threading
 from types import TracebackType
 
 from wkgpu.engines.cuda.diagnosis import why_no_cuda
 from wkgpu.engines.engine import Engine
 from wkgpu.errors import DeviceError
+from wkgpu.forking import call_in_child, loading
 from wkgpu.settings import config
 
 _CUDA = re.compile(r"cuda(?::([0-9]{1,4}))?")
 _VARIABLE = "WKGPU_DEVICE"
 
 _logger = logging.getLogger("wkgpu")
-_lock = threading.RLock()
 _engines: dict[str, Engine] = {}  # by the name of the device; that of "auto" is the verdict of this process
 _inherited: list[Engine] = []
 
@@ -52,7 +51,7 @@ def get_engine(device: object = None) -> Engine:
     engine = _engines.get(name)
     if engine is not None:
         return engine
-    with _lock:
+    with loading:
         if name not in _engines:
             _engines[name] = _decide() if name == "auto" else _start(name, _origin(device))
         return _engines[name]
@@ -186,12 +185,9 @@ def _cuda_engine(ordinal: int) -> Engine:
 
 def _forget_cuda() -> None:
     """Let a forked process decide anew: CUDA does not work in it if it had been used before the fork."""
-    global _lock
-    _lock = threading.RLock()  # another thread may have held it when the process was forked
     for name, engine in list(_engines.items()):
         if engine.name != "cpu":
             _inherited.append(_engines.pop(name))  # kept, because what they hold must not be freed here
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_cuda)
+call_in_child(_forget_cuda)

@@ -1,33 +1,60 @@
-"""Threads that share the work of one call, while their kernels run without the GIL."""
+"""Threads that share the work of one call, while their kernels run without the GIL.
+
+Ctrl+C raises `KeyboardInterrupt` in the main thread, between any two calls of Python code. So that thread holds no
+lock and keeps no count. Each helper holds a mutex of its own while it works, and the caller ends a job by locking all
+of them for good. That is one step for the interpreter: it cannot be interrupted, and no helper can begin after it.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import itertools
-import os
+import operator
 import threading
 import weakref
-from collections.abc import Callable
+from _thread import start_new_thread
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
+from typing import Any, TypeAlias
 
+from wkgpu.forking import call_in_child
 from wkgpu.settings import config
+
+_MUTEX_BYTES = 64  # at least those of a pthread_mutex_t on every system
+_process = ctypes.PyDLL(None)  # calls that do not wait keep the GIL
+_initialise = _process.pthread_mutex_init
+_initialise.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+_try_lock, _unlock = _process.pthread_mutex_trylock, _process.pthread_mutex_unlock
+_try_lock.argtypes = _unlock.argtypes = [ctypes.c_void_p]
+_lock = ctypes.CDLL(None).pthread_mutex_lock  # waits without the GIL, and no signal ends that, other than a Python lock
+_lock.argtypes = [ctypes.c_void_p]
 
 
 class _Job:
     """Tasks 0 to ``tasks`` - 1, which any number of threads take one after another, in ascending order.
 
-    Parameters
+    Attributes
     ----------
-    quiet : Condition
-        Is notified when a thread has left the job.
+    close : iterator
+        Its end is reached when no helper works any more, and none can begin.
+    abort : iterator
+        The same after a failure: calls ``on_error`` before it waits.
     """
 
-    def __init__(self, work: Callable[[int], None], tasks: int, quiet: threading.Condition) -> None:
+    def __init__(
+        self, work: Callable[[int], None], tasks: int, helpers: int, on_error: Callable[[], object] | None
+    ) -> None:
         self._work = work
         self._tasks = tasks
+        self._on_error = on_error
         self._taken = itertools.count()  # next() is one step under the GIL: no two threads get the same number
-        self._quiet = quiet
-        self._helpers = 0
-        self._closed = False
+        self._memory = ctypes.create_string_buffer(helpers * _MUTEX_BYTES)
+        begin = ctypes.addressof(self._memory)
+        self.mutexes = range(begin, begin + helpers * _MUTEX_BYTES, _MUTEX_BYTES)
+        for mutex in self.mutexes:
+            _initialise(mutex, None)
+        self.close: Iterator[Any] = map(_lock, self.mutexes)
+        self.abort = self.close if on_error is None else itertools.chain(map(operator.call, (on_error,)), self.close)
         self.error: BaseException | None = None
 
     def drain(self) -> None:
@@ -35,94 +62,103 @@ class _Job:
         while self.error is None and (task := next(self._taken)) < self._tasks:
             self._work(task)
 
-    def help(self) -> None:
+    def help(self, mutex: int) -> None:
         """Work as another thread than the one that waits for the job, unless it is over."""
-        with self._quiet:
-            if self._closed:
-                return
-            self._helpers += 1
+        if _try_lock(mutex):
+            return
         try:
             self.drain()
         except BaseException as error:
             self.error = self.error or error
+            if self._on_error is not None:
+                self._on_error()
         finally:
-            with self._quiet:
-                self._helpers -= 1
-                self._quiet.notify_all()
+            _unlock(mutex)
 
-    def close(self) -> None:
-        """Let nobody else begin, and wait until everybody who has begun has left."""
-        with self._quiet:
-            self._closed = True
-            self._quiet.wait_for(lambda: self._helpers == 0)
+
+_Offer: TypeAlias = tuple[_Job, int]  # a job, and the mutex of the thread that takes it
 
 
 class ThreadTeam:
     """A lazily started team of threads; the calling thread always works as well.
 
-    Calls may come from many threads, and from a task: each caller can finish its job alone, so nobody waits for a
-    thread that waits for him.
+    Calls may come from many threads, and from a task: each caller can finish its job alone, so that nested calls
+    cannot wait for each other. For the same reason it does not matter if the system has no thread to give.
     """
 
     def __init__(self) -> None:
         self._begin_anew()
         _teams.add(self)
 
-    def run(self, work: Callable[[int], None], tasks: int, on_error: Callable[[], None] | None = None) -> None:
+    def run(self, work: Callable[[int], None], tasks: int, on_error: Callable[[], object] | None = None) -> None:
         """Call ``work(0)`` to ``work(tasks - 1)``, and return or raise when all have ended.
 
-        Tasks begin in ascending order; after a failure no further one begins, and the first error is raised. Memory
-        that tasks use is free when this returns, even if the caller was interrupted while it waited. ``on_error`` is
-        called after a failure, before anybody is waited for: it frees tasks that wait for each other.
+        Tasks begin in ascending order; after a failure no further one begins, and the first error is raised, or the
+        interruption (Ctrl+C) of the caller. Memory that tasks use is free when this returns, however often the caller
+        is interrupted.
+
+        ``on_error`` is called after a failure, before waiting for the other tasks: it frees tasks that wait for each
+        other. Several threads may call it. It must be built of built-in functions only (with `functools.partial`), so
+        that an interrupt cannot end it half-way.
         """
         helpers = min(max(config.threads, 1), tasks) - 1
+        if helpers > self._started:
+            self._start(helpers)
+            helpers = min(helpers, self._started)
         if helpers <= 0:
             for task in range(tasks):
                 work(task)
             return
-        if self._started < helpers:
-            self._start(helpers)
-        job = _Job(work, tasks, self._quiet)
+        job = _Job(work, tasks, helpers, on_error)
+        interruption: BaseException | None = None
+        # Where the job is ended, no code of Python's runs between the exception and that step: CPython looks for
+        # signals after calls. An interrupt that comes during it is raised at its end. The outer `try` is for errors
+        # that come at other places, as those of debuggers and of memory.
         try:
-            for _ in range(helpers):
-                self._queue.put(job)
-            job.drain()
+            try:
+                for mutex in job.mutexes:
+                    self._queue.put((job, mutex))
+                job.drain()
+                list(job.close)
+            except BaseException as error:
+                interruption = error
+                job.error = job.error or error
+                list(job.abort)
         except BaseException as error:
+            interruption = error
             job.error = job.error or error
-        _close_in_any_case(job, on_error)
-        if job.error is not None:
-            raise job.error
+            list(job.abort)
+        failure, job.error = job.error, None
+        if failure is not None:
+            try:
+                raise failure if interruption is None or isinstance(interruption, Exception) else interruption
+            finally:
+                del failure, interruption  # else this frame, and what the tasks use, lives until a garbage collection
 
     def _start(self, threads: int) -> None:
-        with self._lock:
-            while self._started < threads:
-                threading.Thread(target=_serve, args=(self._queue,), name="wkgpu", daemon=True).start()
-                self._started += 1
+        """Start threads until there are so many, or the system gives no more."""
+        while self._started < threads:
+            self._started += 1  # at once: another caller may be here as well
+            try:
+                start_new_thread(_serve, (self._queue,))
+            except BaseException as error:
+                self._started -= 1
+                if isinstance(error, RuntimeError):  # "can't start new thread": a later call tries again
+                    return
+                raise
 
     def _begin_anew(self) -> None:
         """Start without threads: at first, and in a forked child, where only the forking thread lives on."""
-        self._queue: SimpleQueue[_Job] = SimpleQueue()
+        self._queue: SimpleQueue[_Offer] = SimpleQueue()
         self._started = 0
-        self._lock = threading.Lock()
-        self._quiet = threading.Condition(threading.Lock())
 
 
-def _close_in_any_case(job: _Job, on_error: Callable[[], None] | None) -> None:
-    """Wait for a job's helpers; an interruption (Ctrl+C) counts as the job's error, and waiting goes on."""
+def _serve(queue: SimpleQueue[_Offer]) -> None:
+    threading.current_thread().name = "wkgpu"
     while True:
-        try:
-            if job.error is not None and on_error is not None:
-                on_error()
-            job.close()
-        except BaseException as error:
-            job.error = job.error or error
-        else:
-            return
-
-
-def _serve(queue: SimpleQueue[_Job]) -> None:
-    while True:
-        queue.get().help()
+        job, mutex = queue.get()
+        job.help(mutex)
+        del job  # and what its tasks use, while this thread waits
 
 
 _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()
@@ -133,5 +169,4 @@ def _forget_all_threads() -> None:
         team._begin_anew()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all_threads)
+call_in_child(_forget_all_threads)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from functools import partial
+
 import numpy as np
 
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
@@ -39,9 +42,7 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
         check_read(one, failures[0])
         check_read(other, failures[1])
 
-    def stop() -> None:
-        taken[0] += count  # what no thread has taken yet is not wanted any more
-
+    stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
     team.run(compare, min(max(config.threads, 1), -(-count // step)), on_error=stop)
     return not differs[0]
 

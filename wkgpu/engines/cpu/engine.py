@@ -7,7 +7,9 @@ So encoded bytes are copied once, out of the page cache, and voxels once, out of
 
 from __future__ import annotations
 
+import operator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -113,16 +115,8 @@ class CpuEngine:
             )
             return
         parts = stretches(plan, rows)
-        chain = OffsetChain(plan.data_offset)
-
-        def store(task: int) -> None:
-            try:
-                encoder.store_stretch(parts[task], task, chain)
-            except BaseException:
-                chain.fail()
-                raise
-
-        self._team.run(store, len(parts), on_error=chain.fail)
+        chain = OffsetChain(plan.data_offset, len(parts))
+        self._team.run(lambda task: encoder.store_stretch(parts[task], task, chain), len(parts), on_error=chain.fail)
 
     def compare(self, plan: ComparisonPlan) -> bool:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""
@@ -202,9 +196,7 @@ class CpuEngine:
             check_read(plan, failure)
 
         # Each thread enters its kernel once, and takes chunks there until none is left.
-        def stop() -> None:
-            taken[0] += count  # what no thread has taken yet is not wanted any more
-
+        stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
         self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)), on_error=stop)
 
 

@@ -163,7 +163,8 @@ class CudaEngine:
     @cached_property
     def _cpu(self) -> Engine:
         """What encodes in the place of the device."""
-        from wkgpu.engines.cpu.engine import CpuEngine  # only now, because most never need it
+        with loading:
+            from wkgpu.engines.cpu.engine import CpuEngine  # only now, because most never need it
 
         return CpuEngine()
 

@@ -7,9 +7,11 @@ there, compiled code gathers them in host memory that the device copies from by 
 from __future__ import annotations
 
 import errno
+import operator
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 
@@ -83,9 +85,7 @@ class Fetcher:
                 code, segment, offset = failure.tolist()
                 raise on_failure(code, segment, offset)
 
-        def stop() -> None:
-            taken[0] += count
-
+        stop = partial(operator.setitem, taken, 0, count)
         self._team.run(fetch, min(max(config.threads, 1), -(-count // step)), on_error=stop)
 
     def _fetch_long(self, segments: Segments, staging: Memory, slot: Slot, on_failure: OnFailure) -> Callable[[], None]:
