@@ -65,43 +65,40 @@ def test_interrupts_at_random_moments(run_python, operation):
     assert "interrupted" in run_python(INTERRUPTS, operation)
 
 
-def test_nothing_is_written_after_an_interrupt_anywhere_in_the_threads_module(tmp_path):
-    """Raises at each line of `ThreadTeam.run` in turn, where CPython would raise what a signal handler raises."""
-    threads, wk.config.threads = wk.config.threads, 4
-    try:
-        layer = wk.Dataset(tmp_path / "ds", voxel_size=(1, 1, 1)).add_layer("c", "color")
-        mag = layer.add_mag(1, chunk_shape=16, shard_shape=64)
-        mag.write(np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype="uint8"))
-        out = np.zeros((1, 64, 64, 64), "uint8", order="F")
-        mag.read(out=out)
-        for moment in range(12):
-            with pytest.MonkeyPatch.context():
-                left = [moment]
+class Interruption:
+    """A trace function that raises at one line of `ThreadTeam.run`, where CPython would raise what a signal does."""
 
-                def trace(frame, event, _, left=left):
-                    if frame.f_code is not ThreadTeam.run.__code__:
-                        return None
-                    return raise_later(frame, event, _, left)
+    def __init__(self, line):
+        self.left = line
 
-                def raise_later(frame, event, _, left=left):
-                    if event == "line":
-                        left[0] -= 1
-                        if left[0] < 0:
-                            sys.settrace(None)
-                            frame.f_trace = None
-                            raise KeyboardInterrupt
-                    return raise_later
+    def __call__(self, frame, event, _):
+        if frame.f_code is not ThreadTeam.run.__code__:
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left < 0:
+                sys.settrace(None)
+                frame.f_trace = None
+                raise KeyboardInterrupt
+        return self
 
-                before = sys.gettrace()
-                sys.settrace(trace)
-                try:
-                    mag.read(out=out)
-                except KeyboardInterrupt:
-                    sys.settrace(before)
-                    out[:] = 0xEE
-                    time.sleep(0.005)
-                    assert (out == 0xEE).all(), moment
-                finally:
-                    sys.settrace(before)
-    finally:
-        wk.config.threads = threads
+
+def test_nothing_is_written_after_an_interrupt_at_any_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(wk.config, "threads", 4)
+    layer = wk.Dataset(tmp_path / "ds", voxel_size=(1, 1, 1)).add_layer("c", "color")
+    mag = layer.add_mag(1, chunk_shape=16, shard_shape=64)
+    mag.write(np.random.default_rng(0).integers(1, 9, (64, 64, 64), dtype="uint8"))
+    out = np.zeros((1, 64, 64, 64), "uint8", order="F")
+    mag.read(out=out)
+    before = sys.gettrace()
+    for line in range(16):
+        try:
+            sys.settrace(Interruption(line))
+            mag.read(out=out)
+        except KeyboardInterrupt:
+            sys.settrace(before)
+            out[:] = 0xEE
+            time.sleep(0.005)
+            assert (out == 0xEE).all(), line
+        finally:
+            sys.settrace(before)
