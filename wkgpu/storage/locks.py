@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
+import io
 import os
 import struct
 import sys
@@ -57,47 +59,59 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1, *, wait: bool = T
     ...     print("alone")
     alone
     """
-    descriptor = _locked_descriptor(path, byte, count, wait)
+    file = _locked_file(path, byte, count, wait)
     try:
         yield
     finally:
-        _release(descriptor, byte, count)
-        os.close(descriptor)
+        _release(file.fileno(), byte, count)
+        file.close()
 
 
-def _locked_descriptor(path: Path | str, byte: int, count: int, wait: bool) -> int:
+def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.FileIO:
     while True:
-        descriptor = _open(path)
+        file = _open(path)
         try:
-            _acquire(descriptor, byte, count, wait)
-            if _is_current(descriptor, path):
-                return descriptor
+            _acquire(file.fileno(), byte, count, wait)
+            if _is_current(file.fileno(), path):
+                return file
         except BlockingIOError as error:
-            os.close(descriptor)
+            file.close()
             raise LockHeldError(f"{path} is locked") from error
         except OSError as error:
-            os.close(descriptor)
+            file.close()
             raise StorageAccessError(
                 error.errno, f"Cannot lock {path}: {error.strerror}. To be written, its file system needs file locks"
             ) from error
         except BaseException:
-            os.close(descriptor)
+            file.close()
             raise
-        os.close(descriptor)
+        file.close()
 
 
-def _open(path: Path | str) -> int:
+def _open(path: Path | str) -> io.FileIO:
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        # It closes itself, and so gives its lock back, wherever an interrupt leaves it. A subclass or a descriptor that
+        # Python code closes, would not: an interrupt could come between.
+        return io.FileIO(path, "r+")
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist; it is needed to lock what is written beside it.") from error
-    except (PermissionError, OSError) as error:
+    except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ReadOnlyError(f"{path} is not writable ({error.strerror}); its dataset can only be read.") from error
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
 
 
 def _acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
+    try:
+        _try_to_acquire(descriptor, byte, count, wait=False)
+    except BlockingIOError:
+        if not wait:
+            raise
+        gc.collect()  # an interrupt (Ctrl+C) may have left a lock of this process in a cycle with its traceback
+        _try_to_acquire(descriptor, byte, count, wait=True)
+
+
+def _try_to_acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
     if sys.platform == "linux":
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
         fcntl.fcntl(descriptor, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0))
