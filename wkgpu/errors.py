@@ -81,6 +81,10 @@ class DeviceMemoryError(DeviceError, MemoryError):
     """A device that has not as much memory as an array or a batch needs."""
 
 
+class LaunchError(WkgpuError, RuntimeError):
+    """Arrays that compiled code would have left. The code was not run; the cause is a bug, or files that disagree."""
+
+
 class ConfigurationError(WkgpuError, ValueError):
     """A setting or an environment variable with a value that cannot be used."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from arrays import is_simulated, on_host
 
+from wkgpu.engines.footprint import Use
 from wkgpu.engines.kernel import NamedKernel
 
 pytest.importorskip("numba_cuda")
@@ -20,6 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerforma
 
 class Counting:
     """Adds to each item of each row what tuples say: ``(addends, (factor,))``."""
+
+    name = "counting"
+
+    def uses(self, rows, target, width, constants):
+        return [Use("target", target, rows * width), Use("addends", constants[0], 1)]
 
     def on_cpu(self):
         return count
@@ -46,8 +52,13 @@ def count_on_cuda(rows, lanes, target, width, constants):
 class OnCpu:
     """Calls a function of the test."""
 
+    name = "a function"
+
     def __init__(self, function):
         self.function = function
+
+    def uses(self, rows, *arguments):
+        return []
 
     def on_cpu(self):
         return self.function

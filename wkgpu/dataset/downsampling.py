@@ -17,6 +17,7 @@ from wkgpu.dataset.streaming import stream
 from wkgpu.dataset.voxels import Array
 from wkgpu.engines import Engine
 from wkgpu.engines.kernel import NamedKernel
+from wkgpu.errors import MismatchError
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.storage.layout import Triple, triple
 
@@ -190,6 +191,7 @@ def downsample_files(
     executor : Executor, optional
         Runs jobs of one or more shards.
     """
+    _check_voxels(source, target)
     factors = triple(target.mag.to_vec3_int() // source.mag.to_vec3_int())
     layer_box = target._region_box().align_with_mag(source.mag, ceil=True).in_mag(source.mag)
     region = Box(triple(layer_box.topleft_xyz), triple(layer_box.size_xyz))
@@ -203,6 +205,17 @@ def downsample_files(
         [source._array], target._array, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation),
         target.mag, source._engine.name, executor, progress_desc,
     )  # fmt: skip
+
+
+def _check_voxels(source: MagView, target: MagView) -> None:
+    """See that both mags have the same voxels: a kernel would leave what lies between them undefined."""
+    fine, coarse = ((view.num_channels, view.get_dtype()) for view in (source, target))
+    if fine != coarse:
+        raise MismatchError(
+            f"{source.path} has {fine[0]} channel(s) of {fine[1]}, and {target.path} has {coarse[0]} of {coarse[1]}; "
+            "a coarser mag has those of the finer one. If the target is new, correct the layer's properties: they "
+            "contradict the header of the source."
+        )
 
 
 def box_of_blocks(box: Box, factors: Triple) -> Box:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-from wkgpu.errors import CompilationError
+from wkgpu.engines.footprint import FOOTPRINTS, Use, mapped
+from wkgpu.errors import CompilationError, LaunchError
 from wkgpu.forking import loading
 from wkgpu.kernels.arithmetic import add as add
 from wkgpu.kernels.arithmetic import multiply as multiply
@@ -19,6 +20,21 @@ MOST_SOURCES = 4
 
 class Kernel(Protocol):
     """What `Engine.launch` runs."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    def uses(self, rows: int, *arguments: Any) -> Iterable[Use]:
+        """Return what the kernel touches when it is launched with these arguments.
+
+        Raises
+        ------
+        LaunchError
+            For numbers that contradict each other.
+        """
+        ...
 
     def on_cpu(self) -> Any:
         """Return what is called as ``(first, last, *arguments)`` and works on these rows, without the GIL."""
@@ -55,6 +71,13 @@ class NamedKernel(NamedTuple):
     topic: str
     name: str
 
+    def uses(self, rows: int, *arguments: Any) -> Iterable[Use]:
+        """See `Kernel.uses`; `wkgpu.engines.footprint` declares it."""
+        footprint = FOOTPRINTS.get((self.topic, self.name))
+        if footprint is None:
+            raise LaunchError("wkgpu.engines.footprint does not declare what it touches")
+        return footprint(rows, *arguments)
+
     def on_cpu(self) -> Any:
         """See `Kernel.on_cpu`."""
         return _loaded(f"wkgpu.kernels.cpu_{self.topic}", self.name)
@@ -79,6 +102,15 @@ class FunctionKernel(NamedTuple):
 
     function: Callable[..., Any]
     sources: int
+
+    @property
+    def name(self) -> str:
+        """Name of the function."""
+        return str(getattr(self.function, "__qualname__", self.function))
+
+    def uses(self, rows: int, *arguments: Any) -> Iterable[Use]:
+        """See `Kernel.uses`. What the function does with its constants is up to its author."""
+        return mapped(self.sources)(rows, *arguments)
 
     def on_cpu(self) -> Any:
         """See `Kernel.on_cpu`."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import check_read
+from wkgpu.engines.footprint import check_comparison_plan
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels import cpu_comparison as kernels
 from wkgpu.kernels.cpu_codec import LZ4, RAW
@@ -22,6 +23,7 @@ _TAKEN_BYTES = 1 << 20  # decoded, of each side
 
 def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuffers) -> bool:
     """Compare pairs of chunks until two differ; see `wkgpu.engines.engine.Engine.compare`."""
+    check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
     codecs = tuple(RAW if side.layout.codec == "raw" else LZ4 for side in (one, other))

@@ -22,6 +22,7 @@ from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import Failure, check_read
+from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.interchange import shared
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
@@ -99,6 +100,7 @@ class CpuEngine:
 
     def read(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
+        check_read_plan(plan, out)
         if len(plan.gaps.box):
             self._clear(plan, out)
         if len(plan.chunks.place):
@@ -106,6 +108,7 @@ class CpuEngine:
 
     def write(self, plan: WritePlan, data: NDArray[Any]) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`."""
+        check_write_plan(plan, data)
         encoder = CpuEncoder(plan, data, self._buffers)
         count = len(plan.touched.ordinal)
         rows = _rows_per_task(count, plan.pieces.nbytes)
@@ -127,6 +130,7 @@ class CpuEngine:
 
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
+        check_launch(kernel, rows, arguments)
         run = kernel.on_cpu()
         share = max(-(-rows // _LAUNCH_TASKS), -(-_LEAST_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))

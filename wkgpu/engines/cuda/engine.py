@@ -23,6 +23,7 @@ from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.cuda.writer import CudaWriter
 from wkgpu.engines.engine import Engine
+from wkgpu.engines.footprint import check_comparison_plan, check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceMemoryError
@@ -109,6 +110,7 @@ class CudaEngine:
     def read(self, plan: ReadPlan, out: Any) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         self._check_process()
+        check_read_plan(plan, out)
         if not len(plan.gaps.box) and not len(plan.chunks.place):
             return
         with self.device.active(), ExitStack() as stack, self.slots.lend() as slots:
@@ -120,6 +122,7 @@ class CudaEngine:
         What the device cannot encode, LZ4HC and chunks larger than its codec takes, is encoded by the CPU.
         """
         self._check_process()
+        check_write_plan(plan, data)
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
         codec = self.device.codec(plan.layout.codec)
@@ -134,6 +137,7 @@ class CudaEngine:
 
     def compare(self, plan: ComparisonPlan) -> bool:
         """Read two boxes and compare them on the device; see `Engine.compare`."""
+        check_comparison_plan(plan)
         if not len(plan.origin):
             return True
         voxels = []
@@ -159,6 +163,7 @@ class CudaEngine:
         lanes = lanes_of(device, width)
         blocks = min(-(-rows * lanes // device.threads), device.blocks)
         with device.active():
+            check_launch(kernel, rows, arguments)
             device.launch(kernel.on_cuda(), blocks, rows, lanes, *arguments)
 
     @cached_property
