@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 ARROWS = {
     "geometry": set(),
     "storage": {"storage", "geometry", "errors", "settings"},
-    "engines": {"engines", "storage", "kernels", "errors", "settings"},
+    "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "errors", "settings"},
     "cli": {"cli", "dataset", "geometry", "storage.layout", "synthetic", "errors", "wkgpu"},
     "synthetic": {"synthetic"},
