@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from wkgpu.dataset import blocks, rewriting
 from wkgpu.errors import (
     ArgumentError,
     ChunkError,
+    FormatError,
     MismatchError,
     NameTakenError,
     NotFoundError,
@@ -382,6 +385,29 @@ class TestFailures:
         document = json.loads((raw.layer.dataset.path / "datasource-properties.json").read_text())
         assert document["dataLayers"][0]["mags"][0]["cubeLength"] == 16
         np.testing.assert_array_equal(content(raw), expected)
+
+    @pytest.mark.parametrize("link", [".rewriting", ".rewriting/new", ".rewriting/new/z0"])
+    def test_a_journal_of_an_untrusted_dataset_moves_no_files_from_elsewhere(self, raw, tmp_path, link):
+        outside = tmp_path / "outside"
+        for name in ("swap.json", "f", "y0/x0.wkw", "z0/y0/x0.wkw", "new/z0/y0/x0.wkw"):
+            (outside / name).parent.mkdir(parents=True, exist_ok=True)
+            (outside / name).write_text('{"remove": []}')
+        before = sorted(path for path in outside.rglob("*"))
+        (raw.path / link).parent.mkdir(parents=True, exist_ok=True)
+        (raw.path / link).symlink_to(outside)
+        file_swap.journal_of(raw.path).write_text('{"remove": []}')
+        with suppress(wk.WkgpuError):
+            content(wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1))
+        after = sorted(path for path in outside.rglob("*"))
+        assert [path for path in before if path.name != "swap.json"] == [p for p in after if p.name != "swap.json"]
+
+    @pytest.mark.parametrize("journal", ["pipe", '{"remove": ["../../f"]}', '{"remove": ["header.wkw"]}', "[" * 99_999])
+    def test_a_journal_that_cannot_be_read(self, raw, journal):
+        file = file_swap.journal_of(raw.path)
+        file.parent.mkdir()
+        os.mkfifo(file) if journal == "pipe" else file.write_text(journal)
+        with pytest.raises(FormatError, match=r"swap\.json"):
+            content(wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1))
 
     def test_other_files_stay_where_they_are(self, raw, expected):
         kept = [raw.path / "notes.txt", raw.path / "z0" / "thumbnail.png", raw.path / "mesh" / "1.bin", raw.path / ".x"]

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -28,7 +29,8 @@ from wkgpu.storage.replacement import atomic_write_bytes
 REWRITING_LOCK = 1 << 61  # of a mag's header; the locks of shards have smaller numbers
 _WORKSPACE = ".rewriting"
 _JOURNAL = "swap.json"
-_SHARD = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")  # what a journal may name: no "..", nothing hidden
+_SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")  # all that is moved and deleted, besides the header
+_MAX_JOURNAL_BYTES = 1 << 30
 _PATIENCE_SECONDS = 30.0
 
 
@@ -164,11 +166,14 @@ def _finish(mag: Path, anchor: str) -> None:
     """Do what the journal says, from wherever another attempt has stopped."""
     building = workspace_of(mag) / "new"
     journal = journal_of(mag)
+    for folder in (workspace_of(mag), building):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise FormatError(f"{folder} is no folder of its mag; it was not written by wkgpu. Delete it.")
     try:
         removed = _removed(journal)
         for path in _files(building):
             relative = path.relative_to(building).as_posix()
-            if relative != anchor:
+            if _SHARD.fullmatch(relative):
                 _make_folder(mag, os.path.dirname(relative))  # noqa: PTH120
                 path.replace(mag / relative)
         for relative in removed:
@@ -183,15 +188,23 @@ def _finish(mag: Path, anchor: str) -> None:
 
 
 def _removed(journal: Path) -> list[str]:
+    """Return the shards that a journal says to delete. It may be part of a dataset that is not to be trusted."""
     try:
-        removed = json.loads(journal.read_bytes())["remove"]
-        if all(isinstance(path, str) and _SHARD.fullmatch(path) for path in removed):
-            return list(removed)
+        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:  # another process has just finished
         return []
-    except (ValueError, KeyError, TypeError) as error:
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_JOURNAL_BYTES:
+            raise FormatError(f"{journal} is not a file, or too large; it was not written by wkgpu. Delete its folder.")
+        data = file.read(_MAX_JOURNAL_BYTES)
+    try:
+        removed = json.loads(data)["remove"]
+        if all(isinstance(path, str) and _SHARD.fullmatch(path) for path in removed):
+            return list(removed)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"{journal} cannot be read: {error!r}. Restore it from a backup.") from error
-    raise FormatError(f"{journal} names files outside of its mag; it was not written by wkgpu.")
+    raise FormatError(f"{journal} names other files than shards of its mag; it was not written by wkgpu.")
 
 
 def _files(folder: Path) -> Iterator[Path]:
