@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 
 import numpy as np
@@ -255,15 +256,9 @@ def test_changes_leave_no_litter(dataset, layer):
 
 
 def test_a_file_that_cannot_be_written(dataset, layer, monkeypatch):
-    import os
+    def refuse(path, mode):
+        raise PermissionError(13, "Permission denied")
 
-    real = os.open
-
-    def refuse(path, flags, *rest, **options):
-        if str(path).endswith("datasource-properties.json") and flags & os.O_RDWR:
-            raise PermissionError(13, "Permission denied")
-        return real(path, flags, *rest, **options)
-
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(io, "FileIO", refuse)  # with which a file is opened to be locked
     with pytest.raises(ReadOnlyError, match="not writable"):
         layer.bounding_box = wk.BoundingBox((0, 0, 0), (9, 9, 9))

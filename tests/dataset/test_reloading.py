@@ -171,12 +171,14 @@ def test_reads_while_another_process_rewrites(stored):
     ) as process:
         try:
             assert process.stdout.readline() == "started\n"
-            end = time.monotonic() + 5
+            begin = time.monotonic()
             shapes = set()
 
             def enough():
                 shapes.add(mag.info.shard_shape)
-                return time.monotonic() > end or process.poll() is not None
+                seconds = time.monotonic() - begin
+                # The other process may first have to compile its kernels, on a busy machine.
+                return process.poll() is not None or seconds > (5 if len(shapes) > 1 else 90)
 
             assert check_until(enough, mag, data) > 20
             assert process.poll() in (None, 0), process.stderr.read()
