@@ -133,7 +133,7 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
                 if not plan.files:
                     continue
             engine.read(plan, out)
-    return out
+    return engine.zeros(full_shape, layout.dtype) if out is None else out  # without boxes there is no plan
 
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
