@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -304,18 +305,17 @@ def test_a_forked_process_decides_anew(engines):
 
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=child, args=(there,))
-    locked, started = threading.Event(), threading.Event()
+    locked = threading.Event()
 
     def hold_the_lock():
         with selection._lock:
             locked.set()
-            started.wait(30)
+            time.sleep(0.2)
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(hold_the_lock)
         locked.wait(30)
-        process.start()
-        started.set()
+        process.start()  # waits until the lock is free
     assert here.poll(30)
     assert here.recv() == ["cpu", True, "device 'cuda:0' cannot be used. cuInit returned 3."]
     process.join()

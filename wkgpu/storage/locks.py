@@ -16,6 +16,7 @@ import io
 import os
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
 
 LOCKS_BYTES = sys.platform == "linux"
 """Whether the locks of one file are independent of each other; elsewhere each is a lock on the whole file."""
+_POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for each lock that is held for a moment
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
@@ -102,13 +104,20 @@ def _open(path: Path | str) -> io.FileIO:
 
 
 def _acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
-    try:
-        _try_to_acquire(descriptor, byte, count, wait=False)
-    except BlockingIOError:
-        if not wait:
-            raise
-        gc.collect()  # an interrupt (Ctrl+C) may have left a lock of this process in a cycle with its traceback
-        _try_to_acquire(descriptor, byte, count, wait=True)
+    give_up = time.monotonic() + _POLLING_SECONDS
+    pause = 1e-4
+    while True:
+        try:
+            return _try_to_acquire(descriptor, byte, count, wait=False)
+        except BlockingIOError:
+            if not wait:
+                raise
+        if time.monotonic() > give_up:
+            break
+        time.sleep(pause)
+        pause = min(2 * pause, 5e-3)
+    gc.collect()  # an interrupt (Ctrl+C) may have left a lock of this process in a cycle with its traceback
+    return _try_to_acquire(descriptor, byte, count, wait=True)
 
 
 def _try_to_acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
