@@ -128,6 +128,7 @@ def _picked(
     channels, lines, _, start, strides, _, _ = geometry
     places = {"x_places": x_places, "y_places": y_places, "z_places": z_places}
     uses = [Use(name, array, length, _INT64) for (name, array), length in zip(places.items(), lines, strict=True)]
+    _require(all(array.dtype == _INT64 for array in places.values()), "its places are no int64")
     _require(all(array.size for array in places.values()), "there are no places")
     _require(min(int(array.min()) for array in places.values()) >= 0, "a place is negative")
     x, y, z = (int(array.max()) for array in places.values())
