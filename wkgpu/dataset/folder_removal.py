@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from pathlib import Path
 from types import TracebackType
 
 from wkgpu.storage.access import refusal
+from wkgpu.storage.file_swap import discard
 
 
 class FolderRemoval:
@@ -54,10 +54,4 @@ class FolderRemoval:
         if kind is not None:
             aside.rename(folder)
             return
-        try:
-            if aside.is_symlink():
-                aside.unlink()
-            else:
-                shutil.rmtree(aside)
-        except OSError as failure:
-            raise refusal(f"Cannot delete {aside}", failure) from failure
+        discard(aside)

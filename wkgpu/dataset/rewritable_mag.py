@@ -68,7 +68,7 @@ class RewritableMag(View):
         UnsupportedError
             If this mag is to change and belongs to another dataset.
         NameTakenError, AlreadyExistsError, MismatchError
-            If the target has this mag already, or does not fit; or if somebody has written meanwhile.
+            If the target has this mag already, or does not fit; or if another process has written in the meantime.
 
         Examples
         --------

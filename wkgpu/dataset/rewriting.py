@@ -166,7 +166,7 @@ def _around(boxes: list[Box], block: Box) -> Box:
 
 
 def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
-    """Return what changes when somebody writes to a mag: its shard files, and inode, size and time of each."""
+    """Return what changes when a mag is written to: its shard files, and inode, size and time of each."""
     state = {}
     for shard in array.existing_shards():
         status = Path(path := array.shard_path(shard)).stat()

@@ -5,8 +5,8 @@ commits the swap; from then on it can only be finished: each new file is renamed
 successor are deleted, the header comes last, and the journal is removed. Any process that meets a journal finishes the
 swap, or waits for the process that does. Nothing else in the mag's folder is touched.
 
-Writers hold a lock of the mag's header, and look for a journal when they have it. A reader looks for one where a shard
-is missing or contradicts the header.
+Readers look for a journal when they plan, and again where a shard is missing or contradicts the header. Writers hold a
+lock of the mag's header, and look for a journal when they have it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
@@ -29,28 +29,20 @@ _POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for 
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
-class LockHeldError(Exception):
-    """A lock that was not to be waited for, and that another thread or process holds."""
-
-
 @contextmanager
-def file_lock(path: Path | str, byte: int = 0, count: int = 1, *, wait: bool = True) -> Iterator[None]:
+def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]:
     """Hold locks of a file, from the number ``byte`` on; waits until they are free.
 
     Parameters
     ----------
     path : Path
-        An existing, writable file. It may be replaced by renaming while somebody waits for its lock: the lock that is
-        then held is that of the new file.
+        An existing, writable file. It may be replaced by renaming while another process waits for its lock: the lock
+        that is then held is that of the new file.
     byte, count : int
         Which of the file's locks, 0 to 2**62, and how many.
-    wait : bool
-        Whether to wait for a lock that is held.
 
     Raises
     ------
-    LockHeldError
-        With ``wait=False``, where one of the locks is held.
     NotFoundError, ReadOnlyError, StorageAccessError
         Where the file does not exist, is not writable, or its file system has no locks.
 
@@ -61,7 +53,7 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1, *, wait: bool = T
     ...     print("alone")
     alone
     """
-    file = _locked_file(path, byte, count, wait)
+    file = _locked_file(path, byte, count)
     try:
         yield
     finally:
@@ -69,16 +61,13 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1, *, wait: bool = T
         file.close()
 
 
-def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.FileIO:
+def _locked_file(path: Path | str, byte: int, count: int) -> io.FileIO:
     while True:
         file = _open(path)
         try:
-            _acquire(file.fileno(), byte, count, wait)
+            _acquire(file.fileno(), byte, count)
             if _is_current(file.fileno(), path):
                 return file
-        except BlockingIOError as error:
-            file.close()
-            raise LockHeldError(f"{path} is locked") from error
         except OSError as error:
             file.close()
             raise StorageAccessError(
@@ -103,15 +92,12 @@ def _open(path: Path | str) -> io.FileIO:
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
 
 
-def _acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
+def _acquire(descriptor: int, byte: int, count: int) -> None:
     give_up = time.monotonic() + _POLLING_SECONDS
     pause = 1e-4
     while True:
-        try:
+        with suppress(BlockingIOError):
             return _try_to_acquire(descriptor, byte, count, wait=False)
-        except BlockingIOError:
-            if not wait:
-                raise
         if time.monotonic() > give_up:
             break
         time.sleep(pause)
