@@ -7,12 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Room: what it may import of wkgpu. "errors" and "settings" are floors that every room stands on.
+# Room: what it may import of wkgpu. "errors", "forking" and "settings" serve all of them.
 ARROWS = {
     "geometry": set(),
-    "storage": {"storage", "geometry", "errors", "settings"},
+    "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
-    "dataset": {"dataset", "geometry", "storage", "engines", "errors", "settings"},
+    "dataset": {"dataset", "geometry", "storage", "engines", "errors", "forking", "settings"},
     "cli": {"cli", "dataset", "geometry", "storage.layout", "synthetic", "errors", "wkgpu"},
     "synthetic": {"synthetic"},
 }

@@ -1,10 +1,12 @@
 import gc
+import sys
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from wkgpu.engines.cpu.memory import OutputMemory
+from wkgpu.engines.cpu.memory import OutputMemory, _Lease
 
 BYTE = np.dtype("uint8")
 SIZE = 1 << 20
@@ -144,3 +146,35 @@ def test_peak_memory_beyond_the_output(make_array, run_python, codec, chunk):
     array = make_array(ArrayLayout(BYTE, 1, (chunk,) * 3, (512 // chunk,) * 3, codec))
     for work in ("write", "read"):
         assert int(run_python(PEAK, array.path, work)) < 32 << 10, work  # in KiB
+
+
+def test_an_interrupt_loses_no_more_than_a_block(memory, config):
+    """What is held is what is there, at whatever line of `give_back` an interrupt comes."""
+    config.pool_bytes = 4 * SIZE
+    before = sys.gettrace()
+    for line in range(6):
+        left = [line]
+
+        def trace(frame, event, _, left=left):
+            if frame.f_code is not OutputMemory.give_back.__code__:
+                return None
+            if event == "line":
+                left[0] -= 1
+                if left[0] < 0:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+            return trace
+
+        block = memory._take(SIZE)
+        sys.settrace(trace)
+        with suppress(KeyboardInterrupt):
+            memory.give_back(block)
+        sys.settrace(before)
+        assert memory.held == sum(block.nbytes for blocks in memory._blocks.values() for block in blocks)
+    config.pool_bytes = 0
+    memory.give_back(memory._take(SIZE))
+    assert memory.held == 0
+
+
+def test_a_lease_that_an_interrupt_left_half_made():
+    _Lease.__new__(_Lease).__del__()

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from wkgpu.engines import threads as threads_module
 from wkgpu.engines.threads import ThreadTeam
 
 
@@ -123,3 +124,18 @@ def test_an_interrupted_caller_waits_for_its_threads(team, config):
     left = list(running)
     time.sleep(0.3)
     assert left == []
+
+
+def test_a_caller_works_alone_where_the_system_has_no_thread(team, config, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    config.threads = 8
+    monkeypatch.setattr(threads_module, "start_new_thread", refuse)
+    done = []
+    team.run(done.append, 20)
+    assert done == list(range(20))
+    monkeypatch.undo()
+    together = threading.Barrier(3)  # later there are some again
+    config.threads = 3
+    team.run(lambda _: together.wait(10), 3)

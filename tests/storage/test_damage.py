@@ -304,3 +304,12 @@ def test_chunks_too_large_for_lz4(tmp_path, engine):
     shard.write_bytes(header.in_shard().pack() + struct.pack("<Q", 34) + b"\0" * 10)
     with pytest.raises(FormatError, match=str(tmp_path)):
         read_box(open_array(tmp_path), engine, (0, 0, 0), (1, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["z99999999999999999999/y0/x0.wkw", "z0/y0/x144115188075855872.wkw"])
+def test_shards_that_no_box_can_reach(array, shard, name):
+    path = array.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(shard.read_bytes())
+    with pytest.raises(FormatError, match=r"99999999999999999999|144115188075855872"):
+        array.shard_boxes()

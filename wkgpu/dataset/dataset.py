@@ -33,6 +33,7 @@ from wkgpu.errors import (
     NameTakenError,
     ReadOnlyError,
 )
+from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
@@ -132,7 +133,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         self._read_only = read_only
         self._device = device
         self._layers: dict[str, Layer] = {}
-        self._lock = threading.RLock()  # between the change of the file and its adoption
+        self._lock = child_safe(threading.RLock())  # between the change of the file and its adoption
         self._refresh()
 
     # ---- What it is

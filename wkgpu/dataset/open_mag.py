@@ -12,6 +12,7 @@ from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.properties import PROPERTIES_NAME
 from wkgpu.dataset.view import View
 from wkgpu.errors import NotFoundError
+from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -59,7 +60,7 @@ class LooseMagView(MagView):
     def __init__(self, path: Path, mag: Mag, read_only: bool, device: str | None) -> None:
         View.__init__(self, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
         self._opened = open_array(path)
-        self._growing = threading.Lock()
+        self._growing = child_safe(threading.Lock())
         for box in self.get_bounding_boxes_on_disk():
             self._grow(box)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.forking import child_safe
 from wkgpu.storage.layout import Codec
 
 Ints = NDArray[np.int64]
@@ -91,7 +92,7 @@ class ShardIndexCache:
         self._capacity = capacity
         self._held = 0
         self._entries: OrderedDict[str, tuple[tuple[int, ...], ShardIndex]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = child_safe(threading.Lock())
 
     def get(self, path: str, status: os.stat_result) -> ShardIndex | None:
         """Return the index of a file, if it was kept and the file is still in the same state."""
@@ -118,10 +119,6 @@ class ShardIndexCache:
         with self._lock:
             self._forget(path)
 
-    def forget_lock(self) -> None:
-        """Take a new lock in a forked child: another thread may have held the old one."""
-        self._lock = threading.Lock()
-
     def _forget(self, path: str) -> None:
         entry = self._entries.pop(path, None)
         if entry is not None:
@@ -134,6 +131,3 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 
 shard_indexes = ShardIndexCache(capacity=256 << 20)
 """The indexes that this process keeps, for all formats."""
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shard_indexes.forget_lock)

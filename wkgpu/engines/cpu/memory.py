@@ -5,7 +5,6 @@ Fresh pages are a main cost of a large read: the system has to find and clear ea
 
 from __future__ import annotations
 
-import os
 import threading
 from math import prod
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.forking import child_safe
 from wkgpu.settings import config
 
 _ALIGNMENT = 64  # a cache line: streamed stores need it
@@ -24,9 +24,8 @@ class OutputMemory:
 
     def __init__(self) -> None:
         self._blocks: dict[int, list[_Block]] = {}  # by size, in the order in which they came back
-        self._held = 0
         # Blocks come back from garbage collection, which can begin while this very thread holds the lock.
-        self._lock = threading.RLock()
+        self._lock = child_safe(threading.RLock())
 
     def array(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[Any]:
         """Return an uninitialised array in Fortran order; a large one is aligned to a cache line."""
@@ -39,21 +38,20 @@ class OutputMemory:
         """Give all kept memory back to the system."""
         with self._lock:
             self._blocks.clear()
-            self._held = 0
 
     @property
     def held(self) -> int:
         """Bytes that are kept for the next reads."""
-        return self._held
+        # Counted each time: a sum that is carried along would be wrong after an interrupt between two statements. Of a
+        # copy, because blocks can come back meanwhile.
+        return sum(size * len(blocks) for size, blocks in self._blocks.copy().items())
 
     def _take(self, nbytes: int) -> _Block:
         size = _rounded(nbytes)
         with self._lock:
             blocks = self._blocks.get(size)
             if blocks:
-                block = blocks.pop()  # before anything else: a collection in between could give back and drop blocks
-                self._held -= size
-                return block
+                return blocks.pop()
         return _Block(size)
 
     def give_back(self, block: _Block) -> None:
@@ -61,17 +59,12 @@ class OutputMemory:
         with self._lock:
             if block.nbytes <= config.pool_bytes:
                 self._blocks.setdefault(block.nbytes, []).append(block)
-                self._held += block.nbytes
-            while self._held > config.pool_bytes:
+            while self.held > config.pool_bytes:
                 size, blocks = next(iter(self._blocks.items()))
                 if blocks:
-                    self._held -= blocks.pop(0).nbytes
+                    blocks.pop(0)
                 else:
                     del self._blocks[size]
-
-    def forget_lock(self) -> None:
-        """Take a new lock in a forked child: another thread may have held the old one."""
-        self._lock = threading.RLock()
 
 
 class _Block:
@@ -98,7 +91,8 @@ class _Lease:
         self.__array_interface__ = block.interface
 
     def __del__(self) -> None:
-        self._memory.give_back(self._block)
+        if hasattr(self, "_memory"):  # else an interrupt came while it was made
+            self._memory.give_back(self._block)
 
 
 def _rounded(nbytes: int) -> int:
@@ -108,6 +102,3 @@ def _rounded(nbytes: int) -> int:
 
 
 output_memory = OutputMemory()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=output_memory.forget_lock)

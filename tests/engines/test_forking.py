@@ -1,0 +1,100 @@
+"""Processes that are forked while other threads read for the first time, load modules, or hold locks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from wkgpu.forking import child_safe, loading
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+
+# A thread does the first read of the process; children are forked meanwhile, and read the same.
+FIRST_READ = """
+import os, signal, sys, tempfile, threading, time
+import numpy as np
+import wkgpu as wk
+
+path = tempfile.mkdtemp() + "/ds"
+truth = np.random.default_rng(0).integers(0, 200, (64, 64, 64), dtype="uint8")
+writer = os.fork()
+if writer == 0:
+    mag = wk.Dataset(path, voxel_size=(1, 1, 1)).add_layer("c", "color").add_mag(1, chunk_shape=32, shard_shape=64)
+    mag.write(truth)
+    os._exit(0)
+os.waitpid(writer, 0)
+mag = wk.Dataset.open(path).get_layer("c").get_mag(1)
+reader = threading.Thread(target=mag.read)
+reader.start()
+children = []
+while True:
+    time.sleep(0.03)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        os._exit(0 if (mag.read()[0] == truth).all() else 3)
+    children.append(child)
+    if not reader.is_alive() or len(children) == 4:
+        break
+reader.join()
+assert [os.waitpid(child, 0)[1] for child in children] == [0] * len(children)
+print("read")
+"""
+
+
+def test_children_that_are_forked_during_the_first_read(run_python):
+    assert "read" in run_python(FIRST_READ)
+
+
+def forked(work):
+    """The exit status of a child that does some work, at most 10 s."""
+    child = os.fork()
+    if child == 0:
+        status = 9
+        try:
+            worker = threading.Thread(target=work, daemon=True)
+            worker.start()
+            worker.join(10)
+            status = int(worker.is_alive())
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def held_by_a_thread(lock, seconds):
+    locked = threading.Event()
+
+    def hold():
+        with lock:
+            locked.set()
+            time.sleep(seconds)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait(10)
+    return thread
+
+
+def take(lock):
+    with lock:
+        pass
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock])
+def test_a_child_finds_locks_of_moments_free(make):
+    lock = child_safe(make())
+    thread = held_by_a_thread(lock, 1)
+    assert forked(lambda: take(lock)) == 0
+    assert thread.is_alive()  # it was not waited for
+    thread.join()
+
+
+def test_a_fork_waits_for_what_another_thread_loads():
+    thread = held_by_a_thread(loading, 0.3)
+    begin = time.monotonic()
+    assert forked(lambda: take(loading)) == 0
+    assert time.monotonic() - begin > 0.2
+    thread.join()
