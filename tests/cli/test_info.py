@@ -127,3 +127,15 @@ def test_numbers_for_people():
     assert [format_ratio(ratio) for ratio in (None, 1, 9.99, 9.999, 21.4)] == ["-", "1.00x", "9.99x", "10x", "21x"]
     assert format_shape((1, 1, 1)) == "1³"
     assert format_shape((1, 2)) == "1 x 2"
+
+
+def test_what_a_crash_has_left_is_named(command, dataset):
+    left = [dataset / "color" / ".4.0123456789ab.wkgpu", dataset / "color" / "1" / "z0" / "y0" / ".x0.wkw.partial"]
+    left[0].mkdir()
+    left[1].touch()
+    (dataset / "color" / ".hidden").touch()
+    assert document_of(command, dataset)["leftovers"] == sorted(map(str, left))
+    output = command("info", dataset).output
+    assert all(f"{path} is in use by another process, or left over" in output for path in left)
+    wk.Dataset.open(dataset).get_layer("color").add_mag(8)
+    assert document_of(command, dataset)["leftovers"] == [str(left[1])]

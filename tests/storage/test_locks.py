@@ -154,3 +154,22 @@ def test_no_file(tmp_path):
 def test_a_folder(tmp_path):
     with pytest.raises(StorageAccessError, match=str(tmp_path)), file_lock(tmp_path):
         pass
+
+
+def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(anchor):
+    def interrupted_before_it_gives_back():
+        held = file_lock(anchor, 3, 4)
+        held.__enter__()
+        raise KeyboardInterrupt(held)  # the error, which is alive below, keeps the lock
+
+    try:
+        interrupted_before_it_gives_back()
+    except KeyboardInterrupt:
+        begin = time.monotonic()
+        with file_lock(anchor, 5):
+            assert time.monotonic() - begin < 0.5
+
+
+def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(anchor, holder):
+    with file_lock(anchor, 2, wait=False), pytest.raises(BlockingIOError), file_lock(anchor, 1, 5, wait=False):
+        pytest.fail("another process holds lock 3")

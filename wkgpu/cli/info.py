@@ -16,7 +16,9 @@ from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
 from wkgpu.cli.disk import DiskUse, disk_use
 from wkgpu.cli.source import ListedLayer, Source, list_source
+from wkgpu.dataset.leftovers import leftovers
 
+_REMOVAL = "The next change in its folder (a mag added or deleted, a mag compressed, a shard written) removes it."
 _RATIO = "Ratio: bytes of the stored voxels inside the bounding box, decoded / bytes of all files of the mag."
 
 
@@ -98,6 +100,8 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
     console.print()
     console.print("Bounding box: x,y,z,width,height,depth, as `wkgpu read --box` takes it.", style="dim")
     console.print(_RATIO, style="dim")
+    for path in leftovers(source.path):
+        console.print(f"{escape(str(path))} is in use by another process, or left over. {_REMOVAL}", soft_wrap=True)
 
 
 def _title(source: Source) -> str:
@@ -147,6 +151,7 @@ def _document(source: Source, report: Report) -> dict[str, Any]:
             }
             for layer, mags in report
         ],
+        "leftovers": [str(found) for found in leftovers(source.path)],
     }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from wkgpu.dataset.file_copy import copy_file
-from wkgpu.dataset.new_folder import NewFolder
+from wkgpu.dataset.folder_change import NewFolder
+from wkgpu.dataset.layer_properties import attachment_entries
 from wkgpu.errors import AlreadyExistsError, NotFoundError, PropertiesError
 
 
@@ -35,7 +35,7 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
         If a kind or a file has a name that leads elsewhere.
     """
     copied = deepcopy(attachments)
-    for kind, entry in _entries(copied):
+    for kind, entry in attachment_entries(copied):
         if "://" in entry["path"]:
             continue
         source = dataset / entry["path"]
@@ -48,17 +48,9 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
     return copied
 
 
-def _entries(attachments: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the kind and the entry of each attachment; what looks otherwise is left alone."""
-    for kind, entries in attachments.items() if isinstance(attachments, dict) else ():
-        for entry in entries if isinstance(entries, list) else [entries]:
-            if isinstance(entry, dict) and isinstance(entry.get("path"), str):
-                yield kind, entry
-
-
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
-        with NewFolder(target) as folder:
+        with NewFolder(target, None) as folder:
             folder.building.mkdir()
             for parent, _, files in os.walk(source):
                 for file in files:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.downsampling import downsample_files
+from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.interpolation import InterpolationMode
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.new_folder import NewFolder
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.errors import NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag
@@ -82,7 +82,7 @@ class CoarserMags:
         NameTakenError
             If one of them exists and must not be overwritten; then nothing is made.
         """
-        self.layer.dataset._refresh()
+        self.layer._settle()
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
         if taken and not self.allow_overwrite:
             raise NameTakenError(
@@ -104,9 +104,9 @@ class CoarserMags:
         return target
 
     def _add(self, source: MagView, mag: Mag) -> MagView:
-        """Add a mag to the layer when it is filled, so that nobody takes a part of it for the whole."""
+        """Add a mag to the layer when it is filled, so that no reader takes a part of it for the whole."""
         layer, name = self.layer, mag.to_layer_name()
-        with NewFolder(layer.path / name) as folder:
+        with NewFolder(layer.path / name, layer.dataset._file) as folder:
             layout = self.layout
             made = MagView(
                 layer, mag, layout.chunk_shape, layout.chunks_per_shard, layout.codec, create=True, path=folder.building
@@ -115,7 +115,7 @@ class CoarserMags:
             with layer.dataset._changing() as properties:
                 listed = properties.layer(layer.name)
                 if listed.has_mag(mag):
-                    raise NameTakenError(f"Somebody has added a mag {mag} to layer {layer.name!r} meanwhile.")
+                    raise NameTakenError(f"Another process has added a mag {mag} to layer {layer.name!r} meanwhile.")
                 listed.add_mag(mag, f"./{layer.name}/{name}", layout.shard_shape)
                 folder.place()
         return layer.get_mag(mag)

@@ -105,6 +105,7 @@ class LayerCopy:
             If files are missing, damaged, or cannot be read or written.
         """
         twin = self._twin(target)
+        twin._settle()
         for mag, layout in self._layouts.items():
             text = f"Copying {self._layer.name} {mag}"
             self._layer.mags[mag]._add_copy(twin, layout, self._layer.bounding_box, executor, text)

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.existing_files import find_layer
-from wkgpu.dataset.folder_removal import FolderRemoval
+from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
@@ -281,6 +281,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         return self._add_layer(layer)
 
     def _add_layer(self, layer: LayerProperties) -> Layer:
+        self._check_writable()
+        settle_folder(self.path, self._file, layer.name)
         with self._changing() as properties:
             properties.add_layer(layer)
         return self._layers[layer.name]
@@ -362,21 +364,24 @@ class Dataset(RewritableDataset, DownsampledDataset):
             If there is no such layer.
         """
         layer = self.get_layer(layer_name)
-        with FolderRemoval() as removal, self._changing() as properties:
+        self._check_writable()
+        with FolderRemoval(layer.path, self._file), self._changing() as properties:
             properties.remove_layer(layer_name)
-            removal.set_aside(layer.path)
 
     # ---- What the properties file says
 
     @contextmanager
     def _changing(self) -> Iterator[DatasetProperties]:
         """Yield the properties as the file says them now; afterwards they are saved, unless the block raises."""
-        if self._read_only:
-            raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
+        self._check_writable()
         with self._lock:
             with self._file.change() as properties:
                 yield properties
             self._adopt(properties)
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
 
     def _refresh(self) -> None:
         """Take over what other processes have changed."""

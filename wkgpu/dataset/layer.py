@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.downsampled_layer import DownsampledLayer
-from wkgpu.dataset.folder_removal import FolderRemoval
+from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer_category import LayerCategoryType
 from wkgpu.dataset.layer_properties import LayerProperties, MagProperties
@@ -25,6 +24,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -199,19 +199,22 @@ class Layer(DownsampledLayer):
         return self._add_mag(Mag(mag), layout)
 
     def _add_mag(self, mag: Mag, layout: ArrayLayout) -> MagView:
-        made: MagView | None = None
-        try:
+        self._dataset._check_writable()
+        self._settle()
+        self._check_free(self._properties, mag)  # before there are files in the way
+        name = mag.to_layer_name()
+        with NewFolder(self.path / name, self._dataset._file) as folder:
+            create_array(folder.building, layout, self.data_format.value)
             with self._dataset._changing() as properties:
                 layer = properties.layer(self.name)
-                if layer.has_mag(mag):
-                    raise NameTakenError(f"Layer {self.name!r} has a mag {mag} already; use get_or_add_mag().")
-                made = MagView(self, mag, layout.chunk_shape, layout.chunks_per_shard, layout.codec, create=True)
-                layer.add_mag(mag, f"./{self.name}/{mag.to_layer_name()}", layout.shard_shape)
-        except BaseException:
-            if made is not None:  # files that the properties do not list would stand in the way of the next try
-                shutil.rmtree(made.path, ignore_errors=True)
-            raise
-        return self._mags[mag]
+                self._check_free(layer, mag)
+                layer.add_mag(mag, f"./{self.name}/{name}", layout.shard_shape)
+                folder.place()
+        return self.get_mag(mag)
+
+    def _check_free(self, properties: LayerProperties, mag: Mag) -> None:
+        if properties.has_mag(mag):
+            raise NameTakenError(f"Layer {self.name!r} has a mag {mag} already; use get_or_add_mag().")
 
     @accepts_legacy("chunk_shape", "chunks_per_shard", "compress")
     def get_or_add_mag(
@@ -250,15 +253,31 @@ class Layer(DownsampledLayer):
             If the layer has no such mag.
         """
         mag_view = self.get_mag(mag)
-        with FolderRemoval() as removal, self._dataset._changing() as properties:
+        self._dataset._check_writable()
+        self._settle()
+        owned = FolderRemoval(mag_view.path, self._dataset._file) if self._owns(mag_view) else nullcontext()
+        with owned, self._dataset._changing() as properties:
             properties.layer(self.name).remove_mag(mag_view.mag)
-            if self._owns(mag_view):
-                removal.set_aside(mag_view.path)
 
     def _owns(self, mag_view: MagView) -> bool:
         """Whether the mag's files, or the link to them, lie in this layer's folder, and not where a path leads away."""
         path = mag_view.path
         return path.parent == self.path and (path.is_symlink() or not mag_view.is_remote_to_dataset)
+
+    def _settle(self) -> None:
+        """Finish or undo what an interrupt or a crash has left of other changes, and take over what is new.
+
+        Raises
+        ------
+        LayerNotFoundError
+            If another process has deleted the layer.
+        """
+        self._dataset._refresh()
+        self._dataset._properties.layer(self.name)
+        settle_folder(self.path, self._dataset._file)
+        for mag_view in self._mags.values():
+            if not mag_view.is_remote_to_dataset:
+                mag_view._settle()
 
     # ---- What the properties file says
 

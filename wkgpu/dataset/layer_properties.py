@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -185,6 +185,15 @@ class LayerProperties:
         key, entries = self._mag_entries
         return [MagProperties(self._mag_of(entry, key), entry.get("path")) for entry in entries]
 
+    @property
+    def paths(self) -> list[str]:
+        """The folder of the layer, and those of its mags and attachments, absolute or relative to the dataset's."""
+        paths = [self.name]
+        for listed in self.mags:
+            names = (listed.mag.to_layer_name(), listed.mag.to_long_layer_name())
+            paths += [f"{self.name}/{name}" for name in names] if listed.path is None else [listed.path]
+        return paths + [str(entry["path"]) for _, entry in attachment_entries(self.document.get("attachments"))]
+
     def has_mag(self, mag: Mag) -> bool:
         """Whether the layer lists this mag."""
         return any(listed.mag == mag for listed in self.mags)
@@ -245,6 +254,14 @@ class LayerProperties:
             return Mag(value)
         except (TypeError, ValueError, AssertionError) as error:
             raise PropertiesError(f"{self._where}: {key} is {value!r}, which is no mag: {error}") from error
+
+
+def attachment_entries(attachments: Any) -> Iterator[tuple[str, Document]]:
+    """Yield the kind and the entry of each attachment; what looks otherwise than webknossos writes it is left alone."""
+    for kind, entries in attachments.items() if isinstance(attachments, dict) else ():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+                yield kind, entry
 
 
 def required(document: Document, key: str, where: str) -> Any:

@@ -12,6 +12,7 @@ with ``mag`` and ``path``; older: ``wkwResolutions`` with ``resolution``, which 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from wkgpu.dataset.layer_properties import Document, LayerProperties, required
@@ -109,6 +110,19 @@ class DatasetProperties:
                 return layer
         known = ", ".join(repr(layer.name) for layer in layers) or "no layers"
         raise LayerNotFoundError(f"{self._file.parent} has no layer {name!r}; it has {known}.")
+
+    def lists(self, path: Path) -> bool:
+        """Whether a folder or file is that of a layer, a mag or an attachment, or holds one.
+
+        Paths are compared as they are written; links are not followed.
+        """
+        wanted = Path(os.path.normpath(path))
+        root = self._file.parent
+        return any(
+            Path(os.path.normpath(root / listed)).is_relative_to(wanted)
+            for layer in self.layers
+            for listed in layer.paths
+        )
 
     def add_layer(self, layer: LayerProperties) -> None:
         """Append a layer.

@@ -83,12 +83,26 @@ class PropertiesFile:
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
         """
-        with file_lock(self.path):
-            properties = self.load()
+        with self.held() as properties:
             before = deepcopy(properties.document)
             yield properties
             if properties.document != before:
                 atomic_write_bytes(self.path, properties.to_bytes())
+
+    @contextmanager
+    def held(self) -> Iterator[DatasetProperties]:
+        """Yield the properties as they are now, and let no other process or thread change them meanwhile.
+
+        Raises
+        ------
+        NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
+            If the file does not exist, cannot be written or read, or says no properties.
+        """
+        with file_lock(self.path):
+            for abandoned in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
+                with suppress(OSError):  # it is in the way of nothing
+                    abandoned.unlink()
+            yield self.load()
 
 
 def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exist_ok: bool) -> PropertiesFile:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import warn_deprecated
-from wkgpu.dataset.new_folder import NewFolder
-from wkgpu.dataset.rewriting import rewrite, rewrite_in_place
+from wkgpu.dataset.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_layout
 from wkgpu.dataset.view import View
-from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError
+from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -146,9 +147,11 @@ class RewritableMag(View):
                 f"The files of {self!r} lie in {self._path.resolve()}, outside of its dataset; rewrite them where they "
                 "belong, or give a target_path."
             )
-        if not self._array.has_layout(layout):
-            rewrite_in_place(self._path, self._mag, layout, self._engine.name, executor, progress_desc)
-        self._save_shard_shape(layout.shard_shape)
+        if self._array.has_layout(layout):
+            self._save_shard_shape()
+            return
+        device, save = self._engine.name, self._save_shard_shape
+        rewrite_in_place(self._path, self._mag, layout, device, executor, progress_desc, save)
 
     def _rewrite_to(
         self, root: Path, layout: ArrayLayout, executor: Executor | None, progress_desc: str | None
@@ -158,7 +161,7 @@ class RewritableMag(View):
         if layer is not None:
             self._add_copy(_twin(layer, root), layout, layer.bounding_box, executor, progress_desc)
             return
-        with NewFolder(root / self._path.parent.name / self.name) as folder:
+        with NewFolder(root / self._path.parent.name / self.name, None) as folder:
             self._write_copy(folder, layout, executor, progress_desc)
             folder.place()
 
@@ -172,7 +175,7 @@ class RewritableMag(View):
     ) -> None:
         """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
         _check_free(twin._properties, self._mag, twin.dataset.path)
-        with NewFolder(twin.path / self.name) as folder:
+        with NewFolder(twin.path / self.name, twin.dataset._file) as folder:
             self._write_copy(folder, layout, executor, progress_desc)
             with twin.dataset._changing() as properties:
                 listed = properties.layer(twin.name)
@@ -194,13 +197,20 @@ class RewritableMag(View):
         """The mag's layer; a mag that was opened without its dataset has none."""
         return getattr(self, "_layer", None)
 
-    def _save_shard_shape(self, shard_shape: Triple) -> None:
+    def _save_shard_shape(self) -> None:
         """Let the properties file say which shape shards have, also if a crash came before an earlier rewrite did."""
         layer = self._own_layer
-        if layer is None or layer._properties.cube_length(self._mag) == shard_shape[0]:
+        if layer is None:
             return
-        with layer.dataset._changing() as properties:
-            properties.layer(layer.name).change_shard_shape(self._mag, shard_shape)
+        shard_shape = self._array.current().layout.shard_shape
+        if layer._properties.cube_length(self._mag) != shard_shape[0]:
+            with layer.dataset._changing() as properties:
+                properties.layer(layer.name).change_shard_shape(self._mag, shard_shape)
+
+    def _settle(self) -> None:
+        """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
+        with suppress(WkgpuError):
+            settle_rewrite(self._path, self._save_shard_shape)
 
 
 def _twin(layer: Layer, root: Path) -> Layer:

@@ -6,7 +6,8 @@ within a job the engine already uses all threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.file_swap import FileSwap
+from wkgpu.storage.file_swap import FileSwap, workspace_of
 from wkgpu.storage.layout import ArrayLayout, triple
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
@@ -75,12 +76,23 @@ def rewrite(
 
 
 def rewrite_in_place(
-    path: Path, mag: Mag, layout: ArrayLayout, device: str, executor: Executor | None, progress_desc: str | None
+    path: Path,
+    mag: Mag,
+    layout: ArrayLayout,
+    device: str,
+    executor: Executor | None,
+    progress_desc: str | None,
+    save: Callable[[], None] = lambda: None,
 ) -> None:
     """Give a mag another layout. New shards are made in a hidden folder of the mag, and then swapped with the old ones.
 
     Only shards and the header are swapped; all else in the folder stays. Whatever fails, and whenever the process dies,
     the old voxels or the new ones are there, whole; see `wkgpu.storage.file_swap`.
+
+    Parameters
+    ----------
+    save : callable, optional
+        Lets the properties file say what has changed. If a crash comes before, `settle_rewrite` does it.
 
     Raises
     ------
@@ -91,6 +103,7 @@ def rewrite_in_place(
     with FileSwap(path, open_array(path).anchor.name) as swap:
         source = open_array(path)
         if source.has_layout(layout):  # another process was faster
+            save()
             return
         before = _state(source)
         target = create_array(swap.building, layout, source.data_format)
@@ -99,8 +112,24 @@ def rewrite_in_place(
             if _state(source) != before:
                 raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
             swap.commit([Path(shard).relative_to(path).as_posix() for shard in before])
+        save()
         for shard in before:
             shard_indexes.discard(shard)
+
+
+def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
+    """Finish or undo a rewrite of a mag that a crash has interrupted, unless another process is at work there.
+
+    Parameters
+    ----------
+    path : Path
+        The mag's folder.
+    save : callable
+        As for `rewrite_in_place`.
+    """
+    if workspace_of(path).is_dir():
+        with suppress(BlockingIOError), FileSwap(path.resolve(), open_array(path).anchor.name, wait=False):
+            save()
 
 
 def rewrite_block(job: RewriteJob) -> None:

@@ -47,7 +47,8 @@ def journal_of(mag: Path) -> Path:
 class FileSwap:
     """Makes new files for a mag in a ``with`` block, and puts them in the places of the old ones.
 
-    Only one can be at work on a mag; others wait. What the block does not commit is deleted.
+    Only one can be at work on a mag. What the block does not commit is deleted. The workspace is there until the block
+    has ended, so that whoever finds it after a crash does what else comes after a swap.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ class FileSwap:
         The mag's folder.
     anchor : str
         Name of the file in it that carries the locks, and is swapped last.
+    wait : bool
+        Whether to wait for another process that is at work on the mag, or to raise a `BlockingIOError`.
 
     Attributes
     ----------
@@ -69,27 +72,31 @@ class FileSwap:
     ...         swap.commit(old_shards)
     """
 
-    def __init__(self, mag: Path, anchor: str) -> None:
+    def __init__(self, mag: Path, anchor: str, wait: bool = True) -> None:
         self._mag = mag
         self._anchor = anchor
+        self._wait = wait
         self._workspace = workspace_of(mag)
         self.building = self._workspace / "new"
+        self._is_committed = False
         self._held = ExitStack()
 
     def __enter__(self) -> FileSwap:
         with ExitStack() as stack:
-            stack.enter_context(file_lock(self._mag / self._anchor, REWRITING_LOCK))
+            stack.enter_context(file_lock(self._mag / self._anchor, REWRITING_LOCK, wait=self._wait))
             if journal_of(self._mag).exists():
                 with _writers_excluded(self._mag, self._anchor):
                     _finish(self._mag, self._anchor)
-            self._discard()
+            discard(self.building)  # and not all of the workspace, which tells that there is something to do
             self._held = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._held:
-            if not journal_of(self._mag).exists():  # a committed swap that failed is finished by the next process
-                self._discard()
+            if kind is None or not self._is_committed:
+                discard(self._workspace)
+            elif not journal_of(self._mag).exists():  # the next process does what else comes after the swap
+                discard(self.building)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -115,15 +122,13 @@ class FileSwap:
         for folder in sorted({os.path.dirname(path) for path in made}):  # noqa: PTH120
             _make_folder(self._mag, folder)  # what can fail does so before the swap is committed
         journal = {"remove": sorted(set(old) - made)}
+        self._is_committed = True
         atomic_write_bytes(journal_of(self._mag), json.dumps(journal).encode())
         try:
             _finish(self._mag, self._anchor)
         except BaseException:  # an interrupt, mostly: the second attempt ends what the first began
             _finish(self._mag, self._anchor)
             raise
-
-    def _discard(self) -> None:
-        discard(self._workspace)
 
 
 def settle(mag: Path, anchor: str) -> None:

@@ -16,9 +16,12 @@ import io
 import os
 import struct
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
@@ -29,9 +32,28 @@ _POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for 
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
+@dataclass(frozen=True)
+class _Lock:
+    """A lock that a thread waits for or has: where, which bytes, and which thread of which process."""
+
+    file: weakref.ref[io.FileIO]
+    place: tuple[int, int]
+    owner: tuple[int, int]
+    byte: int
+    count: int
+
+    def is_in_the_way_of(self, other: _Lock) -> bool:
+        """Whether it is one of the same thread that excludes another one."""
+        overlap = self.byte < other.byte + other.count and other.byte < self.byte + self.count
+        return (self.place, self.owner) == (other.place, other.owner) and (overlap or not LOCKS_BYTES)
+
+
+_locks: dict[int, _Lock] = {}  # by descriptor
+
+
 @contextmanager
-def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]:
-    """Hold locks of a file, from the number ``byte`` on; waits until they are free.
+def file_lock(path: Path | str, byte: int = 0, count: int = 1, wait: bool = True) -> Iterator[None]:
+    """Hold locks of a file, from the number ``byte`` on.
 
     Parameters
     ----------
@@ -40,9 +62,13 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]
         that is then held is that of the new file.
     byte, count : int
         Which of the file's locks, 0 to 2**62, and how many.
+    wait : bool
+        Whether to wait until they are free.
 
     Raises
     ------
+    BlockingIOError
+        If they are not free, and `wait` is False.
     NotFoundError, ReadOnlyError, StorageAccessError
         Where the file does not exist, is not writable, or its file system has no locks.
 
@@ -53,21 +79,26 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]
     ...     print("alone")
     alone
     """
-    file = _locked_file(path, byte, count)
+    file = _locked_file(path, byte, count, wait)
     try:
         yield
     finally:
-        _release(file.fileno(), byte, count)
-        file.close()
+        _give_back(file)
 
 
-def _locked_file(path: Path | str, byte: int, count: int) -> io.FileIO:
+def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.FileIO:
     while True:
         file = _open(path)
         try:
-            _acquire(file.fileno(), byte, count)
-            if _is_current(file.fileno(), path):
+            status = os.fstat(file.fileno())
+            place, owner = (status.st_dev, status.st_ino), (os.getpid(), threading.get_ident())
+            lock = _locks[file.fileno()] = _Lock(weakref.ref(file), place, owner, byte, count)
+            _acquire(file, lock, wait)
+            if _is_current(status, path):
                 return file
+        except BlockingIOError:
+            file.close()
+            raise
         except OSError as error:
             file.close()
             raise StorageAccessError(
@@ -92,41 +123,61 @@ def _open(path: Path | str) -> io.FileIO:
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
 
 
-def _acquire(descriptor: int, byte: int, count: int) -> None:
+def _acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
+    with suppress(BlockingIOError):
+        return _try_to_acquire(file, lock, wait=False)
+    _give_abandoned_back(file, lock)
+    if not wait:
+        return _try_to_acquire(file, lock, wait=False)
     give_up = time.monotonic() + _POLLING_SECONDS
     pause = 1e-4
-    while True:
+    while time.monotonic() < give_up:
         with suppress(BlockingIOError):
-            return _try_to_acquire(descriptor, byte, count, wait=False)
-        if time.monotonic() > give_up:
-            break
+            return _try_to_acquire(file, lock, wait=False)
         time.sleep(pause)
         pause = min(2 * pause, 5e-3)
     gc.collect()  # an interrupt (Ctrl+C) may have left a lock of this process in a cycle with its traceback
-    return _try_to_acquire(descriptor, byte, count, wait=True)
+    return _try_to_acquire(file, lock, wait=True)
 
 
-def _try_to_acquire(descriptor: int, byte: int, count: int, wait: bool) -> None:
+def _try_to_acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
     if sys.platform == "linux":
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
-        fcntl.fcntl(descriptor, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0))
+        fcntl.fcntl(file, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, lock.byte, lock.count, 0))
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _release(descriptor: int, byte: int, count: int) -> None:
-    """Give the lock back; closing the file would not, if a process that was forked meanwhile has it open as well."""
-    if sys.platform == "linux":
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, byte, count, 0))
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
+    """Give back the locks in the way that this thread has itself.
+
+    It would wait for itself. Such a lock is left over from a ``with`` block that an interrupt (Ctrl+C) has ended in the
+    moment in which it would have given the lock back; the error's traceback keeps it open.
+    """
+    for held in list(_locks.values()):
+        other = held.file()
+        if other is not None and other is not file and not other.closed and held.is_in_the_way_of(lock):
+            _give_back(other)
 
 
-def _is_current(descriptor: int, path: Path | str) -> bool:
+def _give_back(file: io.FileIO) -> None:
+    """Unlock and close a file; closing alone would not do, if a process that was forked meanwhile has it open too."""
+    if file.closed:  # it was abandoned, and this is its late end
+        return
+    try:
+        lock = _locks[file.fileno()]
+        if sys.platform == "linux":
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, lock.byte, lock.count, 0))
+        else:
+            fcntl.flock(file, fcntl.LOCK_UN)
+    finally:
+        file.close()
+
+
+def _is_current(held: os.stat_result, path: Path | str) -> bool:
     """Whether the locked file is still the one at its path, and not one that a rename has replaced."""
     try:
         found = Path(path).stat()
     except FileNotFoundError:
         return False
-    held = os.fstat(descriptor)
     return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
