@@ -92,7 +92,7 @@ def rewrite_in_place(
     Parameters
     ----------
     save : callable, optional
-        Lets the properties file say what has changed. If a crash comes before, `settle_rewrite` does it.
+        Lets the properties file say what the header says now. If a crash comes before, `settle_rewrite` does it.
 
     Raises
     ------
@@ -100,10 +100,9 @@ def rewrite_in_place(
         If another process has written to the mag in the meantime; it then stays as it is.
     """
     path = path.resolve()
-    with FileSwap(path, open_array(path).anchor.name) as swap:
+    with FileSwap(path, open_array(path).anchor.name, save) as swap:
         source = open_array(path)
         if source.has_layout(layout):  # another process was faster
-            save()
             return
         before = _state(source)
         target = create_array(swap.building, layout, source.data_format)
@@ -112,7 +111,6 @@ def rewrite_in_place(
             if _state(source) != before:
                 raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
             swap.commit([Path(shard).relative_to(path).as_posix() for shard in before])
-        save()
         for shard in before:
             shard_indexes.discard(shard)
 
@@ -128,8 +126,8 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
         As for `rewrite_in_place`.
     """
     if workspace_of(path).is_dir():
-        with suppress(BlockingIOError), FileSwap(path.resolve(), open_array(path).anchor.name, wait=False):
-            save()
+        with suppress(BlockingIOError), FileSwap(path.resolve(), open_array(path).anchor.name, save, wait=False):
+            pass
 
 
 def rewrite_block(job: RewriteJob) -> None:

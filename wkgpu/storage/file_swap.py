@@ -17,11 +17,11 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError
+from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.storage.access import refusal
 from wkgpu.storage.locks import LOCKS_BYTES, file_lock
 from wkgpu.storage.replacement import atomic_write_bytes
@@ -47,8 +47,7 @@ def journal_of(mag: Path) -> Path:
 class FileSwap:
     """Makes new files for a mag in a ``with`` block, and puts them in the places of the old ones.
 
-    Only one can be at work on a mag. What the block does not commit is deleted. The workspace is there until the block
-    has ended, so that whoever finds it after a crash does what else comes after a swap.
+    Only one can be at work on a mag. What the block does not commit is deleted.
 
     Parameters
     ----------
@@ -56,6 +55,9 @@ class FileSwap:
         The mag's folder.
     anchor : str
         Name of the file in it that carries the locks, and is swapped last.
+    save : callable, optional
+        Lets other files know what the header says, if they do not; it is called at the end of the block. The workspace
+        is there until then, so that what a crash keeps from being saved is saved by the next process.
     wait : bool
         Whether to wait for another process that is at work on the mag, or to raise a `BlockingIOError`.
 
@@ -72,13 +74,13 @@ class FileSwap:
     ...         swap.commit(old_shards)
     """
 
-    def __init__(self, mag: Path, anchor: str, wait: bool = True) -> None:
+    def __init__(self, mag: Path, anchor: str, save: Callable[[], None] = lambda: None, wait: bool = True) -> None:
         self._mag = mag
         self._anchor = anchor
+        self._save = save
         self._wait = wait
         self._workspace = workspace_of(mag)
         self.building = self._workspace / "new"
-        self._is_committed = False
         self._held = ExitStack()
 
     def __enter__(self) -> FileSwap:
@@ -93,10 +95,11 @@ class FileSwap:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._held:
-            if kind is None or not self._is_committed:
+            if journal_of(self._mag).exists():  # a committed swap that failed is finished by the next process
+                return
+            with nullcontext() if kind is None else suppress(WkgpuError):
+                self._save()
                 discard(self._workspace)
-            elif not journal_of(self._mag).exists():  # the next process does what else comes after the swap
-                discard(self.building)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -122,7 +125,6 @@ class FileSwap:
         for folder in sorted({os.path.dirname(path) for path in made}):  # noqa: PTH120
             _make_folder(self._mag, folder)  # what can fail does so before the swap is committed
         journal = {"remove": sorted(set(old) - made)}
-        self._is_committed = True
         atomic_write_bytes(journal_of(self._mag), json.dumps(journal).encode())
         try:
             _finish(self._mag, self._anchor)
