@@ -121,3 +121,16 @@ def test_what_cannot_be(tmp_path):
     with pytest.raises(StorageAccessError, match="Cannot make"), NewFolder(tmp_path / "file" / "1"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_is_not_what_a_crash_has_left(tmp_path):
+    """A dataset from elsewhere could have one, and a folder that has a file "lock" would be emptied."""
+    outside = tmp_path / "outside"
+    (outside / "documents").mkdir(parents=True)
+    for name in ("lock", "documents/file"):
+        (outside / name).write_text("precious")
+    (tmp_path / ".1.0123456789ab.new").symlink_to(outside)
+    with NewFolder(tmp_path / "1") as folder:
+        fill(folder)
+        folder.place()
+    assert (outside / "lock").read_text() == (outside / "documents" / "file").read_text() == "precious"

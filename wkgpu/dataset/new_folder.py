@@ -97,7 +97,7 @@ class NewFolder:
 def _remove_litter(path: Path) -> None:
     """Remove what crashes have left of a folder that was being made; wait for those who are still at work."""
     for place in path.parent.glob(f".*{_SUFFIX}"):
-        if place.name.rpartition(".")[0].rpartition(".")[0] != f".{path.name}":
+        if place.name.rpartition(".")[0].rpartition(".")[0] != f".{path.name}" or place.is_symlink():
             continue
         with suppress(WkgpuError, OSError):  # it is in nobody's way
             with suppress(NotFoundError), file_lock(place / _LOCK_NAME):

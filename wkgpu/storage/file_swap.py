@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -24,6 +23,7 @@ from pathlib import Path
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError
 from wkgpu.storage.access import refusal
 from wkgpu.storage.locks import LOCKS_BYTES, file_lock
+from wkgpu.storage.regular_file import read_regular
 from wkgpu.storage.replacement import atomic_write_bytes
 
 REWRITING_LOCK = 1 << 61  # of a mag's header; the locks of shards have smaller numbers
@@ -190,14 +190,9 @@ def _finish(mag: Path, anchor: str) -> None:
 def _removed(journal: Path) -> list[str]:
     """Return the shards that a journal says to delete. It may be part of a dataset that is not to be trusted."""
     try:
-        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        data = read_regular(journal, _MAX_JOURNAL_BYTES, os.O_NOFOLLOW)
     except FileNotFoundError:  # another process has just finished
         return []
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_JOURNAL_BYTES:
-            raise FormatError(f"{journal} is not a file, or too large; it was not written by wkgpu. Delete its folder.")
-        data = file.read(_MAX_JOURNAL_BYTES)
     try:
         removed = json.loads(data)["remove"]
         if all(isinstance(path, str) and _SHARD.fullmatch(path) for path in removed):

@@ -299,10 +299,12 @@ def open_array(path: Path) -> StoredArray:
     from wkgpu.storage.wkw import WkwArray
 
     with reporting_as(f"Cannot open {path}"):
-        if (path / "header.wkw").exists():
+        if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
             return WkwArray.open(path)
-        if not path.exists():
-            raise NotFoundError(f"{path} does not exist; there is no mag to open.")
+        try:
+            path.stat()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")
