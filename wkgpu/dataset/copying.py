@@ -14,6 +14,7 @@ from wkgpu.dataset.layer_properties import Document
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.errors import NameTakenError, UnsupportedError
 from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.links import check_inside
 from wkgpu.storage.wkw_header import WkwHeader
 
 _OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
@@ -85,7 +86,10 @@ class LayerCopy:
         ------
         NameTakenError
             If it has one.
+        ReadOnlyError
+            If the folder for the layer is a link that leads out of the dataset.
         """
+        check_inside(target.path / self._layer.name, target.path, target._allow_foreign_writes)
         twin = target.layers.get(self._layer.name)
         taken = [] if twin is None else [str(mag) for mag in self._layouts if mag in twin.mags]
         if taken:

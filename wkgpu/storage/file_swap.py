@@ -11,17 +11,19 @@ lock of the mag's header, and look for a journal when they have it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError
 from wkgpu.storage.access import refusal
+from wkgpu.storage.links import first_link
 from wkgpu.storage.locks import LOCKS_BYTES, file_lock
 from wkgpu.storage.regular_file import read_regular
 from wkgpu.storage.replacement import atomic_write_bytes
@@ -90,6 +92,12 @@ class FileSwap:
         with self._held:
             if not journal_of(self._mag).exists():  # a committed swap that failed is finished by the next process
                 self._discard()
+
+    def check_folders(self, shards: Iterable[str]) -> None:
+        """Raise a `StorageAccessError` if a shard lies in a linked folder, where none is replaced or deleted."""
+        for folder in {os.path.dirname(shard) for shard in shards}:  # noqa: PTH120
+            if (link := first_link(folder, str(self._mag))) is not None:
+                raise _linked(link)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -217,11 +225,15 @@ def _make_folder(mag: Path, relative: str) -> None:
     for part in Path(relative).parts:
         path = path / part
         if path.is_symlink():
-            raise StorageAccessError(
-                0, f"{path} is a link; files are only swapped in folders of the mag itself. Replace it by a folder"
-            )
+            raise _linked(path)
         with suppress(FileExistsError):
             path.mkdir()
+
+
+def _linked(path: Path | str) -> StorageAccessError:
+    return StorageAccessError(
+        errno.ELOOP, f"{path} is a link; files are only swapped in folders of the mag itself. Replace it by a folder"
+    )
 
 
 def _remove_empty_folders(mag: Path, removed: list[str]) -> None:
