@@ -97,7 +97,8 @@ class RewritableDataset(ABC):
         Nobody may write to this dataset meanwhile.
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
-        attachments that it lists, and files of mags that belong to another dataset. Other files are not.
+        attachments that it lists, and files of mags that belong to another dataset. Other files are not; an attachment
+        outside of this dataset's folder is left out with a warning.
 
         Parameters
         ----------
