@@ -78,6 +78,9 @@ class Config:
         or the new shard whole; with it a power failure does as well.
     foreign_writes : bool
         Whether files outside of a dataset's folder, to which links or paths in it lead, may be changed through it.
+    locking : bool
+        Whether writers lock files, so that no other process writes to the same shard or properties at the same time.
+        Some file systems have no locks; where it is off, only the threads of one process exclude each other.
 
     Examples
     --------
@@ -93,6 +96,7 @@ class Config:
     coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
     durable_writes: bool = _setting("durable_writes", _truth, lambda: False)
     foreign_writes: bool = _setting("foreign_writes", _truth, lambda: False)
+    locking: bool = _setting("locking", _truth, lambda: True)
 
 
 config = Config()

@@ -5,6 +5,9 @@ and not to the process, so that two threads exclude each other too; the bytes ne
 anchor file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
 whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
 locks".
+
+Some file systems have no locks. There writing is an error, unless the setting `locking` is off: then threads of this
+process still exclude each other, and other processes are not excluded.
 """
 
 from __future__ import annotations
@@ -17,15 +20,25 @@ import os
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
+from wkgpu.settings import config
+from wkgpu.storage.thread_locks import hold_range
 
 LOCKS_BYTES = sys.platform == "linux"
 """Whether the locks of one file are independent of each other; elsewhere each is a lock on the whole file."""
 _POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for each lock that is held for a moment
+_WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+_HINT = (
+    ". Its file system has no file locks (such as Lustre without -o flock, or NFS without a lock daemon). Mount it "
+    "with locks; or, if no other process writes there at the same time, set wkgpu.config.locking = False, or "
+    "WKGPU_LOCKING=off"
+)
+_has_warned = False
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
@@ -44,7 +57,7 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]
     Raises
     ------
     NotFoundError, ReadOnlyError, StorageAccessError
-        Where the file does not exist, is not writable, or its file system has no locks.
+        Where the file does not exist, is not writable, or its file system has no locks and the setting `locking` is on.
 
     Examples
     --------
@@ -53,12 +66,35 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1) -> Iterator[None]
     ...     print("alone")
     alone
     """
+    if not config.locking:
+        with _thread_lock(path, byte, count):
+            yield
+        return
     file = _locked_file(path, byte, count)
     try:
         yield
     finally:
         _release(file.fileno(), byte, count)
         file.close()
+
+
+@contextmanager
+def _thread_lock(path: Path | str, byte: int, count: int) -> Iterator[None]:
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            "The setting locking is off, so other processes are not kept out: let none write to the same shard files, "
+            "or change the same properties file, at the same time.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    held = hold_range(os.path.realpath(path), *((byte, byte + count) if LOCKS_BYTES else (0, 1 << 62)))
+    try:
+        _open(path).close()  # the same errors as with a lock, also where the file was deleted while this one waited
+        yield
+    finally:
+        held.release()
 
 
 def _locked_file(path: Path | str, byte: int, count: int) -> io.FileIO:
@@ -70,9 +106,8 @@ def _locked_file(path: Path | str, byte: int, count: int) -> io.FileIO:
                 return file
         except OSError as error:
             file.close()
-            raise StorageAccessError(
-                error.errno, f"Cannot lock {path}: {error.strerror}. To be written, its file system needs file locks"
-            ) from error
+            hint = _HINT if error.errno in _WITHOUT_LOCKS else ""
+            raise StorageAccessError(error.errno, f"Cannot lock {path}: {error.strerror}{hint}") from error
         except BaseException:
             file.close()
             raise
