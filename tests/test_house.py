@@ -13,7 +13,7 @@ ARROWS = {
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "errors", "forking", "settings"},
-    "cli": {"cli", "dataset", "geometry", "storage.layout", "synthetic", "errors", "wkgpu"},
+    "cli": {"cli", "dataset", "geometry", "storage.layout", "storage.replacement", "synthetic", "errors", "wkgpu"},
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.

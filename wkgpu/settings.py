@@ -36,9 +36,9 @@ def _count(text: str) -> int:
 
 
 def _truth(text: str) -> bool:
-    if text.lower() not in ("0", "1", "false", "true", "no", "yes"):
-        raise ValueError("give 0 or 1")
-    return text.lower() in ("1", "true", "yes")
+    if text.lower() not in ("0", "1", "false", "true", "no", "yes", "off", "on"):
+        raise ValueError("give on or off")
+    return text.lower() in ("1", "true", "yes", "on")
 
 
 def _usable_cores() -> int:
@@ -76,6 +76,11 @@ class Config:
     durable_writes : bool
         Wait until the disk has a shard before it replaces the old one. Without it a crash of a process leaves the old
         or the new shard whole; with it a power failure does as well.
+    foreign_writes : bool
+        Whether files outside of a dataset's folder, to which links or paths in it lead, may be changed through it.
+    locking : bool
+        Whether writers lock files, so that no other process writes to the same shard or properties at the same time.
+        Some file systems have no locks; where it is off, only the threads of one process exclude each other.
 
     Examples
     --------
@@ -90,6 +95,8 @@ class Config:
     pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)
     coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
     durable_writes: bool = _setting("durable_writes", _truth, lambda: False)
+    foreign_writes: bool = _setting("foreign_writes", _truth, lambda: False)
+    locking: bool = _setting("locking", _truth, lambda: True)
 
 
 config = Config()

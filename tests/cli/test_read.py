@@ -169,6 +169,17 @@ def test_an_unknown_kind_of_file(command, dataset):
     assert ".npy, .tif" in result.output
 
 
+def test_an_output_that_is_written_through_no_link(command, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.txt").write_text("precious")
+    (tmp_path / ".a.npy.partial").symlink_to("other.txt")
+    (tmp_path / "a.npy").symlink_to("real.npy")
+    assert command("read", dataset, "color", "1", "--box", BOX, "--out", "a.npy").exit_code == 0
+    assert (tmp_path / "other.txt").read_text() == "precious"
+    np.testing.assert_array_equal(np.load("real.npy"), np.load("a.npy"))
+    assert (tmp_path / "a.npy").is_symlink()
+
+
 def test_no_folder_for_the_output(refused, dataset):
     message = refused("read", dataset, "color", "1", "--box", BOX, "--out", "missing/a.npy")
     assert message == "Error: missing/a.npy: No such file or directory.\n"

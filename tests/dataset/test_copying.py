@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -24,6 +25,7 @@ from wkgpu.errors import (
     NotFoundError,
     PropertiesError,
     ShapeError,
+    StorageAccessError,
     UnsupportedError,
 )
 from wkgpu.storage.stored_array import create_array
@@ -216,11 +218,11 @@ class TestAttachments:
     def test_they_come_along(self, original, tmp_path):
         (original.path / "cells" / "meshes").mkdir()
         (original.path / "cells" / "meshes" / "a.hdf5").write_bytes(b"mesh")
-        (tmp_path / "elsewhere" / "b" / "c").mkdir(parents=True)
-        (tmp_path / "elsewhere" / "b" / "c" / "0").write_bytes(b"agglomerate")
+        (original.path / "elsewhere" / "b" / "c").mkdir(parents=True)
+        (original.path / "elsewhere" / "b" / "c" / "0").write_bytes(b"agglomerate")
         attachments = {
             "meshes": [{"name": "a", "path": "./cells/meshes/a.hdf5", "dataFormat": "hdf5", "odd": 1}],
-            "agglomerates": [{"name": "b", "path": str(tmp_path / "elsewhere" / "b"), "dataFormat": "zarr3"}],
+            "agglomerates": [{"name": "b", "path": str(original.path / "elsewhere" / "b"), "dataFormat": "zarr3"}],
             "segmentIndex": {"name": "i", "path": "https://example.org/i", "dataFormat": "hdf5"},
         }
         copy = change(original, cells__attachments=attachments).copy_dataset(tmp_path / "copy")
@@ -243,6 +245,46 @@ class TestAttachments:
     def test_those_that_cannot(self, original, tmp_path, attachments, error):
         with pytest.raises(error, match="attachment"):
             change(original, color__attachments=attachments).copy_dataset(tmp_path / "copy")
+
+    def test_those_of_one_name_are_all_copied(self, original, tmp_path):
+        places = ["x/a.hdf5", "y/A.hdf5", "x/a-2.hdf5", "x/../y/A.hdf5"]
+        for place in places:
+            (original.path / place).parent.mkdir(exist_ok=True)
+            (original.path / place).write_text(place[-8:])
+        attachments = {kind: [{"path": place} for place in places] for kind in ("meshes", "agglomerates")}
+        copy = change(original, cells__attachments=attachments).copy_dataset(tmp_path / "copy")
+        listed = document_of(copy)["dataLayers"][1]["attachments"]
+        for kind in attachments:
+            names = [entry["path"].removeprefix(f"./cells/{kind}/") for entry in listed[kind]]
+            assert names == ["a.hdf5", "A-2.hdf5", "a-2-2.hdf5", "A-2.hdf5"]
+            texts = [(copy.path / entry["path"]).read_text() for entry in listed[kind]]
+            assert texts == [place[-8:] for place in places]
+
+    @pytest.mark.parametrize("path", ["../private", "{private}", "{private}/key", "./link", "./folder", "./color/mesh"])
+    def test_those_outside_of_the_dataset_get_into_no_copy(self, original, tmp_path, path):
+        private = tmp_path / "private"
+        private.mkdir()
+        (private / "key").write_text("private")
+        (original.path / "link").symlink_to(private / "key")
+        (original.path / "folder").mkdir()
+        (original.path / "folder" / "file").symlink_to("../../private/key")
+        (original.path / "color" / "mesh").symlink_to(private)
+        (original.path / "fine").write_text("mesh")
+        entry = {"path": path.format(private=private)}
+        attachments = {"meshes": [entry, {"path": "./fine"}], "segmentIndex": entry}
+        with pytest.warns(UserWarning, match=rf"attachment .*is not copied: {private}.* lies outside") as warned:
+            copy = change(original, cells__attachments=attachments).copy_dataset(tmp_path / "copy")
+        assert len(warned) == 2
+        assert document_of(copy)["dataLayers"][1]["attachments"] == {"meshes": [{"path": "./cells/meshes/fine"}]}
+        assert not [file for file in copy.path.rglob("*") if file.is_file() and file.read_bytes() == b"private"]
+
+    @pytest.mark.parametrize("path", ["./pipe", "./folder"])
+    def test_a_pipe_is_not_waited_for(self, original, tmp_path, path):
+        (original.path / "folder").mkdir()
+        for place in ("pipe", "folder/pipe"):
+            os.mkfifo(original.path / place)
+        with pytest.raises(StorageAccessError, match="pipe is a pipe where a regular file belongs"):
+            change(original, cells__attachments={"meshes": [{"path": path}]}).copy_dataset(tmp_path / "copy")
 
     @pytest.mark.parametrize("attachments", [None, 5, {"meshes": None}, {"meshes": [5, {"path": 7}, {}]}])
     def test_what_is_none_is_kept(self, original, tmp_path, attachments):

@@ -381,7 +381,7 @@ def test_deleting_a_remote_mag_leaves_its_files(dataset, mag_view, tmp_path):
     assert mag_view.read().any()
 
 
-@pytest.mark.parametrize("path", [".", "./color", "../precious", "./other/1", "{precious}"])
+@pytest.mark.parametrize("path", [".", "./color", "../precious", "./other/1", "{precious}", "./color/.."])
 def test_deleting_a_mag_deletes_nothing_but_a_folder_of_its_layer(dataset, layer, tmp_path, path):
     precious = [tmp_path / "precious", dataset.path / "other" / "1", layer.path / "notes"]
     for folder in precious:

@@ -118,6 +118,11 @@ def make_dataset(path):
     layer.add_mag(1, chunk_shape=8, shard_shape=SHARD, compress=False).write(counted((20, 12, 8))[0])
     layer.downsample_mag(1, 2, shard_shape=SHARD, chunk_shape=8)
     layer.dataset.add_layer("kept", "color").add_mag(1, chunk_shape=8, shard_shape=SHARD)
+    (layer.path / "meshes").mkdir()
+    (layer.path / "meshes" / "a.hdf5").write_text("a mesh")
+    with layer.dataset._changing() as properties:
+        entry = {"name": "a", "path": "./c/meshes/a.hdf5"}
+        properties.layer("c").document["attachments"] = {"meshes": [entry]}
 
 
 def other(layer):
@@ -146,6 +151,11 @@ def copy_mag(layer):
         layer.get_mag(1).compress(other(layer))
 
 
+def copy_dataset(layer):
+    with suppress(NameTakenError):
+        layer.dataset.copy_dataset(other(layer), exists_ok=True)
+
+
 def rechunk(layer):
     layer.get_mag(1).rechunk(chunk_shape=8, shard_shape=2 * SHARD)
 
@@ -156,6 +166,7 @@ CHANGES = {
     delete_mag: 1,
     delete_layer: 1,
     copy_mag: 7,
+    copy_dataset: 13,
     rechunk: 7,
 }  # and tried moments apart
 
@@ -201,8 +212,12 @@ def troubles(root):
     """What the properties file and the folders of a dataset say differently, where no process is at work."""
     for entry in json.loads((root / "datasource-properties.json").read_text())["dataLayers"]:
         listed = {Path(mag["path"]).name: mag["cubeLength"] for mag in entry["mags"]}
+        meshes = [root / mesh["path"] for mesh in entry.get("attachments", {"meshes": []})["meshes"]]
         folder = root / entry["name"]
         there = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else set()
+        if [path for path in (folder / "meshes").glob("[!.]*") if path.read_text() == "a mesh"] != meshes:
+            yield folder / "meshes", "are others than are listed"
+        there.discard("meshes")
         for name in listed.keys() ^ there:
             yield f"{entry['name']}/{name}", "listed" if name in listed else "there"
         for name in listed.keys() & there:

@@ -43,7 +43,8 @@ def test_views_open_in_another_process(mag_view, view, tmp_path, run_python, mon
 
 def test_a_view_pickles_to_its_path_and_region(view):
     view.read()
-    assert set(view.__getstate__()) == {"_path", "_bounding_box", "_mag", "_read_only", "_device"}
+    kept = {"_path", "_bounding_box", "_mag", "_read_only", "_device", "_root", "_allow_foreign_writes"}
+    assert set(view.__getstate__()) == kept
     assert len(pickle.dumps(view)) < 1000
 
 

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -5,10 +7,14 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
+import wkgpu as wk
 from wkgpu.errors import NotFoundError, StorageAccessError
+from wkgpu.storage import locks
 from wkgpu.storage.locks import file_lock
+from wkgpu.storage.thread_locks import hold_range
 
 HOLD = """
 import sys, time
@@ -56,7 +62,10 @@ def acquired(path, byte, seconds):
     return got.wait(seconds)
 
 
-def test_threads_exclude_each_other(anchor):
+@pytest.mark.parametrize("locking", [True, False])
+@pytest.mark.filterwarnings("ignore:The setting locking is off")
+def test_threads_exclude_each_other(anchor, config, locking):
+    config.locking = locking
     inside, most = [0], [0]
 
     def work():
@@ -173,3 +182,84 @@ def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(
 def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(anchor, holder):
     with file_lock(anchor, 2, wait=False), pytest.raises(BlockingIOError), file_lock(anchor, 1, 5, wait=False):
         pytest.fail("another process holds lock 3")
+
+
+# ---- File systems without locks
+
+
+@pytest.fixture(params=["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
+def no_locks(request, monkeypatch):
+    """A file system that answers so to who asks for a lock."""
+
+    def refuse(*_):
+        raise OSError(getattr(errno, request.param), "no locks here")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_no_locks_is_an_error_that_names_the_setting(anchor, no_locks):
+    names_it = pytest.raises(StorageAccessError, match=rf"{anchor}.*config\.locking = False.*WKGPU_LOCKING=off")
+    with names_it, file_lock(anchor):
+        pass
+
+
+def test_a_dataset_without_locks(tmp_path, no_locks, config, monkeypatch, recwarn):
+    monkeypatch.setattr(locks, "_has_warned", False)
+    config.locking = False
+    voxels = np.ones((64, 64, 64), "uint8")
+    layer = wk.Dataset(tmp_path / "ds", voxel_size=(1, 1, 1)).add_layer("color", "color")
+    mag = layer.add_mag(1, shard_shape=64)
+    mag.write(voxels)
+    layer.downsample(coarsest_mag=2, sampling_mode="isotropic")
+    mag.compress(codec="lz4hc")
+    copy = layer.dataset.copy_dataset(tmp_path / "copy")
+    np.testing.assert_array_equal(copy.get_layer("color").get_mag(1).read()[0], voxels)
+    layer.dataset.delete_layer("color")
+    assert ["locking is off" in str(warning.message) for warning in recwarn].count(True) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The setting locking is off")
+class TestLocksOfThreads:
+    @pytest.fixture(autouse=True)
+    def _off(self, config):
+        config.locking = False
+
+    def test_ranges(self, anchor, tmp_path):
+        (tmp_path / "link").symlink_to(anchor)
+        with file_lock(anchor, 3, 2):
+            assert not acquired(tmp_path / "link", 4, 0.05)
+            assert all(acquired(anchor, byte, 10) for byte in (2, 5, 2**61))
+        assert acquired(anchor, 3, 10)
+
+    def test_what_an_interrupt_leaves_is_free(self, anchor):
+        hold_range(str(anchor), 0, 1)  # as if an interrupt had come before it was kept
+        left = [hold_range(str(anchor), 1, 2)]
+        left.append(left)  # as in a traceback
+        del left
+        assert acquired(anchor, 0, 10)
+        assert acquired(anchor, 1, 10)
+
+    def test_a_forked_child_holds_nothing(self, anchor):
+        with file_lock(anchor):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if acquired(anchor, 0, 10) else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def test_a_file_that_is_deleted_meanwhile(self, anchor):
+        found = []
+
+        def wait():
+            try:
+                with file_lock(anchor):
+                    found.append("locked")
+            except NotFoundError:
+                found.append("gone")
+
+        with file_lock(anchor):
+            thread = threading.Thread(target=wait)
+            thread.start()
+            anchor.unlink()
+        thread.join(10)
+        assert found == ["gone"]

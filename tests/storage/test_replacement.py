@@ -60,13 +60,39 @@ def test_folders_are_made(tmp_path):
     assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
 
 
-def test_a_fixed_name_overwrites_what_a_crash_has_left(path):
-    left = path.with_name(".file.partial")
-    left.write_bytes(b"something longer than the new file")
+@pytest.mark.parametrize("left_behind", ["file", "link", "dangling link"])
+def test_a_fixed_name_replaces_what_a_crash_has_left_and_opens_no_link(path, tmp_path, left_behind):
+    left, outside = path.with_name(".file.partial"), tmp_path / "outside"
+    if left_behind == "file":
+        left.write_bytes(b"something longer than the new file")
+    else:
+        left.symlink_to(outside)
+    if left_behind == "link":
+        outside.write_bytes(b"precious")
     with Replacement(path, left.name) as new:
         os.write(new.descriptor, b"new")
     assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
     assert list(path.parent.iterdir()) == [path]
+    assert outside.read_bytes() == b"precious" if left_behind == "link" else not outside.exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a pipe", "link to itself", "link to a file"])
+def test_only_regular_files_are_replaced(path, kind):
+    target = path.with_name("target")
+    if "pipe" in kind:
+        os.mkfifo(target)
+    elif kind == "folder":
+        target.mkdir()
+    elif kind == "link to itself":
+        target.symlink_to(target)
+    if kind.startswith("link to a"):
+        target = path.with_name("link")
+        target.symlink_to("target" if "pipe" in kind else "file")
+    before = {file: file.lstat() for file in path.parent.iterdir()}
+    with pytest.raises(StorageAccessError, match=f"{target} is a {kind[:4]}.* where a regular file belongs"):
+        atomic_write_bytes(target, b"new")
+    assert {file: file.lstat() for file in path.parent.iterdir()} == before
 
 
 def test_no_descriptor_stays_open(path):
@@ -80,13 +106,6 @@ def test_no_descriptor_stays_open(path):
 def test_a_file_where_a_folder_belongs(path):
     with pytest.raises(StorageAccessError, match=str(path / "below")):
         atomic_write_bytes(path / "below", b"new")
-
-
-def test_a_folder_where_the_file_belongs(path):
-    (path.parent / "taken").mkdir()
-    with pytest.raises(StorageAccessError, match="taken"):
-        atomic_write_bytes(path.parent / "taken", b"new")
-    assert sorted(file.name for file in path.parent.iterdir()) == ["file", "taken"]
 
 
 def test_write_all_writes_any_memory(path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from wkgpu import COLOR_CATEGORY, LayerCategoryType
 from wkgpu.cli.pictures import picture
 from wkgpu.errors import AlreadyExistsError, UnsupportedError
+from wkgpu.storage.replacement import Replacement
 
 _IMAGEJ_TYPES = frozenset({"uint8", "uint16", "float32"})
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25  # larger files need BigTIFF, which ImageJ's own stacks are not
@@ -102,17 +105,17 @@ def check_output(path: Path, force: bool) -> None:
 
 def write_excerpt(excerpt: Excerpt, path: Path, force: bool) -> str:
     """Write a file of the kind that its name says, and return what it is; a failure leaves what was there before."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            line = WRITERS[path.suffix.lower()](excerpt, file)
-        check_output(path, force)  # somebody may have made it in the meantime
-        partial.replace(path)
-    except OSError as error:
-        error.filename = str(path) if error.filename == str(partial) else error.filename
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    with Replacement(Path(os.path.realpath(path)), durable=False) as new:
+        try:
+            # By the name that it will have, which tifffile asks for.
+            with open(path, "wb", opener=lambda *_: os.dup(new.descriptor)) as file:
+                line = WRITERS[path.suffix.lower()](excerpt, file)
+        except OSError as error:
+            error.filename = error.filename or str(path)
+            raise
+        check_output(path, force)  # another process may have made it in the meantime
     return line
 
 

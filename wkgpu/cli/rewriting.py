@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -141,10 +142,9 @@ def _own(selection: Selection, console: Console) -> list[MagView]:
         return selection.mags
     own = []
     for mag_view in selection.mags:
-        if mag_view.is_remote_to_dataset:
-            where = escape(
-                f"{layer_name(mag_view)} {mag_view.name} belongs to another dataset, {mag_view.path.resolve()}"
-            )
+        if mag_view.read_only:  # only such mags are, in a dataset that is opened to be changed
+            real = os.path.realpath(mag_view.path)
+            where = escape(f"{layer_name(mag_view)} {mag_view.name} belongs to another dataset, {real}")
             console.print(f"[yellow]Left as it is:[/] {where}")
         else:
             own.append(mag_view)

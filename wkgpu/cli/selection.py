@@ -82,7 +82,7 @@ def _from_its_dataset(path: Path, names: Sequence[str]) -> tuple[Path, Sequence[
     path = Path(os.path.normpath(path.absolute()))
     if (path / PROPERTIES_NAME).exists():
         return path, names
-    for place in (path, path.resolve()):  # a link may lead into a dataset as well
+    for place in (path, Path(os.path.realpath(path))):  # a link may lead into a dataset as well
         for folder in place.parents[:2]:
             if (folder / PROPERTIES_NAME).exists():
                 layer, *mag = place.relative_to(folder).parts

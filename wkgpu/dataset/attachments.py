@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import warnings
+from contextlib import ExitStack
 from copy import deepcopy
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_change import NewFolder
-from wkgpu.dataset.layer_properties import attachment_entries
-from wkgpu.errors import AlreadyExistsError, NotFoundError, PropertiesError
+from wkgpu.dataset.layer_properties import Document, attachment_entries
+from wkgpu.dataset.properties_file import PropertiesFile
+from wkgpu.errors import NotFoundError, PropertiesError
+from wkgpu.storage.links import real_path_outside
 
 
-def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
-    """Copy the attachments of a layer, and return how the copy lists them.
+class CopiedAttachments:
+    """Copies of the attachments of a layer, which get their places when the properties file of the copy lists them.
 
     Parameters
     ----------
@@ -23,7 +29,15 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
     dataset : Path
         Folder to which paths are relative.
     layer : Path
-        Folder of the copied layer; each kind gets a folder in it.
+        Folder of the copied layer; each kind gets a folder in it. Where two attachments of a kind have one name, the
+        second one gets a number.
+    file : PropertiesFile
+        The properties file of the copy.
+
+    Attributes
+    ----------
+    listed : dict
+        How the copy lists its attachments.
 
     Raises
     ------
@@ -33,31 +47,94 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
         If there is something in the place of a copy.
     PropertiesError
         If a kind or a file has a name that leads elsewhere.
+    StorageAccessError
+        If one is neither a file nor a folder, or cannot be read.
     """
-    copied = deepcopy(attachments)
-    for kind, entry in attachment_entries(copied):
-        if "://" in entry["path"]:
-            continue
-        source = dataset / entry["path"]
-        if not kind.isidentifier() or source.name in ("", ".."):
-            raise PropertiesError(f"{dataset} lists an attachment {kind!r} at {entry['path']!r}; correct its name.")
+
+    def __init__(self, attachments: Any, dataset: Path, layer: Path, file: PropertiesFile) -> None:
+        self.listed = deepcopy(attachments)
+        self._dataset = dataset
+        self._layer = layer
+        self._file = file
+        self._names: dict[tuple[str, str], str] = {}  # in the copy, by kind and real path
+        self._copies: list[NewFolder] = []
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as self._held:
+            for kind, entry in attachment_entries(self.listed):
+                if "://" not in entry["path"]:
+                    self._add(kind, entry)
+            self._held = self._held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, traceback)
+
+    def place(self) -> None:
+        """Move the copies, which are whole, to their places, while the properties are locked."""
+        for copy in self._copies:
+            copy.place()
+
+    def _add(self, kind: str, entry: Document) -> None:
+        path, dataset = entry["path"], self._dataset
+        source = dataset / path
+        if not kind.isidentifier() or source.name in ("", "..") or source == dataset:
+            raise PropertiesError(f"{dataset} lists an attachment {kind!r} at {path!r}; correct its name.")
         if not source.exists():
             raise NotFoundError(f"{source} does not exist, but is an attachment of a layer; remove it from the list.")
-        _copy(source, layer / kind / source.name)
-        entry["path"] = f"./{layer.name}/{kind}/{source.name}"
-    return copied
+        if (outside := _path_outside(source, dataset)) is not None:
+            warnings.warn(
+                f"The attachment {source} is not copied: {outside} lies outside of the dataset. To have it in the "
+                "copy, copy it by hand, and list it there.",
+                stacklevel=2,
+            )
+            _remove(self.listed, kind, entry)
+            return
+        found = kind, os.path.realpath(source)
+        if found not in self._names:
+            name = _free_name(source.name, {name for (other, _), name in self._names.items() if other == kind})
+            copy = self._held.enter_context(NewFolder(self._layer / kind / name, self._file))
+            _copy(source, copy.building)
+            self._copies.append(copy)
+            self._names[found] = name
+        entry["path"] = f"./{self._layer.name}/{kind}/{self._names[found]}"
+
+
+def _remove(attachments: dict[str, Any], kind: str, entry: dict[str, Any]) -> None:
+    """Take an entry out of what `attachment_entries` goes through."""
+    if isinstance(attachments[kind], list):
+        attachments[kind] = [other for other in attachments[kind] if other is not entry]
+    else:
+        del attachments[kind]
+
+
+def _path_outside(source: Path, dataset: Path) -> str | None:
+    """Return the real path of a file or a folder outside of the dataset that an attachment leads to."""
+    outside = real_path_outside(source, dataset)
+    for parent, folders, files in os.walk(source) if outside is None else ():
+        for path in (Path(parent, name) for name in (*folders, *files)):
+            if path.is_symlink() and (outside := real_path_outside(path, dataset)) is not None:
+                return outside
+    return outside
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return a name, with a number if another attachment of its kind has it, whatever the case of its letters."""
+    known = {other.casefold() for other in taken}
+    path = Path(name)
+    names = chain([name], (f"{path.stem}-{number}{path.suffix}" for number in count(2)))
+    return next(free for free in names if free.casefold() not in known)
 
 
 def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        with NewFolder(target, None) as folder:
-            folder.building.mkdir()
-            for parent, _, files in os.walk(source):
-                for file in files:
-                    path = Path(parent, file)
-                    copy_file(path, folder.building / path.relative_to(source))
-            folder.place()
+    if not source.is_dir():
+        copy_file(source, target)
         return
-    if target.exists():
-        raise AlreadyExistsError(f"{target} exists; move it, or leave its layer out with layers_to_ignore.")
-    copy_file(source, target)
+    target.mkdir()
+    for parent, _, files in os.walk(source):
+        for file in files:
+            path = Path(parent, file)
+            copy_file(path, target / path.relative_to(source))

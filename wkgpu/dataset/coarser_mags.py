@@ -81,6 +81,8 @@ class CoarserMags:
         ------
         NameTakenError
             If one of them exists and must not be overwritten; then nothing is made.
+        ReadOnlyError
+            If one of them exists and its files lie outside of the dataset, or the folder of the layer does.
         """
         self.layer._settle()
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
@@ -89,6 +91,11 @@ class CoarserMags:
                 f"Layer {self.layer.name!r} has the mag(s) {', '.join(taken)} already; delete them with delete_mag(), "
                 "or give allow_overwrite=True."
             )
+        for mag in mags:
+            if mag in self.layer.mags:
+                self.layer.mags[mag]._check_writable()
+            else:
+                self.layer._check_folder()
         for mag in mags:
             source = self._overwrite(source, mag) if mag in self.layer.mags else self._add(source, mag)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import NamedTuple
 
-from wkgpu.dataset.attachments import copied_attachments
+from wkgpu.dataset.attachments import CopiedAttachments
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.dataset import Dataset
 from wkgpu.dataset.jobs import Executor
@@ -14,6 +14,7 @@ from wkgpu.dataset.layer_properties import Document
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.errors import NameTakenError, UnsupportedError
 from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.links import check_inside
 from wkgpu.storage.wkw_header import WkwHeader
 
 _OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
@@ -85,7 +86,10 @@ class LayerCopy:
         ------
         NameTakenError
             If it has one.
+        ReadOnlyError
+            If the folder for the layer is a link that leads out of the dataset.
         """
+        check_inside(target.path / self._layer.name, target.path, target._allow_foreign_writes)
         twin = target.layers.get(self._layer.name)
         taken = [] if twin is None else [str(mag) for mag in self._layouts if mag in twin.mags]
         if taken:
@@ -122,13 +126,17 @@ class LayerCopy:
         )
         original = layer._properties.document
         added = {key: value for key, value in original.items() if key not in _OF_THE_COPY}
-        if "attachments" in original and "attachments" not in twin._properties.document:
-            added["attachments"] = copied_attachments(original["attachments"], layer.dataset.path, twin.path)
-        with target._changing() as properties:
-            listed = properties.layer(twin.name)
-            ids = [known.largest_segment_id for known in (listed, layer._properties)]
-            add_missing(listed.document, added)
-            listed.largest_segment_id = max((known for known in ids if known is not None), default=None)
+        has_attachments = "attachments" in original and "attachments" not in twin._properties.document
+        attachments = original["attachments"] if has_attachments else None
+        with CopiedAttachments(attachments, layer.dataset.path, twin.path, target._file) as copied:
+            if has_attachments:
+                added["attachments"] = copied.listed
+            with target._changing() as properties:
+                listed = properties.layer(twin.name)
+                ids = [known.largest_segment_id for known in (listed, layer._properties)]
+                add_missing(listed.document, added)
+                listed.largest_segment_id = max((known for known in ids if known is not None), default=None)
+                copied.place()
         return twin
 
 

@@ -36,6 +36,8 @@ from wkgpu.errors import (
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.settings import config
+from wkgpu.storage.links import check_inside
 
 
 class Dataset(RewritableDataset, DownsampledDataset):
@@ -62,6 +64,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to; without it,
         `wkgpu.config.device`.
+    allow_foreign_writes : bool
+        As for `Dataset.open`.
 
     Raises
     ------
@@ -89,9 +93,11 @@ class Dataset(RewritableDataset, DownsampledDataset):
         voxel_size_with_unit: Any = None,
         read_only: bool = False,
         device: str | None = None,
+        allow_foreign_writes: bool = False,
     ) -> None:
         size = _voxel_size(voxel_size, voxel_size_with_unit)
-        self._set_up(create_properties(Path(path).absolute(), name, size, exist_ok), read_only, device)
+        file = create_properties(Path(path).absolute(), name, size, exist_ok)
+        self._set_up(file, read_only, device, allow_foreign_writes)
         found = self.voxel_size_with_unit
         if found != size:
             raise MismatchError(f"{self.path} exists with voxel size {found}, not {size}; use Dataset.open().")
@@ -100,7 +106,14 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
     @classmethod
     @accepts_legacy()
-    def open(cls, path: str | os.PathLike[str], read_only: bool = False, *, device: str | None = None) -> Dataset:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        read_only: bool = False,
+        *,
+        device: str | None = None,
+        allow_foreign_writes: bool = False,
+    ) -> Dataset:
         """Open a dataset.
 
         Parameters
@@ -111,6 +124,10 @@ class Dataset(RewritableDataset, DownsampledDataset):
             Whether all changes are refused.
         device : str, optional
             ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to.
+        allow_foreign_writes : bool
+            Whether files outside of the dataset's folder, to which links or paths in the dataset lead, may be changed.
+            By default mags that lie there are read-only, and so are shards that are links: they may belong to another
+            dataset. Nothing that a link leads to is ever deleted.
 
         Raises
         ------
@@ -125,13 +142,14 @@ class Dataset(RewritableDataset, DownsampledDataset):
         MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
         """
         dataset = object.__new__(cls)
-        dataset._set_up(find_properties(Path(path).absolute()), read_only, device)
+        dataset._set_up(find_properties(Path(path).absolute()), read_only, device, allow_foreign_writes)
         return dataset
 
-    def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None) -> None:
+    def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None, allow_foreign_writes: bool) -> None:
         self._file = file
         self._read_only = read_only
         self._device = device
+        self._allow_foreign_writes = allow_foreign_writes
         self._layers: dict[str, Layer] = {}
         self._lock = child_safe(threading.RLock())  # between the change of the file and its adoption
         self._refresh()
@@ -382,6 +400,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
     def _check_writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
+        check_inside(self._file.path, self.path, self._allow_foreign_writes)
 
     def _refresh(self) -> None:
         """Take over what other processes have changed."""
@@ -414,12 +433,17 @@ class Dataset(RewritableDataset, DownsampledDataset):
         return table(f"Dataset {self.name}", rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.path, self._read_only, self._device)
+        return _reopened, (
+            self.path,
+            self._read_only,
+            self._device,
+            self._allow_foreign_writes or config.foreign_writes,
+        )
 
 
-def _reopened(path: Path, read_only: bool, device: str | None) -> Dataset:
+def _reopened(path: Path, read_only: bool, device: str | None, allow_foreign_writes: bool) -> Dataset:
     """Open a dataset that was just unpickled."""
-    return Dataset.open(path, read_only, device=device)
+    return Dataset.open(path, read_only, device=device, allow_foreign_writes=allow_foreign_writes)
 
 
 def _voxel_size(voxel_size: Any, with_unit: Any) -> VoxelSize:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.file_bytes import copy_range
+from wkgpu.storage.regular_file import open_regular
 from wkgpu.storage.replacement import Replacement
 
 
@@ -21,10 +22,10 @@ def copy_file(source: Path, target: Path) -> None:
         If the file cannot be read or written, or becomes shorter meanwhile.
     """
     with reporting_as(f"Cannot read {source}"):
-        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor, status = open_regular(source)
     try:
         with Replacement(target) as new, reporting_as(f"Cannot copy {source} to {target}"):
-            nbytes = os.fstat(descriptor).st_size
+            nbytes = status.st_size
             for begin, end in _stretches(descriptor, nbytes):
                 copy_range(descriptor, begin, new.descriptor, begin, end - begin)
             os.ftruncate(new.descriptor, nbytes)

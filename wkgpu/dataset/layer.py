@@ -24,6 +24,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.links import check_inside
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -189,14 +190,19 @@ class Layer(DownsampledLayer):
         ShapeError, ArgumentError
             For shapes that do not fit each other or the format.
         ReadOnlyError
-            If the dataset is read-only.
+            If the dataset is read-only, or the layer's folder is a link that leads out of it.
 
         Examples
         --------
         >>> layer.add_mag("2-2-1", chunk_shape=32, shard_shape=1024, compress="lz4hc")  # doctest: +SKIP
         """
         layout = new_layout(self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        self._check_folder()
         return self._add_mag(Mag(mag), layout)
+
+    def _check_folder(self) -> None:
+        """Raise a `ReadOnlyError` if the layer's folder is a link that leads out of the dataset."""
+        check_inside(self.path, self._dataset.path, self._dataset._allow_foreign_writes)
 
     def _add_mag(self, mag: Mag, layout: ArrayLayout) -> MagView:
         self._dataset._check_writable()
@@ -238,6 +244,7 @@ class Layer(DownsampledLayer):
             layout = new_layout(
                 self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress is None or compress
             )
+            self._check_folder()
             with suppress(NameTakenError):  # another process may be faster
                 return self._add_mag(mag, layout)
         mag_view = self.get_mag(mag)
@@ -246,6 +253,8 @@ class Layer(DownsampledLayer):
 
     def delete_mag(self, mag: MagLike) -> None:
         """Delete a mag with its files; files outside of the layer's folder are left alone.
+
+        Links are not followed: of a linked mag the link is deleted, and nothing in the linked folder of a layer is.
 
         Raises
         ------
@@ -260,9 +269,9 @@ class Layer(DownsampledLayer):
             properties.layer(self.name).remove_mag(mag_view.mag)
 
     def _owns(self, mag_view: MagView) -> bool:
-        """Whether the mag's files, or the link to them, lie in this layer's folder, and not where a path leads away."""
+        """Whether the mag's files, or the link to them, lie in this layer's own folder, and not where a link leads."""
         path = mag_view.path
-        return path.parent == self.path and (path.is_symlink() or not mag_view.is_remote_to_dataset)
+        return path.parent == self.path and path.name != ".." and not self.path.is_symlink()
 
     def _settle(self) -> None:
         """Finish or undo what an interrupt or a crash has left of other changes, and take over what is new.
@@ -273,8 +282,10 @@ class Layer(DownsampledLayer):
             If another process has deleted the layer.
         """
         self._dataset._refresh()
-        self._dataset._properties.layer(self.name)
-        settle_folder(self.path, self._dataset._file)
+        listed = self._dataset._properties.layer(self.name)
+        inside = {(self._dataset.path / path).parent for path in listed.paths if path.startswith(f"./{self.name}/")}
+        for folder in {self.path, *inside}:
+            settle_folder(folder, self._dataset._file)
         for mag_view in self._mags.values():
             if not mag_view.is_remote_to_dataset:
                 mag_view._settle()

@@ -258,8 +258,8 @@ class LayerProperties:
 
 def attachment_entries(attachments: Any) -> Iterator[tuple[str, Document]]:
     """Yield the kind and the entry of each attachment; what looks otherwise than webknossos writes it is left alone."""
-    for kind, entries in attachments.items() if isinstance(attachments, dict) else ():
-        for entry in entries if isinstance(entries, list) else [entries]:
+    for kind, entries in list(attachments.items()) if isinstance(attachments, dict) else ():
+        for entry in list(entries) if isinstance(entries, list) else [entries]:
             if isinstance(entry, dict) and isinstance(entry.get("path"), str):
                 yield kind, entry
 

@@ -11,7 +11,7 @@ from wkgpu.dataset.regions import Frame
 from wkgpu.errors import HandleError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.wkw_header import WkwHeader
 
 
@@ -29,6 +29,9 @@ class LegacyView(ABC):
     @property
     @abstractmethod
     def _array(self) -> StoredArray: ...
+
+    @abstractmethod
+    def _open_array(self) -> StoredArray: ...
 
     @property
     @abstractmethod
@@ -56,7 +59,7 @@ class LegacyView(ABC):
         """
         if self._has_handle:
             raise HandleError(f"{self!r} is open already; close() it first.")
-        self._opened = open_array(self.path)
+        self._opened = self._open_array()
         self._has_handle = True
         return self
 

@@ -19,6 +19,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.storage.links import real_path_outside
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -67,9 +68,12 @@ class MagView(RewritableMag, MergeableMag):
         path = layer.path / mag.to_layer_name() if path is None else path
         super().__init__(path, BoundingBox.empty(), mag, read_only=layer.read_only, device=layer.dataset.device)
         self._layer = layer
+        self._root, self._allow_foreign_writes = layer.dataset.path, layer.dataset._allow_foreign_writes
         if create:
+            self._check_writable()
             layout = new_layout(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
             self._opened = create_array(path, layout, layer.data_format.value)
+            self._opened.follows_links = self._allow_foreign_writes
 
     @property
     def layer(self) -> Layer:
@@ -84,7 +88,7 @@ class MagView(RewritableMag, MergeableMag):
     @property
     def is_remote_to_dataset(self) -> bool:
         """Whether the mag's files lie outside of the dataset's folder, so that they belong to another one."""
-        return not self._path.resolve().is_relative_to(self.layer.dataset.path.resolve())
+        return real_path_outside(self._path, self.layer.dataset.path) is not None
 
     @accepts_legacy("offset", "json_update_allowed")
     def write(

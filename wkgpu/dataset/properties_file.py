@@ -11,9 +11,12 @@ from pathlib import Path
 
 from wkgpu.dataset.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.voxel_size import VoxelSize
-from wkgpu.errors import AlreadyExistsError, NotFoundError, StorageAccessError
+from wkgpu.errors import AlreadyExistsError, NotFoundError
 from wkgpu.storage.locks import file_lock
+from wkgpu.storage.regular_file import read_regular
 from wkgpu.storage.replacement import atomic_write_bytes
+
+_MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
 
 
 class PropertiesFile:
@@ -64,11 +67,9 @@ class PropertiesFile:
             If it does not exist, cannot be read, or says no properties.
         """
         try:
-            data = self.path.read_bytes()
+            data = read_regular(self.path, _MAX_BYTES)
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.path} does not exist.") from error
-        except OSError as error:
-            raise StorageAccessError(error.errno, f"Cannot read {self.path}: {error.strerror}") from error
         return DatasetProperties.parse(data, self.path)
 
     @contextmanager
@@ -87,7 +88,7 @@ class PropertiesFile:
             before = deepcopy(properties.document)
             yield properties
             if properties.document != before:
-                atomic_write_bytes(self.path, properties.to_bytes())
+                atomic_write_bytes(Path(os.path.realpath(self.path)), properties.to_bytes())
 
     @contextmanager
     def held(self) -> Iterator[DatasetProperties]:
@@ -137,7 +138,7 @@ def _holds_something_else(folder: Path) -> bool:
 def find_properties(folder: Path) -> PropertiesFile:
     """Return the properties file of a dataset, or raise a `NotFoundError` that says what the folder is instead."""
     file = PropertiesFile(folder)
-    if file.exists():
+    if os.path.lexists(file.path):  # what is no file, is said when it is read
         return file
     if not folder.exists():
         raise NotFoundError(f"{folder} does not exist; there is no dataset to open.")

@@ -48,7 +48,8 @@ class RewritableDataset(ABC):
     def compress(self, executor: Executor | None = None) -> None:
         """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
 
-        Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone.
+        Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
+        `Dataset.open` was told to allow such writes.
 
         Parameters
         ----------
@@ -70,7 +71,7 @@ class RewritableDataset(ABC):
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to compress it.")
         for layer in self.layers.values():
             for mag_view in layer.mags.values():
-                if not mag_view.is_remote_to_dataset:
+                if not mag_view.read_only:
                     mag_view.compress(executor=executor, progress_desc=f"Compressing {layer.name} {mag_view.name}")
 
     @accepts_legacy()
@@ -96,7 +97,8 @@ class RewritableDataset(ABC):
         Nobody may write to this dataset meanwhile.
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
-        attachments that it lists, and files of mags that belong to another dataset. Other files are not.
+        attachments that it lists, and files of mags that belong to another dataset. Other files are not; an attachment
+        outside of this dataset's folder is left out with a warning.
 
         Parameters
         ----------

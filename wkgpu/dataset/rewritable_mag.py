@@ -15,10 +15,11 @@ from wkgpu.dataset.legacy import warn_deprecated
 from wkgpu.dataset.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_layout
 from wkgpu.dataset.view import View
-from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError, WkgpuError
+from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.links import check_inside
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class RewritableMag(View):
         Raises
         ------
         ReadOnlyError
-            If this mag is to change and is read-only.
-        UnsupportedError
-            If this mag is to change and belongs to another dataset.
+            If this mag is to change and is read-only, or its files lie outside of its dataset's folder.
         NameTakenError, AlreadyExistsError, MismatchError
             If the target has this mag already, or does not fit; or if another process has written in the meantime.
 
@@ -119,7 +118,7 @@ class RewritableMag(View):
         ------
         ShapeError, ArgumentError
             For shapes that do not fit each other or the format.
-        ReadOnlyError, UnsupportedError, NameTakenError, AlreadyExistsError, MismatchError
+        ReadOnlyError, NameTakenError, AlreadyExistsError, MismatchError
             As for `compress`.
 
         Examples
@@ -138,15 +137,11 @@ class RewritableMag(View):
         progress_desc: str | None,
     ) -> None:
         if target_path is not None:
-            self._rewrite_to(Path(target_path).absolute(), layout, executor, progress_desc)
+            root, layer = Path(target_path).absolute(), self._own_layer
+            check_inside(root / (self._path.parent.name if layer is None else layer.name), root, False)
+            self._rewrite_to(root, layout, executor, progress_desc)
             return
         self._check_writable()
-        layer = self._own_layer
-        if layer is not None and not self._path.resolve().is_relative_to(layer.dataset.path.resolve()):
-            raise UnsupportedError(
-                f"The files of {self!r} lie in {self._path.resolve()}, outside of its dataset; rewrite them where they "
-                "belong, or give a target_path."
-            )
         if self._array.has_layout(layout):
             self._save_shard_shape()
             return

@@ -17,11 +17,12 @@ from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.streaming import has_data
 from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.engines import Engine, get_engine
-from wkgpu.errors import MismatchError
+from wkgpu.errors import HeaderError, MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.storage.file_swap import FileSwap, workspace_of
-from wkgpu.storage.layout import ArrayLayout, triple
+from wkgpu.storage.layout import ArrayLayout, Codec, Triple, triple
+from wkgpu.storage.links import first_link
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
 
@@ -98,6 +99,8 @@ def rewrite_in_place(
     ------
     MismatchError
         If another process has written to the mag in the meantime; it then stays as it is.
+    StorageAccessError
+        If a folder of shards is a link: files are only swapped in folders of the mag itself.
     """
     path = path.resolve()
     with FileSwap(path, open_array(path).anchor.name, save) as swap:
@@ -105,6 +108,7 @@ def rewrite_in_place(
         if source.has_layout(layout):  # another process was faster
             return
         before = _state(source)
+        swap.check_folders(before)
         target = create_array(swap.building, layout, source.data_format)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
@@ -142,7 +146,7 @@ def rewrite_block(job: RewriteJob) -> None:
         others = []
         for box in stored:
             shard = shard_number(source, box)
-            if source.shard_codec(shard) in (None, target.layout.codec):  # of a damaged one nothing else can be kept
+            if _is_copied(source, shard, target.layout.codec):
                 copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
             else:
                 others.append(box)
@@ -154,6 +158,20 @@ def rewrite_block(job: RewriteJob) -> None:
     with engine.active():
         for part in _parts(_around(stored, job.block), source.layout, target.layout):
             _rewrite_part(source, target, engine, part, kept)
+
+
+def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
+    """Whether a file is copied as it is. So is a damaged one, of which nothing else can be kept.
+
+    Raises
+    ------
+    HeaderError
+        For a link to a file that is no shard of this mag. It could be a private file, and the copy is for others.
+    """
+    found = source.shard_codec(shard)
+    if found is None and (link := first_link(path := source.shard_path(shard), str(source.path))) is not None:
+        raise HeaderError(f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it.")
+    return found in (None, codec)
 
 
 def _rewrite_part(source: StoredArray, target: StoredArray, engine: Engine, part: Box, kept: set[Box]) -> None:

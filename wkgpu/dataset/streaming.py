@@ -20,6 +20,7 @@ from wkgpu.dataset.voxels import Array
 from wkgpu.engines import Engine, get_engine
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
+from wkgpu.settings import config
 from wkgpu.storage.layout import Triple
 from wkgpu.storage.stored_array import StoredArray, open_array
 
@@ -79,6 +80,8 @@ class StreamJob(NamedTuple):
         Name of the engine.
     block : Box
         The part of whole target shards that is to be written.
+    follows_links : bool
+        As for the target's `StoredArray`.
     """
 
     sources: tuple[Path, ...]
@@ -86,6 +89,7 @@ class StreamJob(NamedTuple):
     device: str
     transformation: Transformation
     block: Box
+    follows_links: bool = False
 
 
 def stream(
@@ -111,8 +115,9 @@ def stream(
     device : str
         Name of the engine that does it.
     """
+    paths = tuple(source.path for source in sources)
     jobs = [
-        StreamJob(tuple(source.path for source in sources), target.path, device, transformation, block)
+        StreamJob(paths, target.path, device, transformation, block, target.follows_links or config.foreign_writes)
         for block in _blocks(sources, target, region, transformation)
     ]
     boxes = [BoundingBox(job.block.topleft, job.block.shape).from_mag_to_mag1(mag) for job in jobs]
@@ -121,7 +126,10 @@ def stream(
 
 def stream_block(job: StreamJob) -> None:
     """Compute and write one block, in this process or another one."""
-    sources, target = [open_array(path) for path in job.sources], open_array(job.target)
+    sources, target = (
+        [open_array(path) for path in job.sources],
+        open_array(job.target, follows_links=job.follows_links),
+    )
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
     most = _PART_BYTES // target.layout.voxel_bytes

@@ -25,6 +25,8 @@ from wkgpu.errors import ReadOnlyError, ShapeError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.settings import config
+from wkgpu.storage.links import HOW_TO_ALLOW, real_path_outside
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 
@@ -61,6 +63,9 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
 
     _pads: ClassVar[bool] = False  # whether a read may leave the view
     _legacy_from_dataset: ClassVar[bool] = False  # whether a legacy offset counts from the dataset's origin
+
+    _root: Path | None = None  # the dataset's folder; of a mag that was opened by its own path there is none
+    _allow_foreign_writes: bool = False
 
     # What is found on the first use, and is left behind when a view is pickled
     _opened: StoredArray | None = None
@@ -108,8 +113,8 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
 
     @property
     def read_only(self) -> bool:
-        """Whether writing is refused."""
-        return self._read_only
+        """Whether writing is refused, also because the files are those of another dataset."""
+        return self._read_only or self._foreign_path() is not None
 
     @property
     def device(self) -> str:
@@ -280,7 +285,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         Raises
         ------
         ReadOnlyError
-            If the view is read-only, or its files cannot be written.
+            If the view is read-only, its files lie outside of its dataset's folder, or they cannot be written.
         ShapeError, DtypeError
             If the data do not have the mag's channels or dtype, or not the shape of the box.
         RegionError, OutOfBoundsError
@@ -301,6 +306,17 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
     def _check_writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError(f"{self!r} is read-only; write through a view that was made without read_only=True.")
+        if (real := self._foreign_path()) is not None:
+            raise ReadOnlyError(
+                f"{self!r} is read-only: its files lie in {real}, outside of its dataset {self._root}. To change them "
+                f"through this dataset, {HOW_TO_ALLOW}."
+            )
+
+    def _foreign_path(self) -> str | None:
+        """Return the real path of files that lie outside of the dataset's folder and may not be changed; else None."""
+        if self._root is None or self._allow_foreign_writes or config.foreign_writes:
+            return None
+        return real_path_outside(self._path, self._root)
 
     # ---- Smaller views
 
@@ -337,15 +353,19 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         --------
         >>> view.get_view(relative_offset=(0, 0, 0), size=(64, 64, 64), read_only=True)  # doctest: +SKIP
         """
-        read_only = self._read_only if read_only is None else read_only
-        if self._read_only and not read_only:
-            raise ReadOnlyError(f"{self!r} is read-only, so its views are as well; leave out read_only=False.")
+        if read_only is None:
+            read_only = self._read_only
+        elif not read_only:
+            if self._read_only:
+                raise ReadOnlyError(f"{self!r} is read-only, so its views are as well; leave out read_only=False.")
+            self._check_writable()
         frame = self._frame
         region = resolve(
-            frame, not read_only, offset, size,
+            frame, not (read_only or self.read_only), offset, size,
             relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
         )  # fmt: skip
         view = View(self._path, frame.bounding_box(region), self._mag, read_only=read_only, device=self._device)
+        view._root, view._allow_foreign_writes = self._root, self._allow_foreign_writes
         view._opened, view._engine_in_use = self._opened, self._engine_in_use
         return view
 
@@ -376,8 +396,11 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
     @property
     def _array(self) -> StoredArray:
         if self._opened is None:
-            self._opened = open_array(self._path)
+            self._opened = self._open_array()
         return self._opened
+
+    def _open_array(self) -> StoredArray:
+        return open_array(self._path, follows_links=self._allow_foreign_writes)
 
     @property
     def _engine(self) -> Engine:
@@ -400,7 +423,8 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         return self._bounding_box
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in self._transient}
+        state = {name: value for name, value in self.__dict__.items() if name not in self._transient}
+        return state | {"_allow_foreign_writes": self._allow_foreign_writes or config.foreign_writes}
 
     # ---- How it shows itself
 

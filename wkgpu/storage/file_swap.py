@@ -11,19 +11,21 @@ lock of the mag's header, and look for a journal when they have it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
-import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.storage.access import refusal
+from wkgpu.storage.links import first_link
 from wkgpu.storage.locks import LOCKS_BYTES, file_lock
+from wkgpu.storage.regular_file import read_regular
 from wkgpu.storage.replacement import atomic_write_bytes
 
 REWRITING_LOCK = 1 << 61  # of a mag's header; the locks of shards have smaller numbers
@@ -100,6 +102,12 @@ class FileSwap:
             with nullcontext() if kind is None else suppress(WkgpuError):
                 self._save()
                 discard(self._workspace)
+
+    def check_folders(self, shards: Iterable[str]) -> None:
+        """Raise a `StorageAccessError` if a shard lies in a linked folder, where none is replaced or deleted."""
+        for folder in {os.path.dirname(shard) for shard in shards}:  # noqa: PTH120
+            if (link := first_link(folder, str(self._mag))) is not None:
+                raise _linked(link)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -197,14 +205,9 @@ def _finish(mag: Path, anchor: str) -> None:
 def _removed(journal: Path) -> list[str]:
     """Return the shards that a journal says to delete. It may be part of a dataset that is not to be trusted."""
     try:
-        descriptor = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        data = read_regular(journal, _MAX_JOURNAL_BYTES, os.O_NOFOLLOW)
     except FileNotFoundError:  # another process has just finished
         return []
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_JOURNAL_BYTES:
-            raise FormatError(f"{journal} is not a file, or too large; it was not written by wkgpu. Delete its folder.")
-        data = file.read(_MAX_JOURNAL_BYTES)
     try:
         removed = json.loads(data)["remove"]
         if all(isinstance(path, str) and _SHARD.fullmatch(path) for path in removed):
@@ -229,11 +232,15 @@ def _make_folder(mag: Path, relative: str) -> None:
     for part in Path(relative).parts:
         path = path / part
         if path.is_symlink():
-            raise StorageAccessError(
-                0, f"{path} is a link; files are only swapped in folders of the mag itself. Replace it by a folder"
-            )
+            raise _linked(path)
         with suppress(FileExistsError):
             path.mkdir()
+
+
+def _linked(path: Path | str) -> StorageAccessError:
+    return StorageAccessError(
+        errno.ELOOP, f"{path} is a link; files are only swapped in folders of the mag itself. Replace it by a folder"
+    )
 
 
 def _remove_empty_folders(mag: Path, removed: list[str]) -> None:

@@ -5,6 +5,9 @@ and not to the process, so that two threads exclude each other too; the bytes ne
 anchor file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
 whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
 locks".
+
+Some file systems have no locks. There writing is an error, unless the setting `locking` is off: then threads of this
+process still exclude each other, and other processes are not excluded.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import struct
 import sys
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,10 +29,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
+from wkgpu.settings import config
+from wkgpu.storage.thread_locks import hold_range
 
 LOCKS_BYTES = sys.platform == "linux"
 """Whether the locks of one file are independent of each other; elsewhere each is a lock on the whole file."""
 _POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for each lock that is held for a moment
+_WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+_HINT = (
+    ". Its file system has no file locks (such as Lustre without -o flock, or NFS without a lock daemon). Mount it "
+    "with locks; or, if no other process writes there at the same time, set wkgpu.config.locking = False, or "
+    "WKGPU_LOCKING=off"
+)
+_has_warned = False
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence, start, length, process (must be 0)
 
 
@@ -70,7 +83,7 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1, wait: bool = True
     BlockingIOError
         If they are not free, and `wait` is False.
     NotFoundError, ReadOnlyError, StorageAccessError
-        Where the file does not exist, is not writable, or its file system has no locks.
+        Where the file does not exist, is not writable, or its file system has no locks and the setting `locking` is on.
 
     Examples
     --------
@@ -79,11 +92,34 @@ def file_lock(path: Path | str, byte: int = 0, count: int = 1, wait: bool = True
     ...     print("alone")
     alone
     """
+    if not config.locking:
+        with _thread_lock(path, byte, count, wait):
+            yield
+        return
     file = _locked_file(path, byte, count, wait)
     try:
         yield
     finally:
         _give_back(file)
+
+
+@contextmanager
+def _thread_lock(path: Path | str, byte: int, count: int, wait: bool) -> Iterator[None]:
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        warnings.warn(
+            "The setting locking is off, so other processes are not kept out: let none write to the same shard files, "
+            "or change the same properties file, at the same time.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    held = hold_range(os.path.realpath(path), *((byte, byte + count) if LOCKS_BYTES else (0, 1 << 62)), wait)
+    try:
+        _open(path).close()  # the same errors as with a lock, also where the file was deleted while this one waited
+        yield
+    finally:
+        held.release()
 
 
 def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.FileIO:
@@ -101,9 +137,8 @@ def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.File
             raise
         except OSError as error:
             file.close()
-            raise StorageAccessError(
-                error.errno, f"Cannot lock {path}: {error.strerror}. To be written, its file system needs file locks"
-            ) from error
+            hint = _HINT if error.errno in _WITHOUT_LOCKS else ""
+            raise StorageAccessError(error.errno, f"Cannot lock {path}: {error.strerror}{hint}") from error
         except BaseException:
             file.close()
             raise
@@ -124,11 +159,12 @@ def _open(path: Path | str) -> io.FileIO:
 
 
 def _acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
-    with suppress(BlockingIOError):
+    try:
         return _try_to_acquire(file, lock, wait=False)
+    except BlockingIOError:
+        if not wait:
+            raise
     _give_abandoned_back(file, lock)
-    if not wait:
-        return _try_to_acquire(file, lock, wait=False)
     give_up = time.monotonic() + _POLLING_SECONDS
     pause = 1e-4
     while time.monotonic() < give_up:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from wkgpu.errors import WkgpuError
 from wkgpu.settings import config
 from wkgpu.storage.access import refusal
 from wkgpu.storage.file_bytes import write_all
+from wkgpu.storage.regular_file import not_a_file
 
 
 class Replacement:
@@ -19,10 +22,11 @@ class Replacement:
     Parameters
     ----------
     path : Path
-        The file to make or to replace, whose permissions the new one takes over. Missing folders are made.
+        The file to make or to replace, whose permissions the new one takes over. Missing folders are made. To replace
+        what a link leads to, give its real path.
     temporary_name : str, optional
         Name of the new file until then, in the same folder. A fixed name is for files that are written under a lock:
-        what a crash has left is then overwritten by the next writer, and never piles up.
+        what a crash has left is then removed by the next writer, and never piles up.
     durable : bool, optional
         Whether to wait until the disk has the file before it replaces the old one; by default as the settings say.
 
@@ -34,7 +38,8 @@ class Replacement:
     Raises
     ------
     ReadOnlyError, StorageAccessError
-        Where the folder or the file cannot be written.
+        Where the folder or the file cannot be written, or where there is a folder, a link, a pipe or a device: only
+        regular files are replaced.
 
     Examples
     --------
@@ -48,7 +53,6 @@ class Replacement:
 
     def __init__(self, path: Path, temporary_name: str | None = None, durable: bool | None = None) -> None:
         self._durable = config.durable_writes if durable is None else durable
-        path = path.resolve() if path.is_symlink() else path  # replace the file that a link leads to, not the link
         self._path = path
         self._temporary = path.with_name(temporary_name or f".{path.name}.{secrets.token_hex(6)}.tmp")
         self.descriptor = -1
@@ -56,18 +60,33 @@ class Replacement:
     def __enter__(self) -> Replacement:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            old = self._old_status()
             self.descriptor = self._created()
         except OSError as error:
+            if isinstance(error, WkgpuError):
+                raise
             raise refusal(f"Cannot write {self._path}", error) from error
-        with suppress(OSError):  # where there is no older file, or it belongs to somebody else
-            os.fchmod(self.descriptor, self._path.stat().st_mode & 0o7777)
+        if old is not None:
+            with suppress(OSError):  # it may belong to another user
+                os.fchmod(self.descriptor, old.st_mode & 0o7777)
         return self
 
+    def _old_status(self) -> os.stat_result | None:
+        """Return the status of the file that is to be replaced, None if there is none; all else is an error."""
+        try:
+            status = self._path.lstat()
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise not_a_file(self._path, status)
+        return status
+
     def _created(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        """Create the file; what a crash has left there, or another user has put there, is never opened."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             return os.open(self._temporary, flags, 0o666)
-        except PermissionError:  # left by a crash of another user
+        except FileExistsError:
             self._temporary.unlink()
             return os.open(self._temporary, flags, 0o666)
 
@@ -83,11 +102,14 @@ class Replacement:
             if kind is None:
                 self._commit()
         except OSError as failure:
+            if isinstance(failure, WkgpuError):
+                raise
             raise refusal(f"Cannot write {self._path}", failure) from failure
         finally:
             self._temporary.unlink(missing_ok=True)
 
     def _commit(self) -> None:
+        self._old_status()
         self._temporary.replace(self._path)
         if not self._durable:
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from wkgpu.errors import StorageAccessError
+from wkgpu.storage.regular_file import open_regular
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
 
 IndexReader = Callable[[int, int, str], ShardIndex]
@@ -44,16 +44,15 @@ def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
         Where the index is bad.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for a writer
+        descriptor, status = open_regular(path)
     except FileNotFoundError:
         return None
+    except StorageAccessError:
+        raise
     except OSError as error:
         hint = " Its folder is a file." if error.errno == errno.ENOTDIR else ""
         raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}.{hint}") from error
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageAccessError(errno.EISDIR, f"{path} is a folder or a device where a shard file belongs")
         index = shard_indexes.get(path, status)
         if index is None:
             index = read_index(descriptor, status.st_size, path)

@@ -74,6 +74,7 @@ class ShardWrite:
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None
+            self._path = self._array.writable_path(self._rows.shard)
             # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
             if self._covers_shard():
                 old, codec = None, self._array.shard_codec(self._rows.shard)
@@ -94,7 +95,7 @@ class ShardWrite:
             if error is not None:
                 raise error
             self._finish()
-        shard_indexes.discard(str(self._path))
+        shard_indexes.discard(self._array.shard_path(self._rows.shard))
 
     def _covers_shard(self) -> bool:
         count = self._array.layout.chunks_in_shard * prod(self._pieces.per_chunk)
@@ -106,7 +107,7 @@ class ShardWrite:
             replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
         with reporting_as(f"Cannot write {self._path}"):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         stack.callback(os.close, descriptor)
         return descriptor
 

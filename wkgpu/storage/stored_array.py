@@ -15,6 +15,7 @@ from wkgpu.errors import (
     HeaderError,
     MismatchError,
     NotFoundError,
+    ReadOnlyError,
     ShapeError,
     UnsupportedError,
     WkgpuError,
@@ -24,6 +25,7 @@ from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
 from wkgpu.storage.file_swap import journal_of, settle
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.storage.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
@@ -49,9 +51,12 @@ class StoredArray(ABC):
         The mag's folder.
     layout : ArrayLayout
         What its shards have in common. The codec is that of new shards; those that exist may have others.
+    follows_links : bool
+        Whether shards are written that are links, or lie in linked folders; without it, as the settings say.
     """
 
     data_format: ClassVar[str]
+    follows_links: bool = False
 
     def __init__(self, path: Path, layout: ArrayLayout, identity: Identity) -> None:
         self.path = path
@@ -139,6 +144,7 @@ class StoredArray(ABC):
                 f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
                 "dataset again."
             )
+        fresh.follows_links = self.follows_links
         self.__dict__ = fresh.__dict__  # one step: another thread sees the old layout or the new one
 
     def _attempts(self) -> Iterator[Self]:
@@ -150,6 +156,26 @@ class StoredArray(ABC):
         )
 
     # ---- What all formats share
+
+    def writable_path(self, shard: Triple) -> Path:
+        """Return the real path of a shard that is to be written.
+
+        Raises
+        ------
+        ReadOnlyError
+            If a link inside the mag leads to it, and `follows_links` is False: the file may belong to another dataset,
+            and may be a shard of several mags, whose writers do not know of each other.
+        """
+        path = self.shard_path(shard)
+        link = first_link(path, str(self.path))
+        if link is None:
+            return Path(path)
+        if not (self.follows_links or config.foreign_writes):
+            raise ReadOnlyError(
+                f"{link} is a link inside a mag, so the shard {path} is only read. To change it, replace the link by a "
+                f"copy of what it leads to; or {HOW_TO_ALLOW}."
+            )
+        return Path(os.path.realpath(path))
 
     @property
     def pieces(self) -> Pieces:
@@ -284,8 +310,13 @@ def identity_of(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def open_array(path: Path) -> StoredArray:
+def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
     """Open the mag in a folder, whatever its format.
+
+    Parameters
+    ----------
+    follows_links : bool
+        As for `StoredArray`.
 
     Raises
     ------
@@ -299,10 +330,14 @@ def open_array(path: Path) -> StoredArray:
     from wkgpu.storage.wkw import WkwArray
 
     with reporting_as(f"Cannot open {path}"):
-        if (path / "header.wkw").exists():
-            return WkwArray.open(path)
-        if not path.exists():
-            raise NotFoundError(f"{path} does not exist; there is no mag to open.")
+        if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
+            array = WkwArray.open(path)
+            array.follows_links = follows_links
+            return array
+        try:
+            path.stat()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")

@@ -30,6 +30,7 @@ from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.file_bytes import read_exactly
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.storage.regular_file import read_start
 from wkgpu.storage.replacement import atomic_write_bytes
 from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
@@ -69,8 +70,8 @@ class WkwArray(StoredArray):
         """
         file = path / HEADER_NAME
         try:
-            with reporting_as(f"Cannot read {file}"), file.open("rb") as opened:
-                data, status = opened.read(WkwHeader.SIZE), os.fstat(opened.fileno())
+            with reporting_as(f"Cannot read {file}"):
+                data, status = read_start(file, WkwHeader.SIZE)
         except StorageAccessError as error:
             if error.errno == errno.ENOENT:
                 raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
@@ -118,16 +119,11 @@ class WkwArray(StoredArray):
         """See `StoredArray.shard_codec`."""
         path = self.shard_path(shard)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            header = WkwHeader.parse(os.read(descriptor, WkwHeader.SIZE), path)
+            data, _ = read_start(path, WkwHeader.SIZE)
+            header = WkwHeader.parse(data, path)
             self.header.check_shard(header, Path(path))
         except (OSError, HeaderError):
             return None
-        finally:
-            os.close(descriptor)
         return header.layout.codec
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:

@@ -121,7 +121,9 @@ class Workspace:
         """
         with suppress(FileNotFoundError):  # with the layer's folder
             os.close(_opened(self._journal, os.O_WRONLY | os.O_TRUNC))  # the inode becomes free for others
-            discard(self.content)
+            for path in self.path.iterdir():  # the content, and what it was written to before it was whole
+                if path != self._journal:
+                    discard(path)
             discard(self._journal)
         with suppress(OSError):  # another process waits for its lock, and removes it
             self.path.rmdir()
