@@ -13,7 +13,7 @@ from typing import Any
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.new_folder import NewFolder
 from wkgpu.errors import AlreadyExistsError, NotFoundError, PropertiesError
-from wkgpu.storage.links import real_path_outside
+from wkgpu.storage.links import check_inside, real_path_outside
 
 
 def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
@@ -40,6 +40,8 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
         If there is something in the place of a copy.
     PropertiesError
         If a kind or a file has a name that leads elsewhere.
+    ReadOnlyError
+        If the folder of a kind exists and is a link that leads out of the copy.
     StorageAccessError
         If one is neither a file nor a folder, or cannot be read.
     """
@@ -63,6 +65,7 @@ def copied_attachments(attachments: Any, dataset: Path, layer: Path) -> Any:
             continue
         found = kind, os.path.realpath(source)
         if found not in placed:
+            check_inside(layer / kind, layer.parent, False)
             name = _free_name(source.name, {name for (other, _), name in placed.items() if other == kind})
             _copy(source, layer / kind / name)
             placed[found] = name
