@@ -124,6 +124,15 @@ def test_they_are_read_and_not_changed(refers, outside, voxels):
     assert outside() == before
 
 
+def test_the_webknossos_library_refuses_them_too(refers, webknossos, outside):
+    before = outside()
+    mag = webknossos.Dataset.open(refers).get_layer("color").get_mag(1)
+    assert mag.read_only
+    with pytest.raises(RuntimeError, match="read-only"):
+        mag.write(np.zeros((16, 16, 16), "uint8"), absolute_offset=(0, 0, 0))
+    assert outside() == before
+
+
 @pytest.mark.parametrize("how", ["argument", "setting"])
 def test_they_are_changed_where_that_is_allowed(refers, original, voxels, config, how):
     config.foreign_writes = how == "setting"
