@@ -95,6 +95,13 @@ def test_a_damaged_mag_does_not_hide_the_others(command, dataset, tmp_path):
     assert f"Error: {copy / 'color' / '1' / 'header.wkw'}: truncated" in result.output
 
 
+@pytest.mark.parametrize("name", ["info", "compress", "downsample"])
+def test_the_root_and_a_link_to_itself(refused, tmp_path, name):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    assert str(tmp_path / "circle") in refused(name, tmp_path / "circle")
+    assert refused("info", "/").startswith("Error: / is no dataset")
+
+
 def test_what_is_nothing(refused, tmp_path):
     assert refused("info", tmp_path / "missing") == f"Error: {tmp_path / 'missing'} does not exist.\n"
     assert "no dataset" in refused("info", tmp_path)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
+import signal
 import stat
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -34,6 +37,20 @@ def original(tmp_path, voxels):
     layer.add_mag(1, chunk_shape=8, shard_shape=16, compress=False).write(voxels)
     layer.downsample(coarsest_mag=2, sampling_mode="isotropic", chunk_shape=8, shard_shape=16)
     return layer
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """Whatever waits for a pipe's other end is interrupted."""
+
+    def give_up(*_):
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def state_of(folder):
@@ -104,6 +121,15 @@ def test_they_are_read_and_not_changed(refers, outside, voxels):
         assert outside() == before, name
     np.testing.assert_array_equal(read(mag)[0], voxels)
     mag.layer.dataset.compress()  # does those that are its own
+    assert outside() == before
+
+
+def test_the_webknossos_library_refuses_them_too(refers, webknossos, outside):
+    before = outside()
+    mag = webknossos.Dataset.open(refers).get_layer("color").get_mag(1)
+    assert mag.read_only
+    with pytest.raises(RuntimeError, match="read-only"):
+        mag.write(np.zeros((16, 16, 16), "uint8"), absolute_offset=(0, 0, 0))
     assert outside() == before
 
 
@@ -272,6 +298,56 @@ def test_a_rewrite_replaces_linked_shards_but_refuses_linked_folders(mag, tmp_pa
         mag.rechunk(chunk_shape=32, shard_shape=32)  # the shards in z1 would be deleted
     assert (tmp_path / "folder" / "y0" / "x0.wkw").exists()
     np.testing.assert_array_equal(read(wk.open_mag(mag.path))[0], voxels)
+
+
+# ---- Datasets from elsewhere
+
+PLACES = [
+    "color/.2.0123456789ab.new",
+    "color/1/.rewriting/swap.json",
+    "color/1/header.wkw",
+    "color/1/z0",
+    "color/1/z0/y0/.x0.wkw.partial",
+    "color/1/z0/y0/x0.wkw",
+    "color/1/z0/y0/x9.wkw",
+    "color/2",
+]
+OPERATIONS = [
+    lambda layer: layer.get_mag(1).write(np.ones((3, 3, 3), "uint8")),
+    lambda layer: layer.get_mag(1).write(np.ones((32, 32, 32), "uint8")),
+    lambda layer: layer.downsample(coarsest_mag=2, sampling_mode="isotropic", chunk_shape=8, shard_shape=16),
+    lambda layer: layer.get_mag(1).compress(),
+    lambda layer: layer.dataset.copy_dataset(layer.dataset.path.with_name("copy")),
+    lambda layer: layer.get_mag(1).rechunk(chunk_shape=16, shard_shape=32),
+    lambda layer: layer.delete_mag(1),
+    lambda layer: layer.dataset.delete_layer("color"),
+]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "nothing", "file", "folder"])
+@pytest.mark.parametrize("place", PLACES)
+def test_whatever_a_dataset_from_elsewhere_holds(dataset, tmp_path, voxels, place, kind):
+    """No operation waits, fails with another error than one of ours, or changes anything outside."""
+    layer = dataset.add_layer("color", "color")
+    layer.add_mag(1, chunk_shape=8, shard_shape=16, compress=False).write(voxels)
+    outside = tmp_path / "outside"
+    (outside / "folder" / "documents").mkdir(parents=True)
+    for file in ("file", "folder/lock", "folder/documents/file"):
+        (outside / file).write_text("precious")
+    path = dataset.path / place
+    path.parent.mkdir(exist_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(outside / kind)
+    before = state_of(outside)
+    for operation in OPERATIONS:
+        with suppress(wk.WkgpuError):
+            operation(wk.Dataset.open(dataset.path).get_layer("color"))
+        assert state_of(outside) == before
 
 
 @pytest.mark.parametrize("open_it", [wk.Dataset.open, wk.open_mag, lambda path: wk.Dataset(path, VOXEL_SIZE)])

@@ -16,11 +16,14 @@ from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.layer_properties import Document, attachment_entries
 from wkgpu.dataset.properties_file import PropertiesFile
 from wkgpu.errors import NotFoundError, PropertiesError
-from wkgpu.storage.links import real_path_outside
+from wkgpu.storage.links import check_inside, real_path_outside
 
 
 class CopiedAttachments:
     """Copies of the attachments of a layer, which get their places when the properties file of the copy lists them.
+
+    Of those that lie outside of the dataset, or hold a link that leads there, nothing is copied or listed, and a
+    warning names them: such a file could be private, and the copy is for others.
 
     Parameters
     ----------
@@ -47,6 +50,8 @@ class CopiedAttachments:
         If there is something in the place of a copy.
     PropertiesError
         If a kind or a file has a name that leads elsewhere.
+    ReadOnlyError
+        If the folder of a kind exists and is a link that leads out of the copy.
     StorageAccessError
         If one is neither a file nor a folder, or cannot be read.
     """
@@ -95,6 +100,7 @@ class CopiedAttachments:
             return
         found = kind, os.path.realpath(source)
         if found not in self._names:
+            check_inside(self._layer / kind, self._layer.parent, False)
             name = _free_name(source.name, {name for (other, _), name in self._names.items() if other == kind})
             copy = self._held.enter_context(NewFolder(self._layer / kind / name, self._file))
             _copy(source, copy.building)

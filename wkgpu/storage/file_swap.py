@@ -233,8 +233,10 @@ def _make_folder(mag: Path, relative: str) -> None:
         path = path / part
         if path.is_symlink():
             raise _linked(path)
-        with suppress(FileExistsError):
-            path.mkdir()
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise refusal(f"Cannot make the folder {path}", error) from error
 
 
 def _linked(path: Path | str) -> StorageAccessError:

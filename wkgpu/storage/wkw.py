@@ -226,8 +226,9 @@ def _numbered(folder: str, before: str, after: str, edge: int) -> Iterator[tuple
             digits = entry.name[len(before) : len(entry.name) - len(after)]
             if _NUMBER.fullmatch(digits) is None or entry.name != f"{before}{digits}{after}":
                 continue  # such as z00, which no reader opens
-            if not (entry.is_file() if after else entry.is_dir()):
-                continue
+            with reporting_as(f"Cannot look at {entry.path}"):  # such as a link to itself
+                if not (entry.is_file() if after else entry.is_dir()):
+                    continue
             if len(digits) > _MOST_DIGITS or int(digits) * edge >= FARTHEST:
                 raise FormatError(
                     f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
