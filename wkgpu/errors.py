@@ -77,7 +77,11 @@ class DeviceError(WkgpuError, RuntimeError):
     """A device that does not exist here or whose libraries do not work."""
 
 
-class DeviceMemoryError(DeviceError, MemoryError):
+class TooLargeError(WkgpuError, MemoryError):
+    """A box or an array that memory, or a disk, has no room for. Nothing of it was read."""
+
+
+class DeviceMemoryError(DeviceError, TooLargeError):
     """A device that has not as much memory as an array or a batch needs."""
 
 

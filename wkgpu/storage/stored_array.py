@@ -21,7 +21,15 @@ from wkgpu.errors import (
 )
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
+from wkgpu.storage.chunk_grid import (
+    Ints,
+    Pieces,
+    ShardRows,
+    pieces_of,
+    touched_rows,
+    touched_rows_in_slabs,
+    touched_rows_of_shards,
+)
 from wkgpu.storage.file_swap import journal_of, settle
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
@@ -199,8 +207,9 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        corner = np.array([topleft], np.int64)
-        return self._shard_writes(lambda array: touched_rows(array.layout, array.pieces, corner, shape), shape)
+        return self._shard_writes(
+            lambda array: touched_rows_of_shards(array.layout, array.pieces, topleft, shape), shape
+        )
 
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
