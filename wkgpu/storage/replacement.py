@@ -11,6 +11,7 @@ from types import TracebackType
 from wkgpu.settings import config
 from wkgpu.storage.access import refusal
 from wkgpu.storage.file_bytes import write_all
+from wkgpu.storage.open_files import patiently
 
 
 class Replacement:
@@ -56,7 +57,7 @@ class Replacement:
     def __enter__(self) -> Replacement:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.descriptor = self._created()
+            self.descriptor = patiently(self._created)
         except OSError as error:
             raise refusal(f"Cannot write {self._path}", error) from error
         with suppress(OSError):  # where there is no older file, or it belongs to somebody else

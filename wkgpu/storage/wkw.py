@@ -11,6 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.file_bytes import read_exactly
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.storage.open_files import EXHAUSTED, patiently
 from wkgpu.storage.replacement import atomic_write_bytes
 from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
@@ -118,8 +120,10 @@ class WkwArray(StoredArray):
         """See `StoredArray.shard_codec`."""
         path = self.shard_path(shard)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+            descriptor = patiently(partial(os.open, path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}") from error
             return None
         try:
             header = WkwHeader.parse(os.read(descriptor, WkwHeader.SIZE), path)
