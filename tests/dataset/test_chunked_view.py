@@ -357,6 +357,29 @@ def test_the_first_difference_ends_it(mag_view, monkeypatch):
     assert compared == [((4, 8, 12), (8, 8, 12))]
 
 
+@pytest.mark.parametrize("chunk_shape", [None, (1 << 20, 1 << 20, 1 << 20)])
+def test_what_neither_has_stored_is_not_compared(dataset, mag_view, monkeypatch, chunk_shape):
+    """Whether it is skipped before or within a job; and what one of them has alone is seen, wherever it lies."""
+    other = dataset.add_layer("copy", "color").add_mag(1, chunk_shape=8, shard_shape=16)
+    other.write(mag_view.read(), absolute_offset=(4, 8, 12))
+    box = wk.BoundingBox((0, 0, 0), (1 << 20, 1 << 20, 1 << 20))
+    other.layer.bounding_box = mag_view.layer.bounding_box = box
+    shapes, original = [], comparison.boxes_are_equal
+    monkeypatch.setattr(comparison, "boxes_are_equal", lambda *a: shapes.append(a[-1]) or original(*a))
+    assert mag_view.content_is_equal(other, chunk_shape=chunk_shape)
+    assert 1 <= len(shapes) <= 27
+    shifted = mag_view.get_view(absolute_offset=(8, 0, 0), size=(1 << 19, 1 << 19, 1 << 19), read_only=True)
+    assert not shifted.content_is_equal(other.get_view(absolute_offset=(0, 0, 0), size=shifted.bounding_box.size))
+    for far in (other, mag_view):
+        far.write(np.ones((1, 1, 1), "uint8"), absolute_offset=(1 << 19, 70_000, 5))
+        assert mag_view.content_is_equal(other, chunk_shape=chunk_shape) is (far is mag_view)
+
+
+def test_chunks_of_a_huge_view_come_one_by_one(mag_view):
+    view = mag_view.get_view(absolute_offset=(0, 0, 0), size=(1 << 20,) * 3, read_only=True)
+    assert next(view.chunk((64, 64, 64))).bounding_box.size == (64, 64, 64)
+
+
 def test_damage_is_an_error_and_no_difference(mag_view):
     file = next(mag_view.path.rglob("x*.wkw"))
     file.write_bytes(file.read_bytes()[:-100])
@@ -386,6 +409,9 @@ def test_shapes_that_are_none(mag_view):
             mag_view.for_each_chunk(brighten, shape)
         with pytest.raises(ShapeError):
             mag_view.content_is_equal(mag_view, chunk_shape=shape)
+    mag2 = mag_view.layer.add_mag(2)
+    with pytest.raises(ShapeError, match=r"\(8, 8, 9\), in Mag\(1\), must be a multiple of mag 2"):
+        mag2.content_is_equal(mag2, chunk_shape=(8, 8, 9))
 
 
 def test_messages_say_what_to_do(mag_view, other_mag):

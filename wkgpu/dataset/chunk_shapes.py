@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,13 @@ def boxes_of(box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | N
     >>> [chunk.topleft.z for chunk in boxes_of(BoundingBox((0, 0, 5), (9, 9, 9)), (9, 9, 8), None)]
     [5, 13]
     """
+    return list(each_box_of(box, shape, alignments))
+
+
+def each_box_of(box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | None) -> Iterator[NDBoundingBox]:
+    """Yield the same boxes as `boxes_of`, of which there may be more than memory holds; errors are raised at once."""
     try:
-        return list(box.chunk(shape, alignments))
+        return box.chunk(shape, alignments)
     except (AssertionError, TypeError, ValueError) as error:
         raise ShapeError(f"chunk_shape={shape}, chunk_border_alignments={alignments}: {error}") from error
 
@@ -48,12 +54,7 @@ def checked_chunk_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> V
     ShapeError
         If it is not positive, or no multiple of the view's shards (of its chunks, if it is read-only).
     """
-    try:
-        shape = Vec3Int(chunk_shape)
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ShapeError(f"The chunk shape {chunk_shape!r} is not three integers (x, y, z).") from error
-    if min(shape) < 1:
-        raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
+    shape = _positive(chunk_shape)
     info, mag = view.info, view.mag.to_vec3_int()
     unit, name = (info.chunk_shape, "chunks") if view.read_only else (info.shard_shape, "shards")
     if any(shape % (unit * mag)):
@@ -109,6 +110,30 @@ def matching_boxes(
         topleft = source.topleft_xyz + first // target_shape
         pairs.append((source.with_topleft_xyz(topleft).with_size_xyz(extent // target_shape), box))
     return pairs
+
+
+def compared_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> Vec3Int:
+    """Return how much of a view to compare at a time, in voxels of its mag, where a chunk shape was chosen in Mag(1).
+
+    Raises
+    ------
+    ShapeError
+        If it is not positive, or no multiple of the view's mag.
+    """
+    shape, mag = comparison_shape(view) if chunk_shape is None else _positive(chunk_shape), view.mag.to_vec3_int()
+    if any(shape % mag):
+        raise ShapeError(f"The chunk shape {shape.to_tuple()}, in Mag(1), must be a multiple of mag {view.mag}.")
+    return shape // mag
+
+
+def _positive(chunk_shape: Vec3IntLike | None) -> Vec3Int:
+    try:
+        shape = Vec3Int(chunk_shape)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ShapeError(f"The chunk shape {chunk_shape!r} is not three integers (x, y, z).") from error
+    if min(shape) < 1:
+        raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
+    return shape
 
 
 def comparison_shape(view: ChunkedView) -> Vec3Int:

@@ -85,8 +85,14 @@ class StoredArray(ABC):
         """Path of the shard ``(x, y, z)``, in shards."""
 
     @abstractmethod
-    def existing_shards(self) -> list[Triple]:
-        """Coordinates ``(x, y, z)``, in shards, of the files that exist, ascending by z, y, x."""
+    def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
+        """Coordinates ``(x, y, z)``, in shards, of the files that exist, ascending by z, y, x.
+
+        Parameters
+        ----------
+        box : tuple of (x, y, z), optional
+            First voxel and voxels of a box; the shards that it does not touch are left out.
+        """
 
     @abstractmethod
     def open_shard(self, shard: Triple) -> ShardFile | None:
@@ -263,10 +269,16 @@ class StoredArray(ABC):
 
         return self._shard_writes(rows_of, (x, y, z * len(corners)))
 
-    def shard_boxes(self) -> list[tuple[Triple, Triple]]:
-        """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists."""
+    def shard_boxes(self, box: tuple[Triple, Triple] | None = None) -> list[tuple[Triple, Triple]]:
+        """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists.
+
+        Parameters
+        ----------
+        box : tuple of (x, y, z), optional
+            As for `existing_shards`.
+        """
         for array in self._attempts():
-            shards = array.existing_shards()
+            shards = array.existing_shards(box)
             if not array.is_outdated():
                 break
         width, height, depth = shape = array.layout.shard_shape
