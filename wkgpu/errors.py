@@ -35,6 +35,10 @@ class ArgumentError(WkgpuError, TypeError, ValueError):
     """Arguments that contradict each other, or one that is missing or means nothing here."""
 
 
+class NumberError(WkgpuError, ValueError, OverflowError):
+    """A number that is not whole, or none at all, where voxels are counted."""
+
+
 class CompilationError(WkgpuError, TypeError, ValueError):
     """A function of voxels that cannot be compiled."""
 
