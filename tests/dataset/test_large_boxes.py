@@ -79,3 +79,11 @@ def test_a_write_of_a_huge_box_is_planned_shard_by_shard(mag_view):
     writes = mag_view._array.shard_writes((0, 0, 0), (1 << 20, 1 << 20, 8))
     assert len(next(writes)._rows.box) == 16
     writes.close()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_histograms_of_very_many_bins(dataset, dtype):
+    mag_view = dataset.add_layer("other", "color", dtype=dtype).add_mag(1, chunk_shape=8, shard_shape=32)
+    mag_view.write(np.zeros((4, 4, 4), dtype), absolute_offset=(0, 0, 0))
+    with pytest.raises(TooLargeError, match="1000000000000 bins"):
+        mag_view.histogram(10**12)

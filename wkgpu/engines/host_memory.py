@@ -39,8 +39,8 @@ def no_room(what: str, nbytes: int, free: int, place: str) -> str:
     """
     return (
         f"{what} needs {nbytes / (1 << 30):.1f} GiB, and {place} can take {free / (1 << 30):.1f} GiB more. Read a "
-        "smaller box, work chunk by chunk (View.for_each_chunk, View.get_buffered_slice_reader), or pass out=, such as "
-        "a numpy.memmap."
+        "smaller box, work in parts (View.for_each_chunk, View.get_buffered_slice_reader), or pass out=, such as a "
+        "numpy.memmap."
     )
 
 
