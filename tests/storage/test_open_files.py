@@ -25,7 +25,7 @@ def test_a_plan_leaves_most_files_to_others(mag_view, monkeypatch):
         with plan:
             counts.append(len(plan.files))
             assert len(open_files.held) == len(plan.files)
-    assert counts == [25, 25, 14]
+    assert counts == [28, 28, 8]
     assert not open_files.held
 
 
@@ -68,7 +68,7 @@ layer = wk.Dataset("dataset", voxel_size=(1, 1, 1)).add_layer("c", "color")
 mag_view = layer.add_mag(1, chunk_shape=8, shard_shape=8)
 voxels = np.random.default_rng(0).integers(0, 5, (32, 32, 40), dtype="uint8")
 mag_view.write(voxels)
-layer.dataset.copy_dataset("copy")  # all that is imported late is there
+assert mag_view.read().any() and layer.dataset.copy_dataset("copy")  # all that is imported or compiled late is there
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 
 failures = []

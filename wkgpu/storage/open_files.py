@@ -11,12 +11,18 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+try:
+    import resource
+except ImportError:  # not on every system
+    resource = None  # type: ignore[assignment]
+
 _File = TypeVar("_File")
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 """Error numbers: the process, or the whole system, has as many files open as it may."""
 _SHARE = 4  # of the files that a process may have, the part that is for shards; a GPU library opens each twice more
 _FEW = 16  # open shards that any process may have; to ask for its limit is a system call
+_MANY = 1 << 20
 _SECONDS = 1.0
 _SECONDS_FOR_READS = 10.0
 
@@ -61,9 +67,7 @@ def patiently(open_file: Callable[[], _File]) -> _File:
 
 
 def _limit() -> int:
-    try:
-        import resource  # not on every system
-    except ImportError:
-        return 1 << 20
+    if resource is None:
+        return _MANY
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if most == resource.RLIM_INFINITY else most
+    return _MANY if most == resource.RLIM_INFINITY else most

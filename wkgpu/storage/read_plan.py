@@ -19,6 +19,7 @@ from wkgpu.storage.shard_file import ShardFile
 
 FILES_PER_PLAN = 64
 """A plan holds so many files open, or fewer where they are scarce; a box of many small shards makes several plans."""
+_FILES_AT_A_TIME = 4
 ROWS_PER_PLAN = 1 << 18
 """A plan's tables take some 100 bytes for each chunk; a box of very many chunks makes several plans."""
 
@@ -167,7 +168,7 @@ def read_plans(
     drafts = _Drafts(layout, pieces, boxes, shape, ordinals, coalesce_bytes, pieces_of)
     try:
         for shard_rows in rows:
-            if drafts.is_full or (drafts.files and is_scarce()):
+            if drafts.is_full:
                 yield from drafts.plans()
             try:
                 file = open_shard(shard_rows.shard)
@@ -209,8 +210,10 @@ class _Drafts:
 
     @property
     def is_full(self) -> bool:
-        """Whether plans should be made before anything is added."""
-        return self.files == FILES_PER_PLAN or self.count >= ROWS_PER_PLAN
+        """Whether plans should be made before anything is added; files are scarce or not for some at a time."""
+        if self.files == FILES_PER_PLAN or self.count >= ROWS_PER_PLAN:
+            return True
+        return self.files > 0 and self.files % _FILES_AT_A_TIME == 0 and is_scarce()
 
     def add(self, rows: ShardRows, file: ShardFile | None) -> None:
         """Add the rows of a shard, which is closed with the plan; None if it does not exist."""
