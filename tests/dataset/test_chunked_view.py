@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import wkgpu as wk
 from wkgpu.dataset import comparison
-from wkgpu.dataset.chunk_shapes import comparison_shape
+from wkgpu.dataset.chunk_shapes import ChunkBoxes, comparison_shape
 from wkgpu.errors import FormatError, ReadOnlyError, RegionError, ShapeError
 
 from .conftest import read
@@ -376,8 +376,25 @@ def test_what_neither_has_stored_is_not_compared(dataset, mag_view, monkeypatch,
 
 
 def test_chunks_of_a_huge_view_come_one_by_one(mag_view):
-    view = mag_view.get_view(absolute_offset=(0, 0, 0), size=(1 << 20,) * 3, read_only=True)
+    """Of a box with a digit too many, as well."""
+    view = mag_view.get_view(absolute_offset=(4, 32, 32), size=(1 << 20,) * 3, read_only=True)
     assert next(view.chunk((64, 64, 64))).bounding_box.size == (64, 64, 64)
+    with pytest.raises(ArithmeticError, match="too dark") as caught:
+        view.map_chunk(fail_in_the_middle, (16, 16, 16))
+    assert "This happened in chunk 0, BoundingBox(topleft=(4, 32, 32), size=(12, 16, 16))" in caught.value.__notes__[0]
+    with pytest.raises(ShapeError, match="choose larger ones"):
+        mag_view.get_view(absolute_offset=(0, 0, 0), size=(1 << 30,) * 3, read_only=True).chunk((1, 1, 1))
+
+
+@given(
+    st.tuples(*[st.integers(0, 9)] * 3), st.tuples(*[st.integers(0, 9)] * 3), st.sampled_from([1, 2, 4]), st.booleans()
+)
+def test_boxes_of_chunks(corner, size, step, aligned):
+    box, shape, alignments = wk.BoundingBox(corner, size), (4, 8, 4), (step,) * 3 if aligned else None
+    boxes = ChunkBoxes(box, shape, alignments)
+    assert list(boxes) == list(box.chunk(shape, alignments))
+    assert boxes[1:] == list(boxes)[1:]
+    assert not len(boxes) or boxes[-1] == list(boxes)[-1]
 
 
 def test_damage_is_an_error_and_no_difference(mag_view):

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.chunk_shapes import (
-    boxes_of,
+    ChunkBoxes,
     checked_chunk_shape,
     compared_shape,
-    each_box_of,
     matching_boxes,
     shard_shape_in_mag1,
 )
@@ -104,7 +103,7 @@ class ChunkedView(ABC):
         >>> for chunk in view.chunk((64, 64, 64), chunk_border_alignments=(64, 64, 64)):  # doctest: +SKIP
         ...     print(chunk.bounding_box, chunk.read().max())
         """
-        boxes = each_box_of(self.bounding_box, chunk_shape, chunk_border_alignments)
+        boxes = ChunkBoxes(self.bounding_box, chunk_shape, chunk_border_alignments)
         return (self.get_view(absolute_bounding_box=box, read_only=read_only) for box in boxes)
 
     @accepts_legacy()
@@ -289,10 +288,10 @@ class ChunkedView(ABC):
         with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
             return all(equal for _, equal in outcomes)
 
-    def _boxes(self, chunk_shape: Vec3IntLike | None) -> list[NDBoundingBox]:
+    def _boxes(self, chunk_shape: Vec3IntLike | None) -> ChunkBoxes:
         """Return the boxes that `for_each_chunk` works on."""
         shape = shard_shape_in_mag1(self) if chunk_shape is None else checked_chunk_shape(self, chunk_shape)
-        return boxes_of(self.bounding_box, shape, shape)
+        return ChunkBoxes(self.bounding_box, shape, shape)
 
 
 def _part(view: View, box: Box) -> View:
