@@ -290,6 +290,9 @@ class SimulatedDevice:
     def release(self) -> None:
         self.released += 1
 
+    def free_bytes(self) -> int:
+        return self.capacity
+
     def span(self, array: np.ndarray) -> tuple[SimulatedMemory, int]:
         reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
         low, high = sum(min(way, 0) for way in reach), sum(max(way, 0) for way in reach)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 # Room: what it may import of wkgpu. "errors", "forking" and "settings" serve all of them.
 ARROWS = {
-    "geometry": set(),
+    "geometry": {"errors"},
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "errors", "forking", "settings"},

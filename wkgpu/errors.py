@@ -35,6 +35,10 @@ class ArgumentError(WkgpuError, TypeError, ValueError):
     """Arguments that contradict each other, or one that is missing or means nothing here."""
 
 
+class NumberError(WkgpuError, ValueError, OverflowError):
+    """A number that is not whole, or none at all, where voxels are counted."""
+
+
 class CompilationError(WkgpuError, TypeError, ValueError):
     """A function of voxels that cannot be compiled."""
 
@@ -77,7 +81,11 @@ class DeviceError(WkgpuError, RuntimeError):
     """A device that does not exist here or whose libraries do not work."""
 
 
-class DeviceMemoryError(DeviceError, MemoryError):
+class TooLargeError(WkgpuError, MemoryError):
+    """A box or an array that memory, or a disk, has no room for. Nothing of it was read."""
+
+
+class DeviceMemoryError(DeviceError, TooLargeError):
     """A device that has not as much memory as an array or a batch needs."""
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import importlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from wkgpu.cli import export
+from wkgpu.cli import excerpt, export
 from wkgpu.cli.pictures import colours_of
+from wkgpu.dataset import transfer
+from wkgpu.engines import host_memory
 
 PIL_Image = pytest.importorskip("PIL.Image")
 tifffile = pytest.importorskip("tifffile")
@@ -38,6 +41,41 @@ def test_tif_is_a_stack(command, dataset, volumes, layer):
     with tifffile.TiffFile("a.tif") as file:
         assert len(file.pages) == 10
         assert file.is_imagej == (layer in ("color", "rgb"))
+
+
+@pytest.mark.parametrize("nbytes", [1, 3000, 20_000])
+@pytest.mark.parametrize(("layer", "mag"), [("rgb", "1"), ("depth", "1"), ("color", "2-2-1")])
+def test_a_box_larger_than_memory(command, dataset, volumes, monkeypatch, layer, mag, nbytes):
+    """It is read part by part; what is held at a time has room, the whole box has not."""
+    box, inside = "2,4,6,32,32,14", (slice(None), slice(2, 34), slice(4, 36), slice(6, 20))
+    monkeypatch.setattr(excerpt, "SLAB_BYTES", nbytes)
+    monkeypatch.setattr(transfer, "LARGE_BYTES", 0)
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 25_000)
+    for name in ("a.npy", "a.tif"):
+        result = command("read", dataset, layer, mag, "--box", box, "--out", name)
+        assert result.exit_code == 0, result.output
+    step = int(mag[0])
+    expected = volumes[layer][inside][:, ::step, ::step]
+    np.testing.assert_array_equal(np.load("a.npy"), expected)
+    stack = expected.transpose(3, 2, 1, 0)
+    np.testing.assert_array_equal(tifffile.imread("a.tif"), stack if layer == "rgb" else stack[..., 0])
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif", "a.png"])
+def test_a_box_larger_than_anything(refused, dataset, tmp_path, name):
+    box = f"0,0,0,1000000,1000000,{1 if name == 'a.png' else 100}"
+    message = refused("read", dataset, "color", "1", "--box", box, "--out", name)
+    assert message.startswith(f"Error: --box {box}")
+    assert message.endswith("Give a smaller --box.\n" if name == "a.png" else "or another --out.\n")
+
+
+def test_slices_that_memory_has_no_room_for(refused, dataset, monkeypatch):
+    monkeypatch.setattr(transfer, "LARGE_BYTES", 0)
+    monkeypatch.setattr(host_memory, "available_bytes", lambda: 500)
+    for name in ("a.tif", "a.png"):
+        message = refused("read", dataset, "color", "1", "--box", "0,0,0,32,32,1", "--out", name)
+        assert "is too large for" in message
+        assert not any(Path().iterdir())
 
 
 def test_tif_says_the_voxel_size(command, dataset):

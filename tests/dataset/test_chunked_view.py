@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import wkgpu as wk
 from wkgpu.dataset import comparison
-from wkgpu.dataset.chunk_shapes import comparison_shape
+from wkgpu.dataset.chunk_shapes import ChunkBoxes, comparison_shape
 from wkgpu.errors import FormatError, ReadOnlyError, RegionError, ShapeError
 
 from .conftest import read
@@ -357,6 +357,46 @@ def test_the_first_difference_ends_it(mag_view, monkeypatch):
     assert compared == [((4, 8, 12), (8, 8, 12))]
 
 
+@pytest.mark.parametrize("chunk_shape", [None, (1 << 20, 1 << 20, 1 << 20)])
+def test_what_neither_has_stored_is_not_compared(dataset, mag_view, monkeypatch, chunk_shape):
+    """Whether it is skipped before or within a job; and what one of them has alone is seen, wherever it lies."""
+    other = dataset.add_layer("copy", "color").add_mag(1, chunk_shape=8, shard_shape=16)
+    other.write(mag_view.read(), absolute_offset=(4, 8, 12))
+    box = wk.BoundingBox((0, 0, 0), (1 << 20, 1 << 20, 1 << 20))
+    other.layer.bounding_box = mag_view.layer.bounding_box = box
+    shapes, original = [], comparison.boxes_are_equal
+    monkeypatch.setattr(comparison, "boxes_are_equal", lambda *a: shapes.append(a[-1]) or original(*a))
+    assert mag_view.content_is_equal(other, chunk_shape=chunk_shape)
+    assert 1 <= len(shapes) <= 27
+    shifted = mag_view.get_view(absolute_offset=(8, 0, 0), size=(1 << 19, 1 << 19, 1 << 19), read_only=True)
+    assert not shifted.content_is_equal(other.get_view(absolute_offset=(0, 0, 0), size=shifted.bounding_box.size))
+    for far in (other, mag_view):
+        far.write(np.ones((1, 1, 1), "uint8"), absolute_offset=(1 << 19, 70_000, 5))
+        assert mag_view.content_is_equal(other, chunk_shape=chunk_shape) is (far is mag_view)
+
+
+def test_chunks_of_a_huge_view_come_one_by_one(mag_view):
+    """Of a box with a digit too many, as well."""
+    view = mag_view.get_view(absolute_offset=(4, 32, 32), size=(1 << 20,) * 3, read_only=True)
+    assert next(view.chunk((64, 64, 64))).bounding_box.size == (64, 64, 64)
+    with pytest.raises(ArithmeticError, match="too dark") as caught:
+        view.map_chunk(fail_in_the_middle, (16, 16, 16))
+    assert "This happened in chunk 0, BoundingBox(topleft=(4, 32, 32), size=(12, 16, 16))" in caught.value.__notes__[0]
+    with pytest.raises(ShapeError, match="choose larger ones"):
+        mag_view.get_view(absolute_offset=(0, 0, 0), size=(1 << 30,) * 3, read_only=True).chunk((1, 1, 1))
+
+
+@given(
+    st.tuples(*[st.integers(0, 9)] * 3), st.tuples(*[st.integers(0, 9)] * 3), st.sampled_from([1, 2, 4]), st.booleans()
+)
+def test_boxes_of_chunks(corner, size, step, aligned):
+    box, shape, alignments = wk.BoundingBox(corner, size), (4, 8, 4), (step,) * 3 if aligned else None
+    boxes = ChunkBoxes(box, shape, alignments)
+    assert list(boxes) == list(box.chunk(shape, alignments))
+    assert boxes[1:] == list(boxes)[1:]
+    assert not len(boxes) or boxes[-1] == list(boxes)[-1]
+
+
 def test_damage_is_an_error_and_no_difference(mag_view):
     file = next(mag_view.path.rglob("x*.wkw"))
     file.write_bytes(file.read_bytes()[:-100])
@@ -386,6 +426,9 @@ def test_shapes_that_are_none(mag_view):
             mag_view.for_each_chunk(brighten, shape)
         with pytest.raises(ShapeError):
             mag_view.content_is_equal(mag_view, chunk_shape=shape)
+    mag2 = mag_view.layer.add_mag(2)
+    with pytest.raises(ShapeError, match=r"\(8, 8, 9\), in Mag\(1\), must be a multiple of mag 2"):
+        mag2.content_is_equal(mag2, chunk_shape=(8, 8, 9))
 
 
 def test_messages_say_what_to_do(mag_view, other_mag):

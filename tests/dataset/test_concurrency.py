@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import pytest
@@ -120,3 +122,40 @@ def test_one_of_many_makes_a_dataset_and_a_layer(tmp_path):
         for layer in json.loads((tmp_path / "dataset" / "datasource-properties.json").read_text())["dataLayers"]
     ]
     assert sorted(names) == ["color", "shared"]
+
+
+def write_piece(view, corner, data, mark):
+    """The first time one piece is written its process dies half-way, as where memory is short."""
+    view.write(data[:5], absolute_offset=corner)
+    if corner == (13, 0, 13) and not mark.exists():
+        mark.touch()
+        os._exit(1)
+    view.write(data, absolute_offset=corner)
+
+
+def test_dask_writes_pieces_of_a_shard(dataset, tmp_path):
+    """By threads, and by processes, of which one dies for each mag and is replaced."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    whole = counted((26, 26, 26), "float64")[0]
+    pieces = {corner: whole[tuple(slice(at, at + 13) for at in corner)] for corner in product((0, 13), repeat=3)}
+    box = wk.BoundingBox((0, 0, 0), (26, 26, 26))
+    mags = {}
+    for name, compress in (("threads", True), ("raw", False), ("lz4", True)):
+        layer = dataset.add_layer(name, "color", dtype="float64", bounding_box=box)
+        mags[name] = layer.add_mag(1, chunk_shape=8, shard_shape=32, compress=compress)
+    calls = [dask.delayed(mags["threads"].write)(data, absolute_offset=corner) for corner, data in pieces.items()]
+    dask.compute(*calls, scheduler="threads", num_workers=4)
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.gather(
+            [
+                client.submit(write_piece, mags[name], *piece, tmp_path / f"{name}.died", retries=3)
+                for name in ("raw", "lz4")
+                for piece in pieces.items()
+            ]
+        )
+    assert len(list(tmp_path.glob("*.died"))) == 2
+    for mag_view in mags.values():
+        np.testing.assert_array_equal(mag_view.read()[0], whole)

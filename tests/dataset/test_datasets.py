@@ -254,9 +254,11 @@ def test_mags(layer):
         ({"chunk_shape": 64}, 64, 2048),
         ({"shard_shape": 256}, 32, 256),
         ({"chunk_shape": (8, 8, 8), "shard_shape": wk.Vec3Int(64, 64, 64)}, 8, 64),
+        ({"chunk_shape": np.full(3, 8), "chunks_per_shard": np.full(3, 4)}, 8, 32),
         ({"chunk_shape": 1, "shard_shape": 1}, 1, 1),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*chunks_per_shard:DeprecationWarning")
 def test_shapes_of_a_mag(layer, arguments, chunk, shard):
     info = layer.add_mag(1, **arguments).info
     assert (info.chunk_shape, info.shard_shape) == ((chunk,) * 3, (shard,) * 3)
@@ -281,10 +283,16 @@ def test_compression_of_a_mag(layer, compress, codec):
         ({"shard_shape": 100}, ShapeError),
         ({"shard_shape": 16}, ShapeError),
         ({"shard_shape": 96}, ShapeError),
+        ({"shard_shape": 0}, ShapeError),
+        ({"shard_shape": 1 << 20}, ShapeError),
+        ({"shard_shape": 1 << 25, "compress": False, "chunk_shape": 1024}, ShapeError),
+        ({"chunks_per_shard": 0}, ShapeError),
+        ({"chunks_per_shard": 3}, ShapeError),
         ({"compress": "zip"}, ArgumentError),
         ({"compress": ["lz4"]}, ArgumentError),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*chunks_per_shard:DeprecationWarning")
 def test_mags_that_cannot_be(layer, saved, arguments, error):
     with pytest.raises(error):
         layer.add_mag(1, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -65,8 +66,9 @@ def test_results_are_plain_integers():
     assert {type(triple) for triple in found} == {tuple}
 
 
-def test_fractions_are_cut_off_as_in_vectors():
-    assert region(frame(), absolute_offset=(14.7, 18, 22), size=(3, 4, 5)) == ((14, 18, 22), (3, 4, 5))
+def test_floats_may_be_whole():
+    found = region(frame(), absolute_offset=(14.0, np.float32(18), 22), size=np.array([3.0, 4, 5]))
+    assert found == ((14, 18, 22), (3, 4, 5))
 
 
 def test_boxes_with_more_axes_of_length_1():
@@ -95,6 +97,9 @@ def test_boxes_with_more_axes_of_length_1():
         ({"absolute_offset": (-1, 0, 0), "size": (1, 1, 1)}, "must not be negative"),
         ({"relative_offset": (0, -9, 0), "size": (1, 1, 1)}, "must not be negative"),
         ({"absolute_offset": (1, 2), "size": (1, 1, 1)}, "not three integers"),
+        ({"absolute_offset": (14.7, 18, 22), "size": (3, 4, 5)}, "not three integers"),
+        ({"relative_offset": (0, 0, 0), "size": np.array([1, 2, 2.5])}, "not three integers"),
+        ({"offset": (0, 0, 0), "size": (1, 1, Decimal("1.5"))}, "not three integers"),
         ({"absolute_offset": (float("nan"), 0, 0), "size": (1, 1, 1)}, "not three integers"),
         ({"absolute_offset": (float("inf"), 0, 0), "size": (1, 1, 1)}, "not three integers"),
         ({"absolute_offset": (2**70, 0, 0), "size": (1, 1, 1)}, "beyond all coordinates"),

@@ -416,3 +416,31 @@ def test_a_deleted_mag_is_not_read_as_zeros(layer, mag_view, view):
     layer.delete_mag(1)
     with pytest.raises(NotFoundError):
         mag_view.read(absolute_offset=(8, 8, 16), size=(4, 4, 4))
+
+
+@pytest.mark.parametrize("to_array", [np.asarray, np.array, np.sum, lambda view: np.ones(3) + view])
+def test_a_view_is_no_array(mag_view, view, to_array):
+    for found in (mag_view, view):
+        with pytest.raises(wk.WkgpuError, match=r"is not an array; its read\(\)") as caught:
+            to_array(found)
+        assert isinstance(caught.value, TypeError)
+    with pytest.raises(wk.WkgpuError, match="not an array"):
+        mag_view.write(view)
+    objects = np.array([mag_view, view], object)
+    assert objects.shape == (2,)
+    assert objects[1] is view
+
+
+def test_fractions_of_voxels(mag_view, volume):
+    """They are no regions, and nothing is written."""
+    for region in ({"absolute_offset": (4.5, 8, 12)}, {"relative_offset": (0, 0, 0.5)}):
+        with pytest.raises(wk.WkgpuError, match=r"\.5") as caught:
+            mag_view.write(np.zeros((4, 4, 4), "uint8"), **region)
+        assert isinstance(caught.value, ValueError)
+        with pytest.raises(wk.WkgpuError, match=r"\.5"):
+            mag_view.read(size=(4, 4, 4), **region)
+    with pytest.raises(wk.WkgpuError, match=r"8\.5"):
+        mag_view.chunk((8, 8.5, 8))
+    with pytest.raises(wk.WkgpuError, match=r"32\.5"):
+        mag_view.for_each_chunk(print, (32.5, 32, 32))
+    np.testing.assert_array_equal(mag_view.read(absolute_offset=(4.0, 8, 12), size=np.array([40.0, 36, 32]))[0], volume)

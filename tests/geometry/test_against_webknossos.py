@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from strategies import axes_names, chunkings, extents, mag_factors, small_coordinates, small_extents, triples
 
 import wkgpu.geometry as ours
+from wkgpu.errors import WkgpuError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # about image readers that are not installed
@@ -189,7 +190,7 @@ def test_vector_methods(call, numbers):
 @given(corners)
 def test_making_vectors(numbers):
     x, y, z = numbers
-    for values in (numbers, list(numbers), np.array(numbers), [float(x), y + 0.5, z], [np.int64(x), np.int32(y), z]):
+    for values in (numbers, list(numbers), np.array(numbers), [float(x), y + 0.0, z], [np.int64(x), np.int32(y), z]):
         assert_same(lambda g, values=values: g.Vec3Int(values))
         assert_same(lambda g, values=values: g.Vec3Int(*values))
     for values in (numbers, list(numbers), np.array(numbers), [np.int64(x), np.int32(y), z]):
@@ -291,7 +292,7 @@ def test_making_boxes(topleft, size):
     assert_same(lambda g: g.BoundingBox.from_csv(", ".join(map(str, (*topleft, *size)))))
     assert_same(lambda g: g.BoundingBox.from_config_dict({"topleft": topleft, "size": size}))
     assert_same(lambda g: g.BoundingBox.from_points([topleft, size]))
-    assert_same(lambda g: g.BoundingBox.from_points(np.array([topleft, size]) + 0.5))
+    assert_same(lambda g: g.BoundingBox.from_points(np.array([topleft, size]) + 0.0))
     assert_same(lambda g: g.BoundingBox.from_axes(("x", "y", "z"), size))
     positive = tuple(map(abs, (*topleft, *size)))
     assert_same(lambda g: g.BoundingBox.from_checkpoint_name("a-" + "_".join(map(str, positive)) + ".npy"))
@@ -528,6 +529,15 @@ def test_what_differs_on_purpose():
     assert ours.Mag(8) != 3
     assert ours.Mag(8) != None  # noqa: E711
     assert ours.NDBoundingBox((1,), (2,), "x") != ours.NDBoundingBox((1,), (2,), "y")
+    # theirs cuts off fractions
+    for make in (
+        ours.Vec3Int,
+        lambda numbers: ours.BoundingBox(numbers, (1, 1, 1)),
+        box.offset,
+        ours.Vec3Int(1, 2, 3).__add__,
+    ):
+        with pytest.raises(WkgpuError, match=r"2\.5"):
+            make((1, 2.5, 3))
     # theirs cuts off fractions toward 0, except those of arrays
     assert not ours.BoundingBox((0, 0, 0), (1, 1, 1)).contains((0, 0, -0.5))
     # theirs answers True to > in both directions

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import coordinates, triples, vec3_ints, vec_ints
 
+from wkgpu.errors import NumberError, WkgpuError
 from wkgpu.geometry import Mag, Vec3Int, VecInt
 
 any_vector = vec3_ints() | vec_ints()
@@ -195,6 +197,15 @@ def test_vectors_are_immutable_and_travel(vector):
         (lambda: Vec3Int(None, 1, 2), TypeError, "None"),
         (lambda: Vec3Int(("a", 1, 2)), ValueError, "'a'"),
         (lambda: Vec3Int((float("inf"), 1, 2)), OverflowError, "inf"),
+        (lambda: Vec3Int(np.array([1, 2, 3.5])), NumberError, "3.5"),
+        (lambda: Vec3Int((Fraction(7, 2), 2, 3)), WkgpuError, "Fraction(7, 2)"),
+        (lambda: VecInt((number for number in (1, 2.5)), axes="xy"), ValueError, "2.5"),
+        (lambda: VecInt(x=1.5), ValueError, "1.5"),
+        (lambda: Vec3Int(1, 2, 3).with_x(1.5), ValueError, "1.5"),
+        (lambda: Vec3Int(1, 2, 3) // (1, 1, 1.5), ValueError, "1.5"),
+        (lambda: Vec3Int((None, 1, 2)), WkgpuError, "None"),
+        (lambda: Vec3Int.from_vec3_float((float("nan"), 1, 2)), WkgpuError, "nan"),
+        (lambda: Mag((1.5, 1, 1)), WkgpuError, "1.5"),
         (lambda: Vec3Int("1,2"), ValueError, "'1,2'"),
         (lambda: Vec3Int.from_str("a,b,c"), ValueError, "'a,b,c'"),
         (lambda: VecInt(1, 2, 3), AssertionError, "axes"),
@@ -222,3 +233,19 @@ def test_errors_name_the_value(make, error, named):
 def test_a_mag_is_an_operand():
     assert Vec3Int(5, 6, 7) // Mag((2, 2, 1)) == (2, 3, 7)
     assert Vec3Int(2, 2, 1) == Mag("2-2-1")
+
+
+@pytest.mark.parametrize("function", [np.prod, np.sum, np.max, np.min, np.any, np.all, np.mean, np.cumsum, np.argmax])
+def test_functions_of_numpy(function):
+    for vector in (Vec3Int(4, 5, 6), VecInt(4, 5, axes="tx"), Vec3Int(0, 0, 1)):
+        expected = function(np.array(vector.to_tuple()))
+        np.testing.assert_array_equal(function(vector), expected)
+        for keywords in ({"axis": 0}, {"axis": -1}, {"axis": 0, "keepdims": True}):
+            if function is not np.cumsum or "keepdims" not in keywords:
+                np.testing.assert_array_equal(function(vector, **keywords), function(vector.to_np(), **keywords))
+    if function is np.prod:
+        assert type(np.prod(Vec3Int(1 << 40, 1 << 40, 1 << 40))) is int
+        assert np.prod(Vec3Int(1, 2, 3), dtype="float32").dtype == np.float32
+        out = np.zeros((), np.int64)
+        assert np.prod(Vec3Int(1, 2, 3), out=out) is out
+        assert out == np.prod(Vec3Int(1, 1, 1), initial=6)

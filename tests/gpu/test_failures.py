@@ -126,6 +126,17 @@ def test_an_output_that_finds_no_memory(array, gpu, cupy, capped):
     assert read_box(array, gpu, (0, 0, 0), SHAPE).shape == (1, *SHAPE)
 
 
+def test_room_is_asked_for(gpu, cupy, capped):
+    _, total = cupy.cuda.runtime.memGetInfo()
+    assert 0 < gpu.device.free_bytes() <= total
+    gpu.check_room(1 << 20, "A box")
+    with pytest.raises(DeviceMemoryError, match=r"A box needs .* cuda:0 can take"):
+        gpu.check_room(total + 1, "A box")
+    capped(1 << 20)
+    with pytest.raises(DeviceMemoryError, match="A box needs"):
+        gpu.check_room(1 << 30, "A box")
+
+
 def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, config):
     """Smaller batches then work under the same limit."""
     expected = read_box(array, cpu, (0, 0, 0), SHAPE)

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes
 
-from wkgpu.storage.chunk_grid import pieces_of, touched_rows
+from wkgpu.storage import chunk_grid
+from wkgpu.storage.chunk_grid import pieces_of, touched_rows, touched_rows_in_slabs, touched_rows_of_shards
 from wkgpu.storage.layout import ArrayLayout
 
 
@@ -49,12 +50,26 @@ def many_boxes(draw):
     return layout, np.array([topleft, *draw(st.lists(others, max_size=3))], np.int64), shape
 
 
-@given(many_boxes(), st.sampled_from([1 << 20, 64, 1]))
-def test_every_voxel_is_covered_once(boxes, limit):
+def of_shards(layout, pieces, toplefts, shape):
+    for number, topleft in enumerate(toplefts.tolist()):
+        found = list(touched_rows_of_shards(layout, pieces, tuple(topleft), shape))
+        assert len({rows.shard for rows in found}) == len(found)
+        yield from (rows._replace(box=rows.box + number) for rows in found)
+
+
+@given(many_boxes(), st.sampled_from([1 << 20, 64, 1]), st.sampled_from([1 << 18, 40, 5, 1]))
+@pytest.mark.parametrize("rows_of", [touched_rows, touched_rows_in_slabs, of_shards])
+def test_every_voxel_is_covered_once(rows_of, boxes, limit, most_rows):
+    """Tables of very many rows are made in parts."""
     layout, toplefts, shape = boxes
     pieces = pieces_of(layout, limit)
     count = np.zeros((len(toplefts), *shape), int)
-    for rows in touched_rows(layout, pieces, toplefts, shape):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunk_grid, "_MOST_ROWS", most_rows)
+        found = list(rows_of(layout, pieces, toplefts, shape))
+    if rows_of is touched_rows_in_slabs:
+        assert max(len(rows.box) for rows in found) <= max(most_rows, 1)
+    for rows in found:
         parts = np.zeros(len(rows.box), int) if rows.part is None else rows.part
         for box, origin, chunk, part in zip(rows.box, rows.origin, rows.chunk, parts, strict=True):
             inside = [slice(max(o, 0), o + n) for o, n in zip(origin, pieces.shape, strict=True)]
@@ -64,6 +79,15 @@ def test_every_voxel_is_covered_once(boxes, limit):
             voxel += np.multiply((0, y, z), pieces.shape)
             np.testing.assert_array_equal(voxel, toplefts[box] + origin)
     assert (count == 1).all()
+
+
+@pytest.mark.parametrize("rows_of", [touched_rows_in_slabs, touched_rows_of_shards])
+@pytest.mark.parametrize("shape", [(1 << 30, 1 << 20, 1), (1, 1 << 40, 1), (8, 8, 1 << 40)])
+def test_tables_of_huge_boxes_stay_small(rows_of, shape):
+    layout = layout_of(32)
+    corner = (0, 0, 0) if rows_of is touched_rows_of_shards else np.zeros((1, 3), np.int64)
+    found = rows_of(layout, pieces_of(layout, 1 << 20), corner, shape)
+    assert all(len(next(found).box) <= 1 << 18 for _ in range(3))
 
 
 @given(many_boxes())

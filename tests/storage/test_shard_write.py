@@ -65,6 +65,9 @@ def test_a_write_leaves_shards_and_nothing_else(make_array, cpu, codec):
     assert files_of(array) == ["header.wkw", "z1/y0/x0.wkw", "z1/y0/x1.wkw"]
     assert array.existing_shards() == [(0, 0, 1), (1, 0, 1)]
     assert array.shard_boxes() == [((0, 0, 8), (8, 8, 8)), ((8, 0, 8), (8, 8, 8))]
+    assert array.shard_boxes(((7, 0, 8), (2, 1, 1))) == array.shard_boxes()
+    assert array.shard_boxes(((8, 7, 15), (9, 9, 9))) == [((8, 0, 8), (8, 8, 8))]
+    assert array.shard_boxes(((0, 0, 0), (99, 99, 8))) == array.shard_boxes(((0, 8, 0), (99, 99, 99))) == []
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])

@@ -111,7 +111,7 @@ def format_shape(shape: Iterable[int]) -> str:
 
 
 def _message(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and not isinstance(error, WkgpuError):
         return f"not enough memory for this box ({error}); choose a smaller one." if str(error) else "out of memory."
     message = str(error)
     if isinstance(error, OSError) and error.strerror:  # without Python's "[Errno 13]"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import importlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu import COLOR_CATEGORY, LayerCategoryType
+from wkgpu import COLOR_CATEGORY
+from wkgpu.cli.excerpt import Excerpt
 from wkgpu.cli.pictures import picture
 from wkgpu.errors import AlreadyExistsError, UnsupportedError
 from wkgpu.storage.replacement import Replacement
@@ -22,64 +22,62 @@ _IMAGEJ_TYPES = frozenset({"uint8", "uint16", "float32"})
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25  # larger files need BigTIFF, which ImageJ's own stacks are not
 
 
-@dataclass(frozen=True)
-class Excerpt:
-    """Voxels of a box, and what a file may say about them.
-
-    Attributes
-    ----------
-    voxels : array (channel, x, y, z)
-        NumPy.
-    category : {"color", "segmentation"}
-        Whether they are an image or ids.
-    voxel_size : tuple of float or None
-        Nanometers along x, y and z, if they are known.
-    """
-
-    voxels: NDArray[Any]
-    category: LayerCategoryType
-    voxel_size: tuple[float, float, float] | None = None
-
-
 def write_npy(excerpt: Excerpt, file: BinaryIO) -> str:
-    """Write the array as it is."""
-    np.save(file, excerpt.voxels)
-    return f"NumPy array (channel, x, y, z), {excerpt.voxels.dtype.name}"
+    """Write the array as it is, in Fortran order."""
+    channels, x, y, _ = excerpt.shape
+    row = channels * x * excerpt.dtype.itemsize
+    header = {"descr": excerpt.dtype.str, "fortran_order": True, "shape": excerpt.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    begin = file.tell()
+    for slab in excerpt.slabs():
+        whole = slab.voxels.shape[2] == y
+        for number, rows in enumerate([slab.voxels.T] if whole else slab.voxels.T):
+            file.seek(begin + ((slab.z + number) * y + slab.y) * row)
+            file.write(np.ascontiguousarray(rows).data)
+    return f"NumPy array (channel, x, y, z), {excerpt.dtype.name}"
 
 
 def write_tif(excerpt: Excerpt, file: BinaryIO) -> str:
     """Write a stack with a page for each slice and channel, for ImageJ where it knows the dtype."""
     tifffile = _library("tifffile", "tifffile")
-    voxels = excerpt.voxels
-    if len(voxels) == 1:
-        axes, stack = "ZYX", voxels[0].T
-    elif len(voxels) == 3 and voxels.dtype == np.uint8 and excerpt.category == COLOR_CATEGORY:
-        axes, stack = "ZYXS", voxels.transpose(3, 2, 1, 0)
-    else:
-        axes, stack = "ZCYX", voxels.transpose(3, 0, 2, 1)
-    for_imagej = voxels.dtype.name in _IMAGEJ_TYPES and voxels.nbytes < _CLASSIC_TIFF_BYTES
+    channels, x, y, z = excerpt.shape
+    axes = "ZYX" if channels == 1 else "ZCYX"
+    if channels == 3 and excerpt.dtype == np.uint8 and excerpt.category == COLOR_CATEGORY:
+        axes = "ZYXS"
+    lengths = {"Z": z, "C": channels, "Y": y, "X": x, "S": channels}
+    for_imagej = excerpt.dtype.name in _IMAGEJ_TYPES and excerpt.nbytes < _CLASSIC_TIFF_BYTES
     metadata: dict[str, Any] = {"axes": axes}
     arguments: dict[str, Any] = {}
     if excerpt.voxel_size is not None:
-        x, y, z = excerpt.voxel_size
-        arguments["resolution"] = 1000 / x, 1000 / y  # pixels in a micrometer
-        metadata |= {"spacing": z / 1000, "unit": "um"}
+        width, height, depth = excerpt.voxel_size
+        arguments["resolution"] = 1000 / width, 1000 / height  # pixels in a micrometer
+        metadata |= {"spacing": depth / 1000, "unit": "um"}
     tifffile.imwrite(
         file,
-        np.ascontiguousarray(stack),
+        _pages(excerpt, axes),
+        shape=tuple(lengths[axis] for axis in axes),
+        dtype=excerpt.dtype,
         imagej=for_imagej,
         photometric="rgb" if axes == "ZYXS" else "minisblack",
         metadata=metadata,
         **arguments,
     )
     kind = "ImageJ stack" if for_imagej else "plain TIFF stack"
-    return f"{kind} of {voxels.shape[3]} slices, {voxels.dtype.name}"
+    return f"{kind} of {z} slices, {excerpt.dtype.name}"
+
+
+def _pages(excerpt: Excerpt, axes: str) -> Iterator[NDArray[Any]]:
+    """Yield the pages of a stack, ``(y, x)`` or ``(y, x, channel)``."""
+    for slab in excerpt.slabs(whole_slices=True):
+        for voxels in slab.voxels.T:  # (y, x, channel)
+            pages = [voxels] if axes == "ZYXS" else voxels.transpose(2, 0, 1)
+            yield from map(np.ascontiguousarray, pages)
 
 
 def write_png(excerpt: Excerpt, file: BinaryIO) -> str:
     """Draw the first slice."""
     images = _library("PIL.Image", "pillow")
-    drawn = picture(excerpt.voxels[..., 0], excerpt.category)
+    drawn = picture(excerpt.read()[..., 0], excerpt.category)
     images.fromarray(drawn.pixels).save(file, format="PNG")
     return f"picture: {drawn.caption}"
 

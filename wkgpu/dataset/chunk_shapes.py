@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from wkgpu.errors import ShapeError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 _COMPARED_BYTES = 1 << 26  # of each view at a time: many chunks, and little beside what a worker holds anyway
 
 
-def boxes_of(box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | None) -> list[NDBoundingBox]:
-    """Return the boxes of the chunks of a box.
+class ChunkBoxes(Sequence[NDBoundingBox]):
+    """The boxes of the chunks of a box, the last axis fastest.
+
+    Each is made when it is asked for, because a large box may have more chunks than memory has room for.
 
     Raises
     ------
@@ -26,13 +30,41 @@ def boxes_of(box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | N
     Examples
     --------
     >>> from wkgpu.geometry.bounding_box import BoundingBox
-    >>> [chunk.topleft.z for chunk in boxes_of(BoundingBox((0, 0, 5), (9, 9, 9)), (9, 9, 8), None)]
+    >>> [chunk.topleft.z for chunk in ChunkBoxes(BoundingBox((0, 0, 5), (9, 9, 9)), (9, 9, 8), None)]
     [5, 13]
     """
-    try:
-        return list(box.chunk(shape, alignments))
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ShapeError(f"chunk_shape={shape}, chunk_border_alignments={alignments}: {error}") from error
+
+    def __init__(self, box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | None) -> None:
+        try:
+            grid = box._chunk_grid(shape, alignments)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise ShapeError(f"chunk_shape={shape}, chunk_border_alignments={alignments}: {error}") from error
+        self._box = box
+        self._shape = grid.shape
+        spans = zip(box.topleft, box.bottomright, grid.origin, grid.shape, strict=True)
+        self._starts = [range(low - (low - origin) % step, high, step) for low, high, origin, step in spans]
+        self._count = 0 if box.is_empty() else prod(map(len, self._starts))
+        if self._count > sys.maxsize:
+            raise ShapeError(f"{box} has {self._count} chunks of {self._shape.to_tuple()} voxels; choose larger ones.")
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, position: int) -> NDBoundingBox: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[NDBoundingBox]: ...
+    def __getitem__(self, position: int | slice) -> NDBoundingBox | list[NDBoundingBox]:
+        if isinstance(position, slice):
+            return [self[at] for at in range(self._count)[position]]
+        rest = range(self._count)[position]
+        starts = []
+        for along in reversed(self._starts):
+            rest, at = divmod(rest, len(along))
+            starts.append(along[at])
+        corner = self._box.topleft._like(reversed(starts))
+        topleft, end = corner.pairmax(self._box.topleft), (corner + self._shape).pairmin(self._box.bottomright)
+        return self._box.with_topleft(topleft).with_size(end - topleft)
 
 
 def shard_shape_in_mag1(view: ChunkedView) -> Vec3Int:
@@ -48,12 +80,7 @@ def checked_chunk_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> V
     ShapeError
         If it is not positive, or no multiple of the view's shards (of its chunks, if it is read-only).
     """
-    try:
-        shape = Vec3Int(chunk_shape)
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ShapeError(f"The chunk shape {chunk_shape!r} is not three integers (x, y, z).") from error
-    if min(shape) < 1:
-        raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
+    shape = _positive(chunk_shape)
     info, mag = view.info, view.mag.to_vec3_int()
     unit, name = (info.chunk_shape, "chunks") if view.read_only else (info.shard_shape, "shards")
     if any(shape % (unit * mag)):
@@ -98,7 +125,7 @@ def matching_boxes(
             "source_chunk_shape and target_chunk_shape."
         )
     pairs = []
-    for box in boxes_of(target, target_shape, target_shape):
+    for box in ChunkBoxes(target, target_shape, target_shape):
         first, extent = (box.topleft_xyz - target.topleft_xyz) * source_shape, box.size_xyz * source_shape
         if any(first % target_shape) or any(extent % target_shape):
             raise ShapeError(
@@ -109,6 +136,30 @@ def matching_boxes(
         topleft = source.topleft_xyz + first // target_shape
         pairs.append((source.with_topleft_xyz(topleft).with_size_xyz(extent // target_shape), box))
     return pairs
+
+
+def compared_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> Vec3Int:
+    """Return how much of a view to compare at a time, in voxels of its mag, where a chunk shape was chosen in Mag(1).
+
+    Raises
+    ------
+    ShapeError
+        If it is not positive, or no multiple of the view's mag.
+    """
+    shape, mag = comparison_shape(view) if chunk_shape is None else _positive(chunk_shape), view.mag.to_vec3_int()
+    if any(shape % mag):
+        raise ShapeError(f"The chunk shape {shape.to_tuple()}, in Mag(1), must be a multiple of mag {view.mag}.")
+    return shape // mag
+
+
+def _positive(chunk_shape: Vec3IntLike | None) -> Vec3Int:
+    try:
+        shape = Vec3Int(chunk_shape)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ShapeError(f"The chunk shape {chunk_shape!r} is not three integers (x, y, z).") from error
+    if min(shape) < 1:
+        raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
+    return shape
 
 
 def comparison_shape(view: ChunkedView) -> Vec3Int:

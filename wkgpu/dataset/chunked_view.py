@@ -5,17 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wkgpu.dataset.array_info import ArrayInfo
+from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.chunk_shapes import (
-    boxes_of,
+    ChunkBoxes,
     checked_chunk_shape,
-    comparison_shape,
+    compared_shape,
     matching_boxes,
     shard_shape_in_mag1,
 )
-from wkgpu.dataset.comparison import are_equal
+from wkgpu.dataset.comparison import are_equal, stored_pairs
 from wkgpu.dataset.jobs import Executor, finished_jobs, run_jobs
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.engines import Engine
@@ -23,6 +24,7 @@ from wkgpu.errors import ShapeError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.storage.layout import triple
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View
@@ -101,7 +103,7 @@ class ChunkedView(ABC):
         >>> for chunk in view.chunk((64, 64, 64), chunk_border_alignments=(64, 64, 64)):  # doctest: +SKIP
         ...     print(chunk.bounding_box, chunk.read().max())
         """
-        boxes = boxes_of(self.bounding_box, chunk_shape, chunk_border_alignments)
+        boxes = ChunkBoxes(self.bounding_box, chunk_shape, chunk_border_alignments)
         return (self.get_view(absolute_bounding_box=box, read_only=read_only) for box in boxes)
 
     @accepts_legacy()
@@ -243,9 +245,9 @@ class ChunkedView(ABC):
         """Whether another view has the same voxels, wherever and however it is stored.
 
         Views of different sizes, mags, channels or dtypes differ. Others are compared chunk by chunk until the first
-        difference, on this view's device. NaN equals nothing. Chunks of equal bytes need not be decoded, where those of
-        both mags have one shape and lie alike in the views: what is damaged in both alike may not be noticed, and
-        neither is what lies beyond a difference.
+        difference, on this view's device; what neither of them has stored takes no time. NaN equals nothing. Chunks of
+        equal bytes need not be decoded, where those of both mags have one shape and lie alike in the views: what is
+        damaged in both alike may not be noticed, and neither is what lies beyond a difference.
 
         Parameters
         ----------
@@ -262,7 +264,7 @@ class ChunkedView(ABC):
         Raises
         ------
         ShapeError
-            If the chunk shape is not positive.
+            If the chunk shape is not positive, or no multiple of the mag.
         NotFoundError, FormatError, StorageAccessError
             If files are missing, damaged or not readable.
 
@@ -278,24 +280,22 @@ class ChunkedView(ABC):
             return False
         if _voxel(self.info) != _voxel(other.info):
             return False
-        shape = comparison_shape(self) if chunk_shape is None else chunk_shape
-        boxes = boxes_of(mine, shape, shape)
-        shift = others.topleft_xyz - mine.topleft_xyz
-        pairs = (
-            (
-                self.get_view(absolute_bounding_box=box, read_only=True),
-                other.get_view(absolute_bounding_box=box.offset(shift), read_only=True),
-            )
-            for box in boxes
-        )
+        one = cast("View", self)
+        parts = stored_pairs((one, other), triple(compared_shape(one, chunk_shape)))
+        pairs = ((_part(one, part), _part(other, facing)) for part, facing in parts)
+        boxes = [one._frame.bounding_box(part) for part, _ in parts]
         outcomes = finished_jobs(are_equal, pairs, executor=executor, boxes=boxes, progress_desc=progress_desc)
         with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
             return all(equal for _, equal in outcomes)
 
-    def _boxes(self, chunk_shape: Vec3IntLike | None) -> list[NDBoundingBox]:
+    def _boxes(self, chunk_shape: Vec3IntLike | None) -> ChunkBoxes:
         """Return the boxes that `for_each_chunk` works on."""
         shape = shard_shape_in_mag1(self) if chunk_shape is None else checked_chunk_shape(self, chunk_shape)
-        return boxes_of(self.bounding_box, shape, shape)
+        return ChunkBoxes(self.bounding_box, shape, shape)
+
+
+def _part(view: View, box: Box) -> View:
+    return view.get_view(absolute_bounding_box=view._frame.bounding_box(box), read_only=True)
 
 
 def _voxel(info: ArrayInfo) -> tuple[object, int]:

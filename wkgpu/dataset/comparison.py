@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import add, sub
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.blocks import Box, cells
+from wkgpu.dataset.blocks import Box, blocks_around
 from wkgpu.dataset.chunk_shapes import comparison_shape
 from wkgpu.dataset.transfer import boxes_are_equal
-from wkgpu.storage.layout import triple
+from wkgpu.storage.layout import Triple, triple
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View
@@ -16,12 +17,33 @@ if TYPE_CHECKING:
 def are_equal(views: tuple[View, View]) -> bool:
     """Whether two views of one mag and size have the same voxels; what is read at once fits memory easily."""
     one, other = views
-    box, facing = (Box(view._frame.topleft, view._frame.shape) for view in views)
     shape = triple(comparison_shape(one) // one.mag.to_vec3_int())
-    for corner in cells(box, shape):
-        part = box.meet(Box(corner, shape))
-        assert part is not None
-        shifted = triple(a - b + c for a, b, c in zip(part.topleft, box.topleft, facing.topleft, strict=True))
-        if not boxes_are_equal(one._array, other._array, one._engine, (part.topleft, shifted), part.shape):
-            return False
-    return True
+    return all(
+        boxes_are_equal(one._array, other._array, one._engine, (part.topleft, facing.topleft), part.shape)
+        for part, facing in stored_pairs(views, shape)
+    )
+
+
+def stored_pairs(views: tuple[View, View], shape: Triple) -> list[tuple[Box, Box]]:
+    """Return the parts of two views of one mag and size that can differ, because one of them has a shard there.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Voxels ``(x, y, z)`` of a part; borders between parts of the first view are multiples of it.
+
+    Returns
+    -------
+    list of (Box, Box)
+        Each part in the own grids of both.
+    """
+    one, other = views
+    mine, others = (Box(view._frame.topleft, view._frame.shape) for view in views)
+    if min(mine.shape) < 1:
+        return []
+    shift = triple(map(sub, others.topleft, mine.topleft))
+    stored = [Box(*shard) for shard in one._array.shard_boxes(mine)]
+    stored += [Box(triple(map(sub, topleft, shift)), extent) for topleft, extent in other._array.shard_boxes(others)]
+    return [
+        (part, Box(triple(map(add, part.topleft, shift)), part.shape)) for part in blocks_around(stored, shape, mine)
+    ]

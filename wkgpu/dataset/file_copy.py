@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.file_bytes import copy_range
+from wkgpu.storage.open_files import patiently
 from wkgpu.storage.regular_file import open_regular
 from wkgpu.storage.replacement import Replacement
 
@@ -22,7 +24,7 @@ def copy_file(source: Path, target: Path) -> None:
         If the file cannot be read or written, or becomes shorter meanwhile.
     """
     with reporting_as(f"Cannot read {source}"):
-        descriptor, status = open_regular(source)
+        descriptor, status = patiently(partial(open_regular, source))
     try:
         with Replacement(target) as new, reporting_as(f"Cannot copy {source} to {target}"):
             nbytes = status.st_size

@@ -10,10 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.reducing import Counts, reduce_view
+from wkgpu.engines import get_engine
+from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import ArgumentError
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View
+
+_BYTES_OF_BIN = 32  # its edge and its count, and what NumPy makes beside them
 
 Histogram: TypeAlias = tuple[NDArray[np.int64], NDArray[Any]]
 Range: TypeAlias = tuple[float, float] | None
@@ -66,6 +70,8 @@ def _numpy_or_error(function: Callable[..., Any], *arguments: Any, **keywords: A
     try:
         if isinstance(bins, str):
             raise TypeError("rules that choose bins need all voxels at once.")
+        if isinstance(bins, int | np.integer) and bins * _BYTES_OF_BIN >= LARGE_BYTES:
+            get_engine("cpu").check_room(int(bins) * _BYTES_OF_BIN, f"A histogram of {bins} bins")
         return function(*arguments, **keywords)
     except (TypeError, ValueError) as error:
         raise ArgumentError(

@@ -207,7 +207,7 @@ def reduce_block(job: ReduceJob) -> Any:
 def _blocks(array: StoredArray, region: Box) -> list[Box]:
     """Return the parts of a region that hold shards which exist, ascending by z, y, x."""
     shape = block_shape(array.layout, array.layout.chunk_shape)
-    return blocks_around((Box(*shard) for shard in array.shard_boxes()), shape, region)
+    return blocks_around((Box(*shard) for shard in array.shard_boxes(region)), shape, region)
 
 
 def _rows(engine: Engine, size: int, most: int | None = None) -> tuple[int, int]:

@@ -298,11 +298,11 @@ def _triple(value: Any) -> Triple:
 
 
 def _converted(value: Any) -> Triple:
-    """Read what is no sequence of three integers as the geometry does, which cuts off fractions."""
+    """Read what is no sequence of three integers as the geometry does, which takes whole floats."""
     try:
         return Vec3Int(value).to_tuple()
     except (TypeError, ValueError, OverflowError, AssertionError) as error:
-        raise RegionError(f"{value!r} is not three integers (x, y, z).") from error
+        raise RegionError(f"{value!r} is not three integers (x, y, z); round fractions yourself.") from error
 
 
 def _named(mag: Triple) -> str:

@@ -65,7 +65,9 @@ def new_layout(
             f"shard_shape={shard_shape} and chunks_per_shard={chunks_per_shard} say the same; give shard_shape alone."
         )
     if shard_shape is None:
-        per_shard = _positive("chunks_per_shard", chunks_per_shard or DEFAULT_CHUNKS_PER_SHARD)
+        per_shard = _positive(
+            "chunks_per_shard", DEFAULT_CHUNKS_PER_SHARD if chunks_per_shard is None else chunks_per_shard
+        )
     else:
         per_shard = _quotient(_positive("shard_shape", shard_shape), chunk)
     return ArrayLayout(dtype, num_channels, chunk, per_shard, codec_of(compress))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from wkgpu.dataset.voxels import Array
 from wkgpu.engines import Engine, get_engine
+from wkgpu.engines.host_memory import LARGE_BYTES
 
 
 class SliceBlock:
@@ -22,7 +25,10 @@ class SliceBlock:
         is_on_host = isinstance(image, np.ndarray)
         self._engine = get_engine("cpu") if is_on_host else engine
         every = (*shape, capacity)
-        self._images = np.empty(every, image.dtype, "F") if is_on_host else engine.empty(every, image.dtype)
+        nbytes = prod(every) * image.dtype.itemsize
+        if nbytes >= LARGE_BYTES:
+            self._engine.check_room(nbytes, f"A buffer of {capacity} slices {shape}, which buffer_size makes smaller,")
+        self._images = self._engine.empty(every, image.dtype)
 
     def append(self, image: Array) -> None:
         """Copy a slice, filled up with zeros."""

@@ -201,7 +201,7 @@ def _blocks(
     shape = block_shape(target.layout, _units(sources, target, transformation))
     touched = [region]
     if transformation.keeps_zeros:
-        stored = [Box(*shard) for shard in target.shard_boxes()]
+        stored = [Box(*shard) for shard in target.shard_boxes(region)]
         for number, source in enumerate(sources):
             stored += [box for shard in source.shard_boxes() if (box := transformation.affected(number, Box(*shard)))]
         touched = stored

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from wkgpu.engines import Engine
+from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import DtypeError, ShapeError
 from wkgpu.storage.comparison_plan import chunks_face, comparison_plan
 from wkgpu.storage.layout import Triple
@@ -124,6 +126,10 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
     """Read into new memory ``(channel, x, y, z, box)``, which is not touched before it is filled."""
     layout = array.layout
     full_shape = (layout.num_channels, *shape, len(toplefts))
+    nbytes = prod(full_shape) * layout.dtype.itemsize
+    if nbytes >= LARGE_BYTES:
+        boxes = f"The box at {toplefts[0]}" if len(toplefts) == 1 else f"{len(toplefts)} boxes"
+        engine.check_room(nbytes, f"{boxes} of {shape} voxels of {array.path}")
     out = None
     for plan in array.read_plans(toplefts, shape):
         with plan:

@@ -21,7 +21,7 @@ from wkgpu.dataset.sliced_view import SlicedView
 from wkgpu.dataset.transfer import read_box, read_boxes, write_box
 from wkgpu.dataset.voxels import Array, as_voxels
 from wkgpu.engines import Engine, get_engine
-from wkgpu.errors import ReadOnlyError, ShapeError, WkgpuError
+from wkgpu.errors import ArgumentError, ReadOnlyError, ShapeError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
@@ -425,6 +425,14 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name not in self._transient}
         return state | {"_allow_foreign_writes": self._allow_foreign_writes or config.foreign_writes}
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Refuse to be an array of voxels, but for arrays of Python objects, which may be views."""
+        if dtype is not None and np.dtype(dtype) == object:
+            found = np.empty((), object)
+            found[()] = self
+            return found
+        raise ArgumentError(f"{self!r} is not an array; its read() returns one, of the whole view or of a region.")
 
     # ---- How it shows itself
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from wkgpu.engines import Engine
+from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import DtypeError, ShapeError
 from wkgpu.storage.layout import ArrayLayout
 
@@ -43,6 +44,8 @@ def as_voxels(data: Any, layout: ArrayLayout, engine: Engine) -> Array:
     if voxels.dtype == layout.dtype:
         return voxels
     if voxels.dtype.newbyteorder("=") == layout.dtype:
+        if voxels.nbytes >= LARGE_BYTES:
+            engine.check_room(voxels.nbytes, f"A copy of the data {voxels.shape} in the byte order of this machine")
         return voxels.astype(layout.dtype)
     raise DtypeError(
         f"The data are {voxels.dtype}, but the mag stores {layout.dtype}; convert them with "

@@ -56,6 +56,23 @@ class Engine(Protocol):
         """Return zeroed memory for an output, in Fortran order."""
         ...
 
+    def check_room(self, nbytes: int, what: str) -> None:
+        """See that there is memory for an array before any work is done for it.
+
+        It takes some 100 µs: ask for arrays of `wkgpu.engines.host_memory.LARGE_BYTES` and more.
+
+        Parameters
+        ----------
+        what : str
+            Names the array at the begin of a message.
+
+        Raises
+        ------
+        TooLargeError
+            If there is not as much, even after what is kept for the next calls was given back.
+        """
+        ...
+
     def as_output(self, out: Any) -> Any:
         """Return this engine's array on the memory of ``out``, for `read` to fill.
 

@@ -26,7 +26,7 @@ class Vec3Int(VecInt):
     ----------
     *args
         Three integers, or one iterable of three: a tuple, a list, a NumPy array, a string like ``"1,2,3"``.
-        Fractions are cut off. The order of the axes may follow the iterable.
+        Floats must be whole. The order of the axes may follow the iterable.
     axes
         The order in which the components are given, if not x, y, z.
     **components
@@ -36,8 +36,8 @@ class Vec3Int(VecInt):
     ------
     AssertionError
         If there are not exactly three components.
-    TypeError, ValueError
-        If a component is no number.
+    NumberError, ArgumentError
+        If a component is not a whole number; the former is a ValueError, the latter a TypeError.
 
     Examples
     --------
@@ -81,7 +81,10 @@ class Vec3Int(VecInt):
         >>> Vec3Int.from_vec3_float((1.9, -1.9, 0.0))
         Vec3Int(1,-1,0)
         """
-        return Vec3Int(vec)
+        try:
+            return Vec3Int([int(number) for number in vec])
+        except (TypeError, ValueError, OverflowError):
+            return Vec3Int(vec)  # which says what is wrong
 
     @staticmethod
     def from_vec_or_int(vec_or_int: Vec3IntLike | int) -> Vec3Int:

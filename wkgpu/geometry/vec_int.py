@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+
+from wkgpu.errors import ArgumentError, NumberError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +41,8 @@ class VecInt(tuple[int, ...]):
     ------
     AssertionError
         If the axes are missing, repeated, or not as many as the components.
+    NumberError, ArgumentError
+        If a component is not a whole number; the former is a ValueError, the latter a TypeError.
 
     Examples
     --------
@@ -339,8 +343,17 @@ class VecInt(tuple[int, ...]):
         """Tell whether all components are equal."""
         return len(set(self)) <= 1
 
-    def prod(self) -> int:
-        """Multiply all components; 1 if there are none."""
+    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, **others: Any) -> int:
+        """Multiply all components; 1 if there are none.
+
+        Parameters
+        ----------
+        axis, dtype, out, **others
+            Those of `numpy.prod`, which calls this method. Without them the result is an integer of Python.
+        """
+        if others or (axis, dtype, out) != (None, None, None):
+            of_numpy: int = self.to_np().prod(axis, dtype, out, **others)
+            return of_numpy
         product = 1
         for component in self:
             product *= component
@@ -389,8 +402,34 @@ def named_vector(components: Iterable[int], axes: tuple[str, ...]) -> VecInt:
 
 
 def integers(values: Iterable[Any]) -> tuple[int, ...]:
-    """Return numbers as integers; fractions are cut off, and what is no number is an error that says so."""
+    """Return whole numbers as integers.
+
+    Raises
+    ------
+    NumberError, ArgumentError
+        For fractions, NaN and infinity, and for what is no number.
+
+    Examples
+    --------
+    >>> integers((1, 2.0))
+    (1, 2)
+    """
+    if isinstance(values, Iterator):
+        values = tuple(values)
     try:
-        return tuple(map(int, values))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise type(error)(f"A vector is made of integers, got {values!r}.") from None
+        numbers = tuple(map(int, values))
+        fractions = [value for value, number in zip(values, numbers, strict=True) if not _is_same(value, number)]
+    except (ValueError, OverflowError):
+        raise NumberError(f"A vector is made of integers, got {values!r}.") from None
+    except TypeError:
+        raise ArgumentError(f"A vector is made of integers, got {values!r}.") from None
+    if fractions:
+        raise NumberError(
+            f"A vector is made of whole numbers, got {values!r}: {fractions[0]!r} is none. Round it, or cut it off by "
+            "Vec3Int.from_vec3_float()."
+        )
+    return numbers
+
+
+def _is_same(value: Any, number: int) -> bool:
+    return isinstance(value, str) or bool(value == number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -96,23 +97,61 @@ def _first_voxels(part: Ints, pieces: Pieces) -> Ints:
 
 
 def touched_rows_in_slabs(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
-    """Do as `touched_rows`, but go through a box of very many pieces slab by slab, so that tables stay small.
+    """Do as `touched_rows`, but go through boxes of very many pieces part by part, so that tables stay small.
 
     A shard can then come more than once.
     """
-    x, y, z = shape
-    depth = max(_MOST_ROWS // max(-(-x // pieces.shape[0]) * -(-y // pieces.shape[1]), 1), 1) * pieces.shape[2]
-    if len(toplefts) != 1 or z <= depth:
+    (x, y, z), (width, height, depth) = shape, pieces.shape
+    most_of_box = (x // width + 2) * (y // height + 2) * (z // depth + 2)
+    if len(toplefts) * most_of_box <= _MOST_ROWS:
         yield from touched_rows(layout, pieces, toplefts, shape)
+    elif most_of_box <= _MOST_ROWS:
+        at_once = _MOST_ROWS // most_of_box
+        for first in range(0, len(toplefts), at_once):
+            for rows in touched_rows(layout, pieces, toplefts[first : first + at_once], shape):
+                yield rows._replace(box=rows.box + first)
+    else:
+        for number in range(len(toplefts)):
+            for rows in _rows_of_parts(layout, pieces, toplefts[number : number + 1], shape, pieces.shape, _MOST_ROWS):
+                yield rows._replace(box=rows.box + number)
+
+
+def touched_rows_of_shards(layout: ArrayLayout, pieces: Pieces, topleft: Triple, shape: Triple) -> Iterator[ShardRows]:
+    """Do as `touched_rows` for one box, but make the tables of few shards at a time; each shard comes once."""
+    per_shard = layout.chunks_in_shard * prod(pieces.per_chunk)
+    corner = np.array([topleft], np.int64)
+    yield from _rows_of_parts(layout, pieces, corner, shape, layout.shard_shape, max(_MOST_ROWS // per_shard, 1))
+
+
+def _rows_of_parts(
+    layout: ArrayLayout, pieces: Pieces, topleft: Ints, shape: Triple, unit: Triple, most: int
+) -> Iterator[ShardRows]:
+    """Yield the rows of one box, cut at multiples of a unit into parts that touch at most so many units."""
+    corner = topleft[0].tolist()
+    spans = [_units(*span) for span in zip(corner, shape, unit, strict=True)]
+    x, y, z = (last - first for first, last in spans)
+    if x * y * z <= most:
+        yield from touched_rows(layout, pieces, topleft, shape)
         return
-    begin, end = int(toplefts[0, 2]), int(toplefts[0, 2]) + z
-    while begin < end:
-        cut = min(end, (begin // depth + 1) * depth)  # at a border between pieces: none is read twice
-        slab = toplefts.copy()
-        slab[0, 2] = begin
-        for rows in touched_rows(layout, pieces, slab, (x, y, cut - begin)):
-            yield rows._replace(origin=rows.origin + (slab - toplefts))
-        begin = cut
+    steps = min(x, most), min(y, max(most // x, 1)), max(most // (x * y), 1)
+
+    def cuts(axis: int) -> Iterator[tuple[int, int]]:
+        (first, last), step, length = spans[axis], steps[axis], unit[axis]
+        begin, end = corner[axis], corner[axis] + shape[axis]
+        for at in range(first, last, step):
+            yield max(at * length, begin), min((at + step) * length, end)
+
+    for front, back in cuts(2):
+        for top, bottom in cuts(1):
+            for left, right in cuts(0):
+                part = np.array([[left, top, front]], np.int64)
+                for rows in touched_rows(layout, pieces, part, (right - left, bottom - top, back - front)):
+                    yield rows._replace(origin=rows.origin + (part - topleft))
+
+
+def _units(begin: int, length: int, unit: int) -> tuple[int, int]:
+    """Return the first unit that a span touches, and the one behind the last."""
+    return begin // unit, -(-(begin + length) // unit)
 
 
 def touched_rows(layout: ArrayLayout, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:

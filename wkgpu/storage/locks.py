@@ -26,10 +26,12 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wkgpu.errors import NotFoundError, ReadOnlyError, StorageAccessError
 from wkgpu.settings import config
+from wkgpu.storage.open_files import patiently
 from wkgpu.storage.thread_locks import hold_range
 
 LOCKS_BYTES = sys.platform == "linux"
@@ -149,7 +151,7 @@ def _open(path: Path | str) -> io.FileIO:
     try:
         # It closes itself, and so gives its lock back, wherever an interrupt leaves it. A subclass or a descriptor that
         # Python code closes, would not: an interrupt could come between.
-        return io.FileIO(path, "r+")
+        return patiently(partial(io.FileIO, path, "r+"))
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} does not exist; it is needed to lock what is written beside it.") from error
     except OSError as error:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 
+from wkgpu.errors import StorageAccessError
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, recut
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.storage.open_files import EXHAUSTED, is_scarce, patiently
 from wkgpu.storage.shard_file import ShardFile
 
 FILES_PER_PLAN = 64
-"""A plan holds its files open; a box of many small shards makes several plans."""
+"""A plan holds so many files open, or fewer where they are scarce; a box of many small shards makes several plans."""
+_FILES_AT_A_TIME = 4
 ROWS_PER_PLAN = 1 << 18
 """A plan's tables take some 100 bytes for each chunk; a box of very many chunks makes several plans."""
 
@@ -164,9 +168,16 @@ def read_plans(
     drafts = _Drafts(layout, pieces, boxes, shape, ordinals, coalesce_bytes, pieces_of)
     try:
         for shard_rows in rows:
-            drafts.add(shard_rows, open_shard(shard_rows.shard))
-            if drafts.files == FILES_PER_PLAN or drafts.count >= ROWS_PER_PLAN:
+            if drafts.is_full:
                 yield from drafts.plans()
+            try:
+                file = open_shard(shard_rows.shard)
+            except StorageAccessError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                yield from drafts.plans()  # whose files are closed then
+                file = patiently(partial(open_shard, shard_rows.shard))
+            drafts.add(shard_rows, file)
         yield from drafts.plans()
     except BaseException:
         drafts.close()
@@ -196,6 +207,13 @@ class _Drafts:
         self._drafts = {layout.codec == "raw": _Draft(layout, pieces)}
         self.files = self.count = 0
         """Files that are open, and rows."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether plans should be made before anything is added; files are scarce or not for some at a time."""
+        if self.files == FILES_PER_PLAN or self.count >= ROWS_PER_PLAN:
+            return True
+        return self.files > 0 and self.files % _FILES_AT_A_TIME == 0 and is_scarce()
 
     def add(self, rows: ShardRows, file: ShardFile | None) -> None:
         """Add the rows of a shard, which is closed with the plan; None if it does not exist."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 from wkgpu.errors import StorageAccessError
 from wkgpu.storage.file_bytes import read_exactly
+from wkgpu.storage.open_files import patiently
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -65,7 +67,7 @@ def read_start(path: str | Path, nbytes: int) -> tuple[bytes, os.stat_result]:
     OSError, StorageAccessError
         As `open_regular`.
     """
-    descriptor, status = open_regular(path)
+    descriptor, status = patiently(partial(open_regular, path))
     try:
         return read_exactly(descriptor, nbytes, 0, path), status
     finally:
@@ -83,7 +85,7 @@ def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
         If it does not exist.
     """
     try:
-        descriptor, status = open_regular(path, flags)
+        descriptor, status = patiently(partial(open_regular, path, flags))
     except (FileNotFoundError, StorageAccessError):
         raise
     except OSError as error:

@@ -13,6 +13,7 @@ from wkgpu.errors import WkgpuError
 from wkgpu.settings import config
 from wkgpu.storage.access import refusal
 from wkgpu.storage.file_bytes import write_all
+from wkgpu.storage.open_files import patiently
 from wkgpu.storage.regular_file import not_a_file
 
 
@@ -61,7 +62,7 @@ class Replacement:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             old = self._old_status()
-            self.descriptor = self._created()
+            self.descriptor = patiently(self._created)
         except OSError as error:
             if isinstance(error, WkgpuError):
                 raise

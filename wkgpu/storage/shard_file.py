@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wkgpu.errors import StorageAccessError
+from wkgpu.storage.open_files import held
 from wkgpu.storage.regular_file import open_regular
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
 
@@ -30,6 +31,7 @@ class ShardFile:
 
     def close(self) -> None:
         """Close the file."""
+        held.discard(self.descriptor)  # before another thread opens a file and gets its number
         os.close(self.descriptor)
 
 
@@ -60,4 +62,5 @@ def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
     except BaseException:
         os.close(descriptor)
         raise
+    held.add(descriptor)
     return ShardFile(path, descriptor, status.st_size, index)

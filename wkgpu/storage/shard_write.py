@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from wkgpu.storage.chunk_grid import Pieces, ShardRows, recut
 from wkgpu.storage.file_bytes import write_all
 from wkgpu.storage.layout import ArrayLayout, Triple
 from wkgpu.storage.locks import file_lock
+from wkgpu.storage.open_files import patiently
 from wkgpu.storage.replacement import Replacement
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
@@ -79,7 +81,7 @@ class ShardWrite:
             if self._covers_shard():
                 old, codec = None, self._array.shard_codec(self._rows.shard)
             else:
-                old = self._array.open_shard(self._rows.shard)
+                old = patiently(partial(self._array.open_shard, self._rows.shard))
                 codec = None if old is None else old.index.codec
             if old is not None:
                 stack.callback(old.close)
@@ -107,7 +109,7 @@ class ShardWrite:
             replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
         with reporting_as(f"Cannot write {self._path}"):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
         stack.callback(os.close, descriptor)
         return descriptor
 

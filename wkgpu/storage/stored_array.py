@@ -22,7 +22,15 @@ from wkgpu.errors import (
 )
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
+from wkgpu.storage.chunk_grid import (
+    Ints,
+    Pieces,
+    ShardRows,
+    pieces_of,
+    touched_rows,
+    touched_rows_in_slabs,
+    touched_rows_of_shards,
+)
 from wkgpu.storage.file_swap import journal_of, settle
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.links import HOW_TO_ALLOW, first_link
@@ -82,8 +90,14 @@ class StoredArray(ABC):
         """Path of the shard ``(x, y, z)``, in shards."""
 
     @abstractmethod
-    def existing_shards(self) -> list[Triple]:
-        """Coordinates ``(x, y, z)``, in shards, of the files that exist, ascending by z, y, x."""
+    def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
+        """Coordinates ``(x, y, z)``, in shards, of the files that exist, ascending by z, y, x.
+
+        Parameters
+        ----------
+        box : tuple of (x, y, z), optional
+            First voxel and voxels of a box; the shards that it does not touch are left out.
+        """
 
     @abstractmethod
     def open_shard(self, shard: Triple) -> ShardFile | None:
@@ -225,8 +239,9 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        corner = np.array([topleft], np.int64)
-        return self._shard_writes(lambda array: touched_rows(array.layout, array.pieces, corner, shape), shape)
+        return self._shard_writes(
+            lambda array: touched_rows_of_shards(array.layout, array.pieces, topleft, shape), shape
+        )
 
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
@@ -280,10 +295,16 @@ class StoredArray(ABC):
 
         return self._shard_writes(rows_of, (x, y, z * len(corners)))
 
-    def shard_boxes(self) -> list[tuple[Triple, Triple]]:
-        """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists."""
+    def shard_boxes(self, box: tuple[Triple, Triple] | None = None) -> list[tuple[Triple, Triple]]:
+        """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists.
+
+        Parameters
+        ----------
+        box : tuple of (x, y, z), optional
+            As for `existing_shards`.
+        """
         for array in self._attempts():
-            shards = array.existing_shards()
+            shards = array.existing_shards(box)
             if not array.is_outdated():
                 break
         width, height, depth = shape = array.layout.shard_shape

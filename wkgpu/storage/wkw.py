@@ -30,6 +30,7 @@ from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.file_bytes import read_exactly
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.storage.open_files import EXHAUSTED
 from wkgpu.storage.regular_file import read_start
 from wkgpu.storage.replacement import atomic_write_bytes
 from wkgpu.storage.shard_file import ShardFile, open_shard
@@ -98,14 +99,19 @@ class WkwArray(StoredArray):
         """Path of the shard ``(x, y, z)``."""
         return f"{self._root}/z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
 
-    def existing_shards(self) -> list[Triple]:
+    def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
         """See `StoredArray.existing_shards`."""
         found = []
-        width, height, depth = self.layout.shard_shape
+        (left, top, front), (width, height, depth) = box or ((0, 0, 0), (FARTHEST,) * 3)
+        along_x, along_y, along_z = self.layout.shard_shape
+        in_x, in_y, in_z = (
+            range(first // edge, -(-(first + length) // edge))
+            for first, length, edge in ((left, width, along_x), (top, height, along_y), (front, depth, along_z))
+        )
         with reporting_as(f"Cannot list the shards of {self.path}"):
-            for z, layer in _numbered(self._root, "z", "", depth):
-                for y, row in _numbered(layer, "y", "", height):
-                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", width)]
+            for z, layer in _numbered(self._root, "z", "", along_z, in_z):
+                for y, row in _numbered(layer, "y", "", along_y, in_y):
+                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", along_x, in_x)]
         return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard: Triple) -> ShardFile | None:
@@ -122,7 +128,9 @@ class WkwArray(StoredArray):
             data, _ = read_start(path, WkwHeader.SIZE)
             header = WkwHeader.parse(data, path)
             self.header.check_shard(header, Path(path))
-        except (OSError, HeaderError):
+        except (OSError, HeaderError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}") from error
             return None
         return header.layout.codec
 
@@ -213,8 +221,8 @@ def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, co
     return TableIndex(offsets[:-1], offsets[1:], codec)
 
 
-def _numbered(folder: str, before: str, after: str, edge: int) -> Iterator[tuple[int, str]]:
-    """Yield the number and the path of each folder (or file, if its name has an ending) that is named by a number.
+def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, str]]:
+    """Yield the number and the path of each folder (or file, if its name has an ending) that has a wanted number.
 
     Raises
     ------
@@ -234,4 +242,5 @@ def _numbered(folder: str, before: str, after: str, edge: int) -> Iterator[tuple
                     f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
                     "out of the mag, or give it its right number."
                 )
-            yield int(digits), entry.path
+            if int(digits) in wanted:
+                yield int(digits), entry.path

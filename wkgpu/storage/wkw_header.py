@@ -24,6 +24,8 @@ _VOXEL_TYPES = dict(
     enumerate(("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1)
 )
 _LZ4_MAX_INPUT_BYTES = 0x7E000000  # LZ4_MAX_INPUT_SIZE of lz4.h
+_MOST_TABLE_BYTES = 1 << 30  # of a jump table, which is read and written whole with each shard
+_MOST_FILE_BYTES = (1 << 63) - 1  # file offsets have 63 bits
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class WkwHeader:
                 f"{path}: chunks of {header.block_len}³ voxels of {voxel_size} bytes are larger than LZ4 can encode, "
                 f"{_LZ4_MAX_INPUT_BYTES} bytes; its lengths or its voxel size are damaged."
             )
+        if not header.has_possible_shards:
+            raise HeaderError(
+                f"{path}: shards of {header.file_len}³ chunks of {header.block_len}³ voxels are larger than any file, "
+                "or their jump tables than memory; its lengths are damaged."
+            )
         return header
 
     @classmethod
@@ -107,7 +114,8 @@ class WkwHeader:
         ------
         ShapeError
             For shapes that are not cubes with a power of two up to 32,768 as their edge, voxels of more than 255
-            bytes, and compressed chunks of more than 2,113,929,216 bytes, which LZ4 does not take.
+            bytes, compressed chunks of more than 2,113,929,216 bytes, which LZ4 does not take, and shards that are
+            larger than any file, or whose jump tables are larger than 1 GiB.
         UnsupportedError
             For a codec that WKW does not know.
         """
@@ -128,7 +136,18 @@ class WkwHeader:
                 f"{_LZ4_MAX_INPUT_BYTES}. Use a smaller chunk_shape or compress=False."
             )
         code = next(number for number, name in _VOXEL_TYPES.items() if name == layout.dtype.name)
-        return cls(layout.chunk_shape[0], layout.chunks_per_shard[0], block_type, code, layout.voxel_bytes)
+        header = cls(layout.chunk_shape[0], layout.chunks_per_shard[0], block_type, code, layout.voxel_bytes)
+        fitting = header
+        while not fitting.has_possible_shards:
+            fitting = replace(fitting, file_len=fitting.file_len // 2)
+        if fitting != header:
+            raise ShapeError(
+                f"Shards of {layout.shard_shape} voxels have {layout.chunks_in_shard} chunks of {layout.chunk_shape}: "
+                + ("their jump tables" if header.is_compressed else "they")
+                + f" would be larger than memory or files can be. With these chunks, shard_shape={_edge(fitting)} and "
+                f"chunks_per_shard={fitting.file_len} are the most; {min(_edge(fitting), 1024)} voxels are usual."
+            )
+        return header
 
     def pack(self) -> bytes:
         """Return the 16 bytes of the header."""
@@ -151,6 +170,14 @@ class WkwHeader:
     def is_compressed(self) -> bool:
         """Whether a shard has a jump table: its chunks have different lengths."""
         return self.block_type != 1
+
+    @property
+    def has_possible_shards(self) -> bool:
+        """Whether a file can have the voxels of a shard, and memory a shard's jump table."""
+        chunks = self.file_len**3
+        voxel_bytes = chunks * self.block_len**3 * self.voxel_size
+        table = 8 * chunks if self.is_compressed else 0
+        return table <= _MOST_TABLE_BYTES and voxel_bytes + table + self.SIZE <= _MOST_FILE_BYTES
 
     @cached_property
     def layout(self) -> ArrayLayout:
@@ -192,6 +219,10 @@ class WkwHeader:
                     f"{path}: its header says {name} = {found}, but header.wkw of its mag says {wanted}. "
                     "One of the two files belongs to another mag."
                 )
+
+
+def _edge(header: WkwHeader) -> int:
+    return header.block_len * header.file_len
 
 
 def _block_type(codec: str) -> int:

@@ -8,14 +8,17 @@ So encoded bytes are copied once, out of the page cache, and voxels once, out of
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from math import prod
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.engines import host_memory
 from wkgpu.engines.assembly import OffsetChain, stretches
 from wkgpu.engines.cpu.comparison import have_equal_voxels
 from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
@@ -27,7 +30,7 @@ from wkgpu.engines.interchange import shared
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
-from wkgpu.errors import ShapeError
+from wkgpu.errors import ShapeError, TooLargeError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels.cpu_codec import RAW, literal_header
 from wkgpu.kernels.cpu_placement import LINES
@@ -36,6 +39,7 @@ from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan, nbytes_box
 from wkgpu.storage.write_plan import WritePlan
 
+_PLACE = "this process"
 _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
 _LEAST_TASK_BYTES, _MOST_TASK_BYTES = 256 << 10, 2 << 20  # decoded
 _LEAST_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
@@ -76,11 +80,37 @@ class CpuEngine:
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[Any]:
         """Return uninitialised memory in Fortran order, from released outputs where one fits."""
-        return output_memory.array(shape, dtype)
+        return self._allocated(output_memory.array, shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[Any]:
         """Return zeroed memory in Fortran order."""
-        return np.zeros(shape, dtype, order="F")
+        return self._allocated(partial(np.zeros, order="F"), shape, dtype)
+
+    def _allocated(
+        self, allocate: Callable[..., NDArray[Any]], shape: tuple[int, ...], dtype: np.dtype[np.generic]
+    ) -> NDArray[Any]:
+        """Allocate an array, once more without what is kept for the next calls if there is no room."""
+        nbytes = prod(shape) * dtype.itemsize
+        if nbytes >= host_memory.LARGE_BYTES:
+            self.check_room(nbytes, f"An array of {shape} {dtype}")
+        try:
+            return allocate(shape, dtype)
+        except MemoryError:
+            output_memory.clear()
+        try:
+            return allocate(shape, dtype)
+        except MemoryError as error:
+            free = host_memory.available_bytes()
+            raise TooLargeError(host_memory.no_room(f"An array of {shape} {dtype}", nbytes, free, _PLACE)) from error
+
+    def check_room(self, nbytes: int, what: str) -> None:
+        """Compare with the memory that this process can take; see `Engine.check_room`."""
+        if nbytes <= host_memory.available_bytes() or output_memory.has(nbytes):
+            return
+        output_memory.clear()
+        free = host_memory.available_bytes()
+        if nbytes > free:
+            raise TooLargeError(host_memory.no_room(what, nbytes, free, _PLACE))
 
     def as_output(self, out: Any) -> NDArray[Any]:
         """Return a NumPy array on the memory of ``out``; see `Engine.as_output`."""

@@ -34,6 +34,10 @@ class OutputMemory:
             return np.empty(shape, dtype, order="F")
         return np.ndarray(shape, dtype, np.asarray(_Lease(self._take(nbytes), self)), order="F")
 
+    def has(self, nbytes: int) -> bool:
+        """Whether an array of so many bytes would need no new memory."""
+        return bool(self._blocks.get(_rounded(nbytes)))
+
     def clear(self) -> None:
         """Give all kept memory back to the system."""
         with self._lock:

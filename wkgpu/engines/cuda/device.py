@@ -193,6 +193,10 @@ class Device(Protocol):
         """Give memory that nothing uses back to the system."""
         ...
 
+    def free_bytes(self) -> int:
+        """Return the bytes that an array may have, as far as the device tells."""
+        ...
+
     def span(self, array: Any) -> tuple[Memory, int]:
         """Return the memory from the first to the last byte of an array's items, and where item 0 is in it."""
         ...

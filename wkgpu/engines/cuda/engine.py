@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wkgpu.engines import host_memory
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
 from wkgpu.engines.cuda.placing import lanes_of
@@ -90,6 +91,17 @@ class CudaEngine:
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
         return self._with_room(lambda: self.device.zeros(shape, dtype))
+
+    def check_room(self, nbytes: int, what: str) -> None:
+        """Compare with the memory that the device has; see `Engine.check_room`."""
+        self._check_process()
+        with self.device.active():
+            if nbytes <= self.device.free_bytes():
+                return
+            self.slots.release()
+            free = self.device.free_bytes()
+        if nbytes > free:
+            raise DeviceMemoryError(host_memory.no_room(what, nbytes, free, self.name))
 
     def _with_room(self, allocate: Callable[[], Any]) -> Any:
         """Allocate an array, once more without what is kept for the next calls if there is no room."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -268,6 +269,14 @@ class CudaDevice:
         """Give what CuPy's pools keep, of the GPU's memory and of pinned memory, back to CUDA."""
         cupy.get_default_memory_pool().free_all_blocks()
         cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+    def free_bytes(self) -> int:
+        """Return what CUDA has free and CuPy's pool keeps; another allocator, as of managed memory, tells nothing."""
+        pool = cupy.get_default_memory_pool()
+        if cupy.cuda.get_allocator() != pool.malloc:
+            return sys.maxsize
+        free, limit = int(runtime.memGetInfo()[0] + pool.free_bytes()), int(pool.get_limit())
+        return min(free, limit - int(pool.used_bytes())) if limit else free
 
     def span(self, array: Any) -> tuple[CudaMemory, int]:
         """Return the memory of an array; see `wkgpu.engines.cuda.device.Device`."""
