@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, Self, TypeAlias
 
-from wkgpu.geometry.vec_int import VecInt, integers
+from wkgpu.geometry.vec_int import VecInt
+from wkgpu.geometry.whole_numbers import integers
 
 Vec3IntLike: TypeAlias = "Vec3Int | tuple[int, int, int] | Iterable[int]"
 
