@@ -9,8 +9,8 @@ from wkgpu.dataset.attachments import copied_attachments
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.dataset import Dataset
 from wkgpu.dataset.jobs import Executor
+from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer import Layer
-from wkgpu.dataset.layer_properties import Document
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.errors import NameTakenError, UnsupportedError
 from wkgpu.storage.layout import ArrayLayout
