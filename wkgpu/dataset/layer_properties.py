@@ -176,8 +176,10 @@ class LayerProperties:
         """Whether voxels of this type and number of channels are what the file says, as far as it does."""
         if self.has_num_channels:
             return (dtype, num_channels) == (self.dtype, self.num_channels)
-        with suppress(DtypeError):
-            return dtype in (dtype_of(self._element_class, num_channels), dtype_of(self._element_class, 1))
+        for count in (num_channels, 1):  # the class of a whole voxel, or as some writers have it, of one channel
+            with suppress(DtypeError):
+                if dtype == dtype_of(self._element_class, count):
+                    return True
         return False
 
     @property
