@@ -20,7 +20,6 @@ from wkgpu.errors import (
     MismatchError,
     NameTakenError,
     NotFoundError,
-    PropertiesError,
     RegionError,
     ShapeError,
     UnsupportedError,
@@ -536,11 +535,3 @@ def test_changes_keep_what_others_changed(dataset, layer):
     layer.add_mag(1).write(counted((4, 4, 4)), absolute_offset=(20, 0, 0))
     assert layer.bounding_box == wk.BoundingBox((0, 0, 0), (24, 10, 10))
     assert wk.Dataset.open(dataset.path).get_layer("color").bounding_box == layer.bounding_box
-
-
-def test_broken_properties_are_named(dataset):
-    file = dataset.path / "datasource-properties.json"
-    for content in (b"", b"{", b"[]", b"{}", b'{"dataLayers": 5}', b'{"dataLayers": [5]}', b"\xff\xfe"):
-        file.write_bytes(content)
-        with pytest.raises(PropertiesError, match=r"datasource-properties\.json"):
-            wk.Dataset.open(dataset.path)

@@ -309,3 +309,16 @@ def test_a_folder_that_another_layer_lists_stays(tmp_path):
     dataset.get_layer("c").delete_mag(1)
     dataset.delete_layer("c")
     assert dataset.get_layer("same").get_mag(1).read(absolute_offset=(0, 0, 0), size=(20, 12, 8)).any()
+
+
+def test_folders_of_a_layer_that_cannot_be_understood_stay(tmp_path):
+    make_dataset(tmp_path / "dataset")
+    file = tmp_path / "dataset" / "datasource-properties.json"
+    document = json.loads(file.read_text())
+    document["dataLayers"].append({"name": "odd", "mags": [{"path": "./c/1"}]})
+    file.write_text(json.dumps(document))
+    with pytest.warns(UserWarning, match="left out"):
+        dataset = wk.Dataset.open(tmp_path / "dataset")
+    dataset.get_layer("c").delete_mag(1)
+    dataset.delete_layer("c")
+    assert (tmp_path / "dataset" / "c" / "1" / "header.wkw").exists()

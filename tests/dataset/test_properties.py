@@ -11,7 +11,14 @@ import pytest
 
 import wkgpu as wk
 from wkgpu.dataset.element_class import dtype_of, element_class_of
-from wkgpu.errors import DtypeError, PropertiesError, ReadOnlyError
+from wkgpu.errors import (
+    ArgumentError,
+    DtypeError,
+    LayerNotFoundError,
+    NameTakenError,
+    PropertiesError,
+    ReadOnlyError,
+)
 
 from .conftest import counted
 
@@ -161,38 +168,206 @@ def test_layers_of_unknown_formats_are_listed(dataset, layer, saved):
         listed.get_mag(1).read(absolute_offset=(0, 0, 0), size=(1, 1, 1))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda layer: layer.pop("name"),
-        lambda layer: layer.update(name="../color"),
-        lambda layer: layer.update(name=".."),
-        lambda layer: layer.pop("category"),
-        lambda layer: layer.update(category="image"),
-        lambda layer: layer.pop("boundingBox"),
-        lambda layer: layer.update(boundingBox={"topLeft": [0, 0, 0]}),
-        lambda layer: layer.update(boundingBox=5),
-        lambda layer: layer.update(mags=[{"path": "x"}]),
-        lambda layer: layer.update(mags=[{"mag": [3, 3, 3]}]),
-    ],
-)
-def test_broken_layers_are_named(dataset, layer, saved, change):
+BROKEN = {
+    "no name": lambda layer: layer.pop("name"),
+    "a name that leads elsewhere": lambda layer: layer.update(name="../color"),
+    "a name of two dots": lambda layer: layer.update(name=".."),
+    "a number as a name": lambda layer: layer.update(name=5),
+    "half a surrogate pair as a name": lambda layer: layer.update(name="\ud800"),
+    "no category": lambda layer: layer.pop("category"),
+    "an unknown category": lambda layer: layer.update(category="image"),
+    "no box": lambda layer: layer.pop("boundingBox"),
+    "half a box": lambda layer: layer.update(boundingBox={"topLeft": [0, 0, 0]}),
+    "a number as a box": lambda layer: layer.update(boundingBox=5),
+    "a box of fractions": lambda layer: layer["boundingBox"].update(width=1.5),
+    "an endless box": lambda layer: layer["boundingBox"].update(width=float("inf")),
+    "a box beyond 64 bits": lambda layer: layer["boundingBox"].update(width=1 << 70),
+    "a box of less than nothing": lambda layer: layer["boundingBox"].update(width=-1),
+    "axes without bounds": lambda layer: layer.update(additionalAxes=[{"name": "t", "index": 1}]),
+    "two axes of one name": lambda layer: layer.update(additionalAxes=[{"name": "x", "index": 1, "bounds": [0, 1]}]),
+    "an unknown format": lambda layer: layer.update(dataFormat="knossos"),
+    "a format that is a list": lambda layer: layer.update(dataFormat=[]),
+    "an unknown voxel type": lambda layer: layer.update(elementClass="pixel"),
+    "a voxel type without a size": lambda layer: layer.update(elementClass="uint7"),
+    "a voxel type beyond all sizes": lambda layer: layer.update(elementClass="uint" + "9" * 5000),
+    "no channels": lambda layer: layer.update(numChannels=0),
+    "channels in words": lambda layer: layer.update(numChannels="two"),
+    "an id in words": lambda layer: layer.update(largestSegmentId="x"),
+    "a list as an id": lambda layer: layer.update(largestSegmentId=[]),
+    "an endless id": lambda layer: layer.update(largestSegmentId=float("inf")),
+    "an id beyond 64 bits": lambda layer: layer.update(
+        largestSegmentId={"customJsonEncoding": "bigint", "value": "9" * 20}
+    ),
+    "a mag without a mag": lambda layer: layer.update(mags=[{"path": "x"}]),
+    "a number as a mag": lambda layer: layer.update(mags=[1]),
+    "a number as mags": lambda layer: layer.update(mags=2),
+    "nothing as mags": lambda layer: layer.update(mags=None),
+    "a number as a path": lambda layer: layer["mags"][0].update(path=5),
+    "a path with a null": lambda layer: layer["mags"][0].update(path="./color/1\0"),
+    "half a surrogate pair in a path": lambda layer: layer["mags"][0].update(path="\udc80"),
+    "no power of two": lambda layer: layer["mags"][0].update(mag=[3, 3, 3]),
+    "an endless mag": lambda layer: layer["mags"][0].update(mag=[float("inf"), 1, 1]),
+    "a mag beyond 64 bits": lambda layer: layer["mags"][0].update(mag=1 << 70),
+    "one mag twice": lambda layer: layer["mags"].append({"mag": 1}),
+}
+
+
+@pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN)
+def test_one_broken_layer_is_set_aside(dataset, mag_view, saved, change):
+    """It is named with what is wrong, stays in the file as it is, and does not keep the others from being changed."""
+    dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, shard_shape=64)
     document = saved()
     change(document["dataLayers"][0])
+    broken = copy.deepcopy(document["dataLayers"][0])
     (dataset.path / "datasource-properties.json").write_text(json.dumps(document))
-    with pytest.raises(PropertiesError, match=r"datasource-properties\.json.*layer"):
+    with pytest.warns(UserWarning, match=r"left out: .*datasource-properties\.json.*layer") as warned:
+        opened = wk.Dataset.open(dataset.path)
+    assert list(opened.layers) == ["cells"]
+    opened.get_layer("cells").add_mag(2, shard_shape=64)
+    opened.name = "renamed"
+    assert len(warned) == 1
+    assert saved()["dataLayers"][0] == broken
+    assert (saved()["id"]["name"], len(saved()["dataLayers"][1]["mags"])) == ("renamed", 2)
+    name = broken.get("name")
+    with pytest.raises(PropertiesError if name and isinstance(name, str) else LayerNotFoundError):
+        opened.get_layer(name)
+    if name == "color":
+        with pytest.raises(NameTakenError):
+            opened.add_layer("color", "color")
+
+
+def test_what_is_no_layer_and_what_comes_twice(dataset, mag_view, saved):
+    document = saved()
+    document["dataLayers"] += [5, None, copy.deepcopy(document["dataLayers"][0])]
+    document["dataLayers"][-1]["unknown"] = UNKNOWN
+    (dataset.path / "datasource-properties.json").write_text(json.dumps(document))
+    with pytest.warns(UserWarning, match="left out") as warned:
+        opened = wk.Dataset.open(dataset.path)
+    assert len(warned) == 3
+    opened.get_layer("color").add_mag(8, shard_shape=64)
+    assert saved()["dataLayers"][1:] == document["dataLayers"][1:]
+    opened.delete_layer("color")
+    assert saved()["dataLayers"] == document["dataLayers"][1:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"dataLayers": [], "version": ' + "[" * 900 + "]" * 900 + "}",
+        '{"dataLayers": [], "version": ' + "9" * 5000 + "}",
+        '{"dataLayers": {}}',
+        '{"dataLayers": 5}',
+        "{",
+        "[]",
+        "{}",
+        "",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_files_that_cannot_be_understood_at_all(dataset, text):
+    file = dataset.path / "datasource-properties.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(PropertiesError, match=r"datasource-properties\.json"):
         wk.Dataset.open(dataset.path)
 
 
-@pytest.mark.parametrize(
-    "change", [{"elementClass": "uint7"}, {"elementClass": "pixel"}, {"numChannels": 0}, {"numChannels": "two"}]
-)
-def test_broken_voxel_types_are_named(dataset, layer, saved, change):
+def test_what_wkgpu_does_not_read_may_be_anything(dataset, layer, saved):
     document = saved()
-    document["dataLayers"][0].update(change)
+    document["id"]["team"] = "\ud800"
+    document["dataLayers"][0]["unknown"] = [[[[float("inf"), 1 << 80, 1e300, "\udfff"]]]]
     (dataset.path / "datasource-properties.json").write_text(json.dumps(document))
-    with pytest.raises(PropertiesError, match="'color'"):
-        wk.Dataset.open(dataset.path).get_layer("color").dtype  # noqa: B018
+    opened = wk.Dataset.open(dataset.path)
+    opened.add_layer("more", "color")
+    opened.delete_layer("more")
+    assert saved() == document
+
+
+def test_an_id_that_is_no_object(dataset, saved):
+    (dataset.path / "datasource-properties.json").write_text(json.dumps(saved() | {"id": 5}))
+    opened = wk.Dataset.open(dataset.path)
+    with pytest.raises(PropertiesError, match="id is 5"):
+        opened.name = "x"
+    with pytest.raises(ArgumentError, match="name is 5"):
+        opened.name = 5
+    assert (opened.name, saved()["id"]) == ("dataset", 5)
+
+
+def test_opening_changes_nothing(dataset, layer, saved):
+    document = saved()
+    del document["dataLayers"][0]["mags"]
+    (dataset.path / "datasource-properties.json").write_text(json.dumps(document))
+    opened = wk.Dataset.open(dataset.path)
+    assert not opened.get_layer("color").mags
+    opened.name = "renamed"
+    assert saved()["dataLayers"] == document["dataLayers"]
+    opened.get_layer("color").add_mag(1, shard_shape=64)
+    assert [mag["mag"] for mag in saved()["dataLayers"][0]["mags"]] == [[1, 1, 1]]
+
+
+# ---- What WEBKNOSSOS writes
+
+
+@pytest.mark.parametrize("largest", [5, -1, 2**53 - 1, 2**53, 2**53 + 1, 2**64 - 1])
+def test_large_segment_ids(dataset, saved, webknossos, largest):
+    layer = dataset.add_layer("cells", "segmentation", dtype="uint64", largest_segment_id=largest)
+    theirs = webknossos.Dataset.open(dataset.path)
+    assert theirs.get_layer("cells").largest_segment_id == largest
+    ours = saved()
+    theirs.get_layer("cells").largest_segment_id = largest  # writes the file
+    assert saved()["dataLayers"][0]["largestSegmentId"] == ours["dataLayers"][0]["largestSegmentId"]
+    assert wk.Dataset.open(dataset.path).get_layer("cells").largest_segment_id == largest
+    copied = dataset.copy_dataset(dataset.path.with_name("copy"))
+    assert copied.get_layer("cells").largest_segment_id == layer.largest_segment_id == largest
+
+
+@pytest.mark.parametrize("largest", [2**64, -(2**63) - 1, 1.5, "x"])
+def test_ids_that_no_voxel_holds(dataset, saved, largest):
+    before = saved()
+    with pytest.raises(ArgumentError, match="largest_segment_id"):
+        dataset.add_layer("cells", "segmentation", largest_segment_id=largest)
+    assert saved() == before
+
+
+@pytest.mark.parametrize("unit", ["am", "nm", "\u00b5m", "m", "Mm", "Ym", "\u00c5", "in", "mi", "pc", "micrometer"])
+def test_units_by_name_and_by_symbol(dataset, saved, webknossos, unit):
+    scale = {"factor": [1, 2, 3], "unit": unit}
+    (dataset.path / "datasource-properties.json").write_text(json.dumps(saved() | {"scale": scale}))
+    ours, theirs = wk.Dataset.open(dataset.path), webknossos.Dataset.open(dataset.path)
+    assert ours.voxel_size_with_unit.unit == theirs.voxel_size_with_unit.unit.value
+    assert ours.voxel_size == pytest.approx(tuple(theirs.voxel_size), rel=1e-8)
+    ours.name = "renamed"
+    assert saved()["scale"] == scale
+
+
+def test_voxel_sizes_under_an_older_name(dataset, saved):
+    document = saved()
+    document["voxelSize"] = [1, 2, 3]
+    del document["scale"]
+    (dataset.path / "datasource-properties.json").write_text(json.dumps(document))
+    assert wk.Dataset.open(dataset.path).voxel_size == (1, 2, 3)
+
+
+def test_additional_axes_are_shown_and_kept(dataset, saved, webknossos):
+    """WEBKNOSSOS lists them beside the box, and reads what is written here."""
+    box = webknossos.NDBoundingBox((0, 0, 1, 2, 3), (1, 3, 10, 11, 12), ("c", "t", "x", "y", "z"), (0, 1, 2, 3, 4))
+    theirs = webknossos.Dataset.open(dataset.path)
+    theirs.add_layer("time@1", "color", dtype="uint8", data_format="zarr3", bounding_box=box).add_mag(1)
+    before = saved()["dataLayers"][0]
+    ours = wk.Dataset.open(dataset.path)
+    layer = ours.get_layer("time@1")
+    axes = ("t", "x", "y", "z")
+    assert layer.bounding_box == wk.NDBoundingBox((0, 1, 2, 3), (3, 10, 11, 12), axes, (1, 2, 3, 4))
+    ours.add_layer("more@2", "color")
+    assert saved()["dataLayers"][0] == before
+    with pytest.raises(wk.WkgpuError):
+        layer.get_mag(1).read()
+    layer.bounding_box = wk.NDBoundingBox((0, 0, 0, 0), (2, 5, 6, 7), axes, (1, 2, 3, 4))
+    theirs = webknossos.Dataset.open(dataset.path).get_layer("time@1").bounding_box
+    assert theirs.get_bounds("t") == (0, 2)
+    assert (*theirs.topleft_xyz, *theirs.size_xyz) == (0, 0, 0, 5, 6, 7)
+    layer.bounding_box = wk.BoundingBox((1, 2, 3), (10, 11, 12))  # which says nothing of other axes
+    assert saved()["dataLayers"][0]["additionalAxes"] == [{"name": "t", "bounds": [0, 2], "index": 1}]
 
 
 @pytest.mark.parametrize(

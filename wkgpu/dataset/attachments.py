@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_change import NewFolder
-from wkgpu.dataset.layer_properties import Document, attachment_entries
+from wkgpu.dataset.json_document import Document
+from wkgpu.dataset.layer_properties import attachment_entries
 from wkgpu.dataset.properties_file import PropertiesFile
 from wkgpu.errors import NotFoundError, PropertiesError
 from wkgpu.storage.links import check_inside, real_path_outside

@@ -64,11 +64,12 @@ class CoarserMags:
 
         Raises
         ------
-        ReadOnlyError, InterpolationError, ShapeError, ArgumentError
+        ReadOnlyError, InterpolationError, ShapeError, ArgumentError, MismatchError
             See there.
         """
         if layer.read_only:
             raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
+        layer._check_headers()
         interpolation = InterpolationMode.parse(interpolation_mode, layer.category)
         layout = new_layout(layer.dtype, layer.num_channels, chunk_shape, shard_shape, None, compress)
         buffer = None if buffer_shape is None else _checked_buffer_shape(buffer_shape)

@@ -9,8 +9,8 @@ from wkgpu.dataset.attachments import CopiedAttachments
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.dataset import Dataset
 from wkgpu.dataset.jobs import Executor
+from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer import Layer
-from wkgpu.dataset.layer_properties import Document
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
 from wkgpu.errors import NameTakenError, UnsupportedError
 from wkgpu.storage.layout import ArrayLayout
@@ -67,6 +67,8 @@ class LayerCopy:
     ------
     UnsupportedError, ShapeError, ArgumentError
         If it cannot be stored like this.
+    MismatchError
+        If the header of a mag and the properties file disagree on the type or the channels of voxels.
     """
 
     def __init__(self, layer: Layer, wanted: WantedLayout) -> None:
@@ -76,6 +78,7 @@ class LayerCopy:
                 f"Layer {layer.name!r} is {layer.data_format.value} and cannot be copied as {data_format.value}; only "
                 "'wkw' can, as 'wkw'. Leave other layers out with layers_to_ignore."
             )
+        layer._check_headers()
         self._layer = layer
         self._layouts = {mag: wanted.of(mag_view._array.layout) for mag, mag_view in layer.mags.items()}
 

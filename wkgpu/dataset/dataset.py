@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -134,7 +135,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         NotFoundError
             If there is no properties file.
         PropertiesError
-            If the properties file cannot be understood.
+            If the properties file cannot be understood. Where this is so of single layers, a warning names them and
+            says what is wrong, and the others can be used.
 
         Examples
         --------
@@ -151,6 +153,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         self._device = device
         self._allow_foreign_writes = allow_foreign_writes
         self._layers: dict[str, Layer] = {}
+        self._known_reasons: frozenset[str] = frozenset()
         self._lock = child_safe(threading.RLock())  # between the change of the file and its adoption
         self._refresh()
 
@@ -214,14 +217,16 @@ class Dataset(RewritableDataset, DownsampledDataset):
         ------
         LayerNotFoundError
             If there is no such layer.
+        PropertiesError
+            If the properties file lists the layer in a way that cannot be understood.
         """
         if layer_name not in self._layers:
             self._refresh()  # another process may have added it
         try:
             return self._layers[layer_name]
         except KeyError:
-            known = ", ".join(map(repr, self._layers)) or "no layers"
-            raise LayerNotFoundError(f"{self.path} has no layer {layer_name!r}; it has {known}.") from None
+            self._properties.layer(layer_name)  # or an error that says why there is no such layer
+            raise LayerNotFoundError(f"{self.path} has no layer {layer_name!r} now; open it again.") from None
 
     @accepts_legacy()
     def get_segmentation_layer(self, layer_name: str) -> SegmentationLayer:
@@ -264,7 +269,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         Parameters
         ----------
         layer_name : str
-            Letters, digits, and ``_ - . $``; the name of the layer's folder.
+            Letters, digits, and ``_ - . $ @``; the name of the layer's folder.
         category : {"color", "segmentation"}
             Whether the layer is an image or a segmentation.
         dtype : dtype
@@ -409,6 +414,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
     def _adopt(self, properties: DatasetProperties) -> None:
         self._properties = properties
+        self._warn_of_broken_layers()
         layers = {}
         for listed in properties.layers:
             kind = SegmentationLayer if listed.category == SEGMENTATION_CATEGORY else Layer
@@ -421,6 +427,13 @@ class Dataset(RewritableDataset, DownsampledDataset):
         for name in self._layers.keys() - layers.keys():
             self._layers[name]._forget_files()
         self._layers = layers
+
+    def _warn_of_broken_layers(self) -> None:
+        """Warn once of each layer that cannot be used."""
+        reasons = frozenset(broken.reason for broken in self._properties.broken_layers)
+        for reason in sorted(reasons - self._known_reasons):
+            warnings.warn(f"A layer is left out: {reason}", stacklevel=2)
+        self._known_reasons = reasons
 
     # ---- How it shows itself, and travels
 

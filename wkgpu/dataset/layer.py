@@ -19,13 +19,13 @@ from wkgpu.dataset.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.shapes import Compression, Shape, check_layout, new_layout
-from wkgpu.errors import MagNotFoundError, NameTakenError
+from wkgpu.errors import MagNotFoundError, MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.links import check_inside
-from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.stored_array import StoredArray, create_array
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -84,7 +84,7 @@ class Layer(DownsampledLayer):
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of one channel of a voxel."""
-        return self._properties.dtype
+        return self._voxel_type[0]
 
     @property
     def dtype_per_channel(self) -> np.dtype[np.generic]:
@@ -93,8 +93,18 @@ class Layer(DownsampledLayer):
 
     @property
     def num_channels(self) -> int:
-        """Channels of a voxel."""
-        return self._properties.num_channels
+        """Channels of a voxel; where the properties file does not say how many, those of the finest mag."""
+        return self._voxel_type[1]
+
+    @property
+    def _voxel_type(self) -> tuple[np.dtype[np.generic], int]:
+        listed = self._properties
+        for mag_view in () if listed.has_num_channels else self._mags.values():
+            with suppress(WkgpuError):  # a mag that cannot be opened does not say it
+                layout = mag_view._array.layout
+                if listed.holds(layout.dtype, layout.num_channels):
+                    return layout.dtype, layout.num_channels
+        return listed.dtype, listed.num_channels
 
     @property
     def read_only(self) -> bool:
@@ -207,6 +217,7 @@ class Layer(DownsampledLayer):
     def _add_mag(self, mag: Mag, layout: ArrayLayout) -> MagView:
         self._dataset._check_writable()
         self._settle()
+        self._check_headers()
         self._check_free(self._properties, mag)  # before there are files in the way
         name = mag.to_layer_name()
         with NewFolder(self.path / name, self._dataset._file) as folder:
@@ -289,6 +300,41 @@ class Layer(DownsampledLayer):
         for mag_view in self._mags.values():
             if not mag_view.is_remote_to_dataset:
                 mag_view._settle()
+
+    # ---- What headers and the properties file say
+
+    def _difference_to(self, array: StoredArray) -> str | None:
+        """Return a sentence that says how a mag's header and the properties file disagree on voxels, if they do."""
+        layout, listed = array.layout, self._properties
+        if listed.holds(layout.dtype, layout.num_channels):
+            return None
+        return (
+            f"{array.anchor} says that a voxel has {layout.num_channels} channel(s) of {layout.dtype}, but "
+            f"{self._dataset._file.path} says {listed.num_channels} of {listed.dtype} for layer {self.name!r}; correct "
+            "elementClass and numChannels there."
+        )
+
+    def _check_headers(self) -> None:
+        """Check that all mags hold what the properties file says, before anything new is made of both.
+
+        Raises
+        ------
+        MismatchError
+            Naming the header and the properties file that disagree. Mags that cannot be opened are passed over.
+        """
+        expected = self._voxel_type
+        for mag_view in self._mags.values():
+            try:
+                array = mag_view._array
+            except WkgpuError:
+                continue
+            if (difference := self._difference_to(array)) is not None:
+                raise MismatchError(difference)
+            if (found := (array.layout.dtype, array.layout.num_channels)) != expected:
+                raise MismatchError(
+                    f"{array.anchor} says that a voxel has {found[1]} channel(s) of {found[0]}, but other mags of "
+                    f"layer {self.name!r} have {expected[1]} of {expected[0]}; the mags of a layer are alike."
+                )
 
     # ---- What the properties file says
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from operator import index
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
+from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
+from wkgpu.dataset.layer_schema import MAX_COORDINATE, check_types
+from wkgpu.dataset.segment_ids import checked_segment_id, segment_id_from_json, segment_id_to_json
 from wkgpu.errors import (
     ArgumentError,
     DtypeError,
@@ -29,9 +33,8 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
-Document: TypeAlias = dict[str, Any]
-
-_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.-]{1,255}")
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
+_MAX_MAG = 1 << 31
 
 
 class MagProperties(NamedTuple):
@@ -92,19 +95,47 @@ class LayerProperties:
         stored_as = DataFormat.parse(data_format)
         if stored_as is not DataFormat.WKW:
             raise UnsupportedError(f"data_format {stored_as.value!r} cannot be written; use 'wkw'.")
-        box = BoundingBox.empty() if bounding_box is None else checked_bounding_box(bounding_box)
         document: Document = {
             "name": _checked_name(name),
             "category": category,
-            "boundingBox": box.to_wkw_dict(),
+            "boundingBox": {},
             "dataFormat": stored_as.value,
             "mags": [],
             "numChannels": channels,
             "elementClass": element_class_of(voxel_type, channels),
         }
         layer = cls(document, Path())
+        layer.bounding_box = BoundingBox.empty() if bounding_box is None else bounding_box
         layer.largest_segment_id = largest_segment_id
         return layer
+
+    def check(self) -> None:
+        """Check everything that wkgpu reads of the layer.
+
+        Raises
+        ------
+        PropertiesError
+            Naming the file, the layer and what is wrong.
+        """
+        check_types(self.document, self._where)
+        try:
+            _ = self.name, self.category, self.data_format, self.dtype, self.bounding_box, self.largest_segment_id
+            listed = [entry.mag for entry in self.mags]
+        except PropertiesError:
+            raise
+        except (WkgpuError, ValueError, TypeError, KeyError, AssertionError, ArithmeticError) as error:
+            raise PropertiesError(f"{self._where}: {error}") from error
+        axes = [axis["name"] for axis in self.document.get("additionalAxes") or ()]
+        if len({"x", "y", "z", *axes}) < 3 + len(axes):
+            raise PropertiesError(f"{self._where}: the names of the axes x, y, z and {axes} are not unique.")
+        for mag in listed:
+            if listed.count(mag) > 1:
+                raise PropertiesError(f"{self._where} lists mag {mag} twice; remove one of both from the file.")
+
+    @property
+    def file(self) -> Path:
+        """The properties file."""
+        return self._file
 
     @property
     def _where(self) -> str:
@@ -114,7 +145,9 @@ class LayerProperties:
     def name(self) -> str:
         """Name of the layer."""
         name = str(required(self.document, "name", f"{self._file}: a layer"))
-        if "/" in name or name in ("", ".", ".."):  # it becomes a path, and deleting the layer deletes that
+        if (
+            "/" in name or "\0" in name or name in ("", ".", "..")
+        ):  # it becomes a path, and deleting the layer deletes that
             raise PropertiesError(f"{self._file}: the layer name {name!r} is no name of a folder; correct it.")
         return name
 
@@ -129,7 +162,25 @@ class LayerProperties:
     @property
     def data_format(self) -> DataFormat:
         """File format of the voxels."""
-        return DataFormat.parse(self.document.get("dataFormat", DataFormat.WKW.value))
+        try:
+            return DataFormat.parse(self.document.get("dataFormat", DataFormat.WKW.value))
+        except WkgpuError as error:
+            raise PropertiesError(f"{self._where}: {error}") from error
+
+    @property
+    def has_num_channels(self) -> bool:
+        """Whether the file says the number of channels; early writers left it out, also for several channels."""
+        return self.document.get("numChannels") is not None
+
+    def holds(self, dtype: np.dtype[np.generic], num_channels: int) -> bool:
+        """Whether voxels of this type and number of channels are what the file says, as far as it does."""
+        if self.has_num_channels:
+            return (dtype, num_channels) == (self.dtype, self.num_channels)
+        for count in (num_channels, 1):  # the class of a whole voxel, or as some writers have it, of one channel
+            with suppress(DtypeError):
+                if dtype == dtype_of(self._element_class, count):
+                    return True
+        return False
 
     @property
     def num_channels(self) -> int:
@@ -155,29 +206,56 @@ class LayerProperties:
 
     @property
     def bounding_box(self) -> NDBoundingBox:
-        """Box of the voxels that hold data, in Mag(1)."""
+        """Box of the voxels that hold data, in Mag(1), with the additional axes of the layer."""
         box = required(self.document, "boundingBox", self._where)
         try:
-            return NDBoundingBox.from_wkw_dict(box) if box.get("additionalAxes") else BoundingBox.from_wkw_dict(box)
-        except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
+            if box.get("additionalAxes"):
+                return NDBoundingBox.from_wkw_dict(box)
+            axes = self.document.get("additionalAxes")
+            if axes:
+                return NDBoundingBox.from_wkw_dict({**box, "additionalAxes": axes, "axisOrder": self._axis_order})
+            return BoundingBox.from_wkw_dict(box)
+        except (AttributeError, KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
             raise PropertiesError(f"{self._where}: boundingBox is {box!r}, which cannot be read: {error!r}") from error
 
     @bounding_box.setter
     def bounding_box(self, box: NDBoundingBox) -> None:
-        self.document["boundingBox"] |= checked_bounding_box(box).to_wkw_dict()
+        found = checked_bounding_box(box).to_wkw_dict()
+        known = self.document["boundingBox"]
+        if "additionalAxes" not in known:  # those of a layer stand beside its box
+            found.pop("axisOrder", None)
+            new_axes = {axis["name"]: axis for axis in found.pop("additionalAxes", [])}
+            axes = self.document.get("additionalAxes") or []
+            changed = [axis | new_axes.pop(axis["name"], {}) for axis in axes] + list(new_axes.values())
+            if changed:
+                self.document["additionalAxes"] = changed
+        known |= found
+
+    @property
+    def _axis_order(self) -> dict[str, int]:
+        """Positions of x, y and z in the stored arrays, which the mags of today's files say."""
+        for entry in self.document.get("mags") or ():
+            order = entry.get("axisOrder") or {}
+            if {"x", "y"} <= order.keys():
+                return {"z": max(order.values()) + 1} | order
+        first = 1 + max((axis["index"] for axis in self.document["additionalAxes"]), default=0)
+        return {axis: int(first) + position for position, axis in enumerate("xyz")}
 
     @property
     def largest_segment_id(self) -> int | None:
         """Largest voxel value of a segmentation, as far as it is known."""
-        value = self.document.get("largestSegmentId")
-        return None if value is None else int(value)
+        try:
+            return segment_id_from_json(self.document.get("largestSegmentId"))
+        except ArgumentError as error:
+            raise PropertiesError(f"{self._where}: {error}") from error
 
     @largest_segment_id.setter
     def largest_segment_id(self, value: int | None) -> None:
-        if value is None:
+        found = checked_segment_id(value)
+        if found is None:
             self.document.pop("largestSegmentId", None)
         else:
-            self.document["largestSegmentId"] = checked_segment_id(value)
+            self.document["largestSegmentId"] = segment_id_to_json(found)
 
     @property
     def mags(self) -> list[MagProperties]:
@@ -201,6 +279,8 @@ class LayerProperties:
     def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int]) -> None:
         """Append a mag whose files lie in this folder."""
         key, entries = self._mag_entries
+        if not entries:  # where the file has no list yet
+            self.document.setdefault("mags" if key == "mag" else "wkwResolutions", entries)
         entry: Document = {key: mag.to_list()}
         if key == "mag":
             entry["path"] = path
@@ -212,7 +292,8 @@ class LayerProperties:
 
     def remove_mag(self, mag: Mag) -> None:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
-        self._mag_entries[1].remove(self._mag_entry(mag))
+        entry, entries = self._mag_entry(mag), self._mag_entries[1]
+        entries[:] = [other for other in entries if other is not entry]
 
     def cube_length(self, mag: Mag) -> Any:
         """Edge of the mag's shards in its own voxels, as the file says it; None where it says nothing.
@@ -246,13 +327,16 @@ class LayerProperties:
         """The list of mags, and under which key an entry says its mag."""
         if "mags" not in self.document and "wkwResolutions" in self.document:
             return "resolution", self.document["wkwResolutions"]
-        return "mag", self.document.setdefault("mags", [])
+        return "mag", self.document.get("mags", [])
 
     def _mag_of(self, entry: Document, key: str) -> Mag:
         value = required(entry, key, self._where)
         try:
-            return Mag(value)
-        except (TypeError, ValueError, AssertionError) as error:
+            mag = Mag(value)
+            if mag.max_dim > _MAX_MAG:
+                raise ValueError(f"the largest factor that a mag can have here is {_MAX_MAG}")
+            return mag
+        except (TypeError, ValueError, AssertionError, OverflowError) as error:
             raise PropertiesError(f"{self._where}: {key} is {value!r}, which is no mag: {error}") from error
 
 
@@ -269,7 +353,7 @@ def required(document: Document, key: str, where: str) -> Any:
     try:
         return document[key]
     except KeyError:
-        raise PropertiesError(f"{where} has no {key!r}; restore the properties file from a copy.") from None
+        raise PropertiesError(f"{where} has no {key!r}; restore the properties file from a backup.") from None
 
 
 def checked_bounding_box(box: Any) -> NDBoundingBox:
@@ -278,17 +362,9 @@ def checked_bounding_box(box: Any) -> NDBoundingBox:
         raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
     if min(box.topleft) < 0:
         raise RegionError(f"bounding_box is {box}; its top left must not be negative.")
+    if max(box.bottomright) > MAX_COORDINATE:
+        raise RegionError(f"bounding_box is {box}; it must end at {MAX_COORDINATE} at most.")
     return box
-
-
-def checked_segment_id(value: Any) -> int | None:
-    """Return a segment id as an integer, or raise an `ArgumentError`."""
-    if value is None:
-        return None
-    try:
-        return index(value)
-    except TypeError:
-        raise ArgumentError(f"largest_segment_id is {value!r}; give an integer, or None if it is not known.") from None
 
 
 def _checked_num_channels(value: Any) -> int:
@@ -304,7 +380,7 @@ def _checked_num_channels(value: Any) -> int:
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidNameError(
-            f"The layer name {name!r} cannot be used; take up to 255 letters (a-z, A-Z), digits and _ - . $, and begin "
-            "with none of the dots."
+            f"The layer name {name!r} cannot be used; take up to 255 letters (a-z, A-Z), digits and _ - . $ @, and "
+            "begin with none of the dots."
         )
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.storage.links import real_path_outside
-from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.stored_array import StoredArray, create_array
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
@@ -71,6 +72,7 @@ class MagView(RewritableMag, MergeableMag):
         self._root, self._allow_foreign_writes = layer.dataset.path, layer.dataset._allow_foreign_writes
         if create:
             self._check_writable()
+            layer._check_headers()
             layout = new_layout(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
             self._opened = create_array(path, layout, layer.data_format.value)
             self._opened.follows_links = self._allow_foreign_writes
@@ -178,6 +180,15 @@ class MagView(RewritableMag, MergeableMag):
             A `ValueError`, for a WKW mag, which is none.
         """
         raise UnsupportedError(f"{self!r} is stored as {self.data_format.value}, not as Zarr; use read() and write().")
+
+    @property
+    def _array(self) -> StoredArray:
+        if self._opened is None:
+            array = super()._array
+            if (difference := self._layer._difference_to(array)) is not None:
+                warnings.warn(f"{difference} The voxels are read as the header says.", stacklevel=3)
+            return array
+        return self._opened
 
     def _region_box(self) -> NDBoundingBox:
         return self._layer.bounding_box

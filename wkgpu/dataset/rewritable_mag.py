@@ -212,6 +212,7 @@ def _twin(layer: Layer, root: Path) -> Layer:
     """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
     from wkgpu.dataset.dataset import Dataset
 
+    layer._check_headers()
     dataset = Dataset(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)
     return dataset.get_or_add_layer(
         layer.name,

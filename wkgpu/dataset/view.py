@@ -367,6 +367,9 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         view = View(self._path, frame.bounding_box(region), self._mag, read_only=read_only, device=self._device)
         view._root, view._allow_foreign_writes = self._root, self._allow_foreign_writes
         view._opened, view._engine_in_use = self._opened, self._engine_in_use
+        if view._opened is None:
+            with suppress(WkgpuError):  # files that are missing are missed when they are read
+                view._opened = self._array  # which the views of a mag share, and which is compared with the properties
         return view
 
     def to(self, device: str) -> Self:

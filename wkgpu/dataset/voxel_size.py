@@ -14,12 +14,12 @@ Factor: TypeAlias = tuple[float, float, float]
 
 
 class LengthUnit(StrEnum):
-    """A unit of length, by its name in the properties file.
+    """A unit of length, by its name in the properties file; symbols are read as well.
 
     Examples
     --------
-    >>> LengthUnit.MICROMETER.nanometers
-    1000.0
+    >>> LengthUnit.MICROMETER.nanometers, LengthUnit("nm")
+    (1000.0, <LengthUnit.NANOMETER: 'nanometer'>)
     """
 
     YOCTOMETER = "yoctometer"
@@ -54,6 +54,10 @@ class LengthUnit(StrEnum):
         """How many nanometers the unit has."""
         return _NANOMETERS[self.value]
 
+    @classmethod
+    def _missing_(cls, value: object) -> LengthUnit | None:
+        return cls(_SYMBOLS[value]) if isinstance(value, str) and value in _SYMBOLS else None
+
 
 _NANOMETERS: dict[str, float] = {
     "yoctometer": 1e-15,
@@ -82,6 +86,38 @@ _NANOMETERS: dict[str, float] = {
     "yard": 9.144e8,
     "mile": 1.609344e12,
     "parsec": 3.085677581491367e25,
+}
+
+_SYMBOLS: dict[str, str] = {
+    "ym": "yoctometer",
+    "zm": "zeptometer",
+    "am": "attometer",
+    "fm": "femtometer",
+    "pm": "picometer",
+    "nm": "nanometer",
+    "\u00b5m": "micrometer",  # the micro sign, which WEBKNOSSOS writes
+    "\u03bcm": "micrometer",  # the Greek letter, which looks the same
+    "um": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "dm": "decimeter",
+    "m": "meter",
+    "hm": "hectometer",
+    "km": "kilometer",
+    "Mm": "megameter",
+    "Gm": "gigameter",
+    "Tm": "terameter",
+    "Pm": "petameter",
+    "Em": "exameter",
+    "Zm": "zettameter",
+    "Ym": "yottameter",
+    "\u00c5": "angstrom",
+    "\u212b": "angstrom",  # the sign for the unit, which looks the same
+    "in": "inch",
+    "ft": "foot",
+    "yd": "yard",
+    "mi": "mile",
+    "pc": "parsec",
 }
 
 
@@ -124,7 +160,7 @@ class VoxelSize:
 def _checked_factor(factor: Iterable[float]) -> Factor:
     try:
         x, y, z = map(float, factor)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(
             f"voxel size {factor!r} is not three numbers; give (x, y, z), as (11.24, 11.24, 25)."
         ) from error
