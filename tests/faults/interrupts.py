@@ -1,0 +1,215 @@
+"""Interrupts (Ctrl+C) at any moment of any operation: nothing hangs, is lost, stays locked, or goes on afterwards.
+
+``PYTHONPATH=tests python -m faults.interrupts --count 50000 --seed 1`` prints how often each outcome came, and the
+faults; the exit status is 1 if there were any. Half of the interrupts are signals at random moments. The others come at
+a chosen place of Python's code, between two bytecodes, of those places where CPython looks for signals: so also moments
+that are too short for a signal to hit them are tried.
+"""
+
+from __future__ import annotations
+
+import dis
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import numpy as np
+
+from . import file_operations, operations
+from .processes import Outcomes, is_fault, main, print_cases, run_cases
+from .world import World
+
+BATCH = 2500
+OPERATIONS = operations.OPERATIONS + file_operations.OPERATIONS
+PROBABILITIES = [operation.weight / sum(each.weight for each in OPERATIONS) for operation in OPERATIONS]
+
+
+def run(count: int, seed: int) -> Outcomes:
+    """Interrupt operations, and count the outcomes.
+
+    Returns
+    -------
+    dict
+        Counts of "NAME interrupted" and "NAME ended before" for each operation, and of faults, whose names begin with
+        "FAULT".
+    """
+    return run_cases("interrupts", 0, count, seed, BATCH)
+
+
+# ---- In the other process
+
+
+def work(first: int, count: int, seed: int) -> None:
+    """Run the cases from ``first`` on, and print a line of JSON for each: its outcomes."""
+    sys.unraisablehook = lambda _: None  # an interrupt in a destructor is printed and lost, as everywhere in Python
+    with tempfile.TemporaryDirectory() as folder:
+        worlds = [World(Path(folder))]
+        interrupts = Interrupts(worlds[0])
+
+        def case(random: np.random.Generator, number: int) -> Outcomes:
+            outcomes = _case(worlds[-1], interrupts, random, number)
+            if any(map(is_fault, outcomes)):  # what it has spoilt is no matter of the next case
+                worlds.append(World(Path(folder, str(number))))
+            return outcomes
+
+        print_cases(case, first, count, seed)
+
+
+def _case(world: World, interrupts: Interrupts, random: np.random.Generator, number: int) -> Outcomes:
+    operation = OPERATIONS[random.choice(len(OPERATIONS), p=PROBABILITIES)]
+    attempt = operation.prepare(world, random)
+    is_timed = random.random() < 0.5
+    faults: Counter[str] = Counter()
+
+    def found() -> Iterator[str]:
+        if outcome not in ("interrupted", "ended before"):
+            yield outcome
+        yield from attempt.check(outcome == "ended before")
+        yield from world.troubles(random)
+        yield from attempt.check_late()
+
+    def note(fault: str) -> None:
+        kind = "a signal" if is_timed else "a chosen place"
+        faults[f"FAULT {operation.name}, {kind}: {fault} in case {number}"] += 1
+
+    outcome = interrupts.during(operation.name, attempt.call, random, is_timed)
+    try:
+        for fault in found():
+            note(fault)
+    except Exception as error:
+        note(f"afterwards {described(error)}")
+    if faults:
+        return dict(faults)
+    return {f"{operation.name} {outcome}": 1}
+
+
+def described(error: Exception) -> str:
+    """Return what an error is, and where it comes from."""
+    places = traceback.extract_tb(error.__traceback__)[-4:]
+    where = " < ".join(f"{Path(place.filename).name}:{place.lineno}" for place in reversed(places))
+    return f"raises {type(error).__name__} at {where}: {error}"
+
+
+class Interrupts:
+    """Raises `KeyboardInterrupt` in a call, at a random moment or at a chosen place."""
+
+    def __init__(self, world: World) -> None:
+        self._armed = False
+        self._seconds: dict[str, float] = {}
+        self._places: dict[str, int] = {}
+        random = np.random.default_rng(0)
+        signal.signal(signal.SIGALRM, self._on_signal)
+        for operation in OPERATIONS:
+            for _ in range(3):  # the first time compiles
+                attempt = operation.prepare(world, random)
+                begin = time.perf_counter()
+                attempt.call()
+                self._seconds[operation.name] = time.perf_counter() - begin
+                _expect_none(operation.name, attempt.check(True))
+            attempt = operation.prepare(world, random)
+            trace = Place(sys.maxsize)
+            trace.during(attempt.call)
+            self._places[operation.name] = sys.maxsize - trace.left
+            _expect_none(operation.name, attempt.check(True))
+
+    def during(self, name: str, call: Callable[[], object], random: np.random.Generator, is_timed: bool) -> str:
+        """Interrupt a call, and return what came of it; its traceback is forgotten, as in a shell."""
+        try:
+            if is_timed:
+                self._at_random(call, random.uniform(2e-5, 1.2 * self._seconds[name]))
+            else:
+                Place(int(random.integers(self._places[name]))).during(call)
+        except KeyboardInterrupt:
+            return "interrupted"
+        except Exception as error:
+            if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):  # NumPy and Numba make others of it
+                return "interrupted"
+            return described(error)
+        return "ended before"
+
+    def _at_random(self, call: Callable[[], object], seconds: float) -> None:
+        try:
+            self._armed = True
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+            call()
+        finally:
+            self._armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _on_signal(self, *_: object) -> None:
+        if self._armed:
+            self._armed = False
+            raise KeyboardInterrupt
+
+
+class Place:
+    """Raises `KeyboardInterrupt` at one of the places where CPython looks for signals: entries of functions, and calls.
+
+    Parameters
+    ----------
+    number : int
+        How many such places are passed before.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def during(self, call: Callable[[], object]) -> None:
+        """Call a function, with this place in it."""
+        try:
+            sys.settrace(self._trace)
+            call()
+        finally:
+            sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename == __file__:
+            return None
+        if event == "call":
+            frame.f_trace_lines, frame.f_trace_opcodes = False, True
+            self._pass()
+        elif event == "opcode" and frame.f_lasti in _after_calls(frame.f_code):
+            self._pass()
+        return self._trace
+
+    def _pass(self) -> None:
+        self.left -= 1
+        if self.left == -1:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+
+@cache
+def _after_calls(code: CodeType) -> frozenset[int]:
+    """Return the bytecodes that follow a call, and would be treated as the call itself if they raised an exception."""
+    handlers = dis._parse_exception_table(code)  # type: ignore[attr-defined]
+    targets = set(dis.findlabels(code.co_code))
+
+    def handler(offset: int) -> object:
+        return next((entry.target for entry in handlers if entry.start <= offset < entry.end), None)
+
+    return frozenset(
+        after.offset
+        for call, after in pairwise(dis.get_instructions(code))
+        if call.opname in ("CALL", "CALL_FUNCTION_EX", "CALL_KW")
+        and after.offset not in targets
+        and handler(call.offset) == handler(after.offset)
+    )
+
+
+def _expect_none(name: str, faults: Iterator[str]) -> None:
+    if found := list(faults):
+        raise AssertionError(f"{name} without an interrupt: {found}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, run, work, 2000))
