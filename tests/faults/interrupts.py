@@ -8,7 +8,6 @@ that are too short for a signal to hit them are tried.
 
 from __future__ import annotations
 
-import dis
 import signal
 import sys
 import tempfile
@@ -16,15 +15,12 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
 
 import numpy as np
 
 from . import file_operations, operations
+from .places import Place
 from .processes import Outcomes, is_fault, main, print_cases, run_cases
 from .world import World
 
@@ -116,9 +112,7 @@ class Interrupts:
                 self._seconds[operation.name] = time.perf_counter() - begin
                 _expect_none(operation.name, attempt.check(True))
             attempt = operation.prepare(world, random)
-            trace = Place(sys.maxsize)
-            trace.during(attempt.call)
-            self._places[operation.name] = sys.maxsize - trace.left
+            self._places[operation.name] = Place.count(attempt.call)
             _expect_none(operation.name, attempt.check(True))
 
     def during(self, name: str, call: Callable[[], object], random: np.random.Generator, is_timed: bool) -> str:
@@ -127,7 +121,7 @@ class Interrupts:
             if is_timed:
                 self._at_random(call, random.uniform(2e-5, 1.2 * self._seconds[name]))
             else:
-                Place(int(random.integers(self._places[name]))).during(call)
+                Place(_interrupt, int(random.integers(self._places[name]))).during(call)
         except KeyboardInterrupt:
             return "interrupted"
         except Exception as error:
@@ -148,62 +142,11 @@ class Interrupts:
     def _on_signal(self, *_: object) -> None:
         if self._armed:
             self._armed = False
-            raise KeyboardInterrupt
+            _interrupt()
 
 
-class Place:
-    """Raises `KeyboardInterrupt` at one of the places where CPython looks for signals: entries of functions, and calls.
-
-    Parameters
-    ----------
-    number : int
-        How many such places are passed before.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def during(self, call: Callable[[], object]) -> None:
-        """Call a function, with this place in it."""
-        try:
-            sys.settrace(self._trace)
-            call()
-        finally:
-            sys.settrace(None)
-
-    def _trace(self, frame: FrameType, event: str, _: object) -> Any:
-        if frame.f_code.co_filename == __file__:
-            return None
-        if event == "call":
-            frame.f_trace_lines, frame.f_trace_opcodes = False, True
-            self._pass()
-        elif event == "opcode" and frame.f_lasti in _after_calls(frame.f_code):
-            self._pass()
-        return self._trace
-
-    def _pass(self) -> None:
-        self.left -= 1
-        if self.left == -1:
-            sys.settrace(None)
-            raise KeyboardInterrupt
-
-
-@cache
-def _after_calls(code: CodeType) -> frozenset[int]:
-    """Return the bytecodes that follow a call, and would be treated as the call itself if they raised an exception."""
-    handlers = dis._parse_exception_table(code)  # type: ignore[attr-defined]
-    targets = set(dis.findlabels(code.co_code))
-
-    def handler(offset: int) -> object:
-        return next((entry.target for entry in handlers if entry.start <= offset < entry.end), None)
-
-    return frozenset(
-        after.offset
-        for call, after in pairwise(dis.get_instructions(code))
-        if call.opname in ("CALL", "CALL_FUNCTION_EX", "CALL_KW")
-        and after.offset not in targets
-        and handler(call.offset) == handler(after.offset)
-    )
+def _interrupt() -> None:
+    raise KeyboardInterrupt
 
 
 def _expect_none(name: str, faults: Iterator[str]) -> None:
