@@ -23,7 +23,9 @@ pytestmark = [
 OPERATIONS = ("median", "mode", "maximum", "minimum", "mean", "nearest")
 # Each is compiled for each voxel type. What only compares voxels is the same text for integers of all lengths.
 COMPARED = ("uint8", "int16", "int64", "uint64", "float32", "float64")
-DTYPES = {operation: VOXEL_TYPES if operation in ("median", "mean", "nearest") else COMPARED for operation in OPERATIONS}
+DTYPES = {
+    operation: COMPARED if operation in ("mode", "maximum", "minimum") else VOXEL_TYPES for operation in OPERATIONS
+}
 FACTORS = ((2, 2, 2), (2, 2, 1), (1, 1, 2), (1, 2, 2), (2, 1, 2), (1, 1, 1), (3, 1, 2), (4, 4, 2), (8, 8, 4))
 
 
