@@ -452,7 +452,7 @@ def test_jobs_run_in_other_processes(source, target, voxels, cpu):
 INTERRUPTS = """
 import faulthandler, time
 import numpy as np
-from faults.places import Place
+from faults.places import Places, act_at
 from wkgpu.dataset import streaming
 from wkgpu.dataset.blocks import Box
 
@@ -476,16 +476,16 @@ def call():
 
 streaming.read_box = read_box
 pieces = [Box((x, 0, 0), (1, 1, 1)) for x in range(3)]
-places = Place.count(call)
-assert places > 30
-for number in range(places):
+places = Places(call).all()
+assert len(places) > 30
+for place in places:
     faulthandler.dump_traceback_later(10, exit=True)
     try:
-        Place(interrupt, number).during(call)
+        act_at(place, interrupt, call)
     except KeyboardInterrupt:
         pass
     else:
-        raise AssertionError(number)
+        raise AssertionError(str(place))
 time.sleep(0.1)
 assert not reading
 """

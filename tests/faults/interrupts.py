@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from . import file_operations, operations
-from .places import Place
+from .places import Places, act_at
 from .processes import Outcomes, is_fault, main, print_cases, run_cases
-from .world import World
+from .world import Operation, World
 
 BATCH = 2500
 OPERATIONS = operations.OPERATIONS + file_operations.OPERATIONS
@@ -49,7 +49,7 @@ def work(first: int, count: int, seed: int) -> None:
     sys.unraisablehook = lambda _: None  # an interrupt in a destructor is printed and lost, as everywhere in Python
     with tempfile.TemporaryDirectory() as folder:
         worlds = [World(Path(folder))]
-        interrupts = Interrupts(worlds[0])
+        interrupts = Interrupts()
 
         def case(random: np.random.Generator, number: int) -> Outcomes:
             outcomes = _case(worlds[-1], interrupts, random, number)
@@ -62,6 +62,7 @@ def work(first: int, count: int, seed: int) -> None:
 
 def _case(world: World, interrupts: Interrupts, random: np.random.Generator, number: int) -> Outcomes:
     operation = OPERATIONS[random.choice(len(OPERATIONS), p=PROBABILITIES)]
+    interrupts.measure(operation, world)
     attempt = operation.prepare(world, random)
     is_timed = random.random() < 0.5
     faults: Counter[str] = Counter()
@@ -98,34 +99,39 @@ def described(error: Exception) -> str:
 class Interrupts:
     """Raises `KeyboardInterrupt` in a call, at a random moment or at a chosen place."""
 
-    def __init__(self, world: World) -> None:
-        self._armed = False
+    def __init__(self) -> None:
+        self._armed = self._interrupted = False
         self._seconds: dict[str, float] = {}
-        self._places: dict[str, int] = {}
-        random = np.random.default_rng(0)
+        self._places: dict[str, Places] = {}
         signal.signal(signal.SIGALRM, self._on_signal)
-        for operation in OPERATIONS:
-            for _ in range(3):  # the first time compiles
-                attempt = operation.prepare(world, random)
-                begin = time.perf_counter()
-                attempt.call()
-                self._seconds[operation.name] = time.perf_counter() - begin
-                _expect_none(operation.name, attempt.check(True))
+
+    def measure(self, operation: Operation, world: World) -> None:
+        """Find out how long an operation takes, and how many places there are in it, if that is not known."""
+        if operation.name in self._places:
+            return
+        random = np.random.default_rng(0)
+        for _ in range(3):
             attempt = operation.prepare(world, random)
-            self._places[operation.name] = Place.count(attempt.call)
+            begin = time.perf_counter()
+            attempt.call()
+            self._seconds[operation.name] = time.perf_counter() - begin  # the last one does not compile
             _expect_none(operation.name, attempt.check(True))
+        attempt = operation.prepare(world, random)
+        self._places[operation.name] = Places(attempt.call)
+        _expect_none(operation.name, attempt.check(True))
 
     def during(self, name: str, call: Callable[[], object], random: np.random.Generator, is_timed: bool) -> str:
         """Interrupt a call, and return what came of it; its traceback is forgotten, as in a shell."""
+        self._interrupted = False
         try:
             if is_timed:
                 self._at_random(call, random.uniform(2e-5, 1.2 * self._seconds[name]))
             else:
-                Place(_interrupt, int(random.integers(self._places[name]))).during(call)
+                act_at(self._places[name].choose(random), self._interrupt, call)
         except KeyboardInterrupt:
             return "interrupted"
         except Exception as error:
-            if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):  # NumPy and Numba make others of it
+            if self._interrupted and _is_foreign(error):
                 return "interrupted"
             return described(error)
         return "ended before"
@@ -141,12 +147,17 @@ class Interrupts:
 
     def _on_signal(self, *_: object) -> None:
         if self._armed:
-            self._armed = False
-            _interrupt()
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._armed, self._interrupted = False, True
+        raise KeyboardInterrupt
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
+def _is_foreign(error: Exception) -> bool:
+    """Whether another library has made an error of an interrupt, as NumPy and Numba do in some places."""
+    *_, last = traceback.walk_tb(error.__traceback__)
+    return isinstance(error.__context__, KeyboardInterrupt) or "site-packages" in last[0].f_code.co_filename
 
 
 def _expect_none(name: str, faults: Iterator[str]) -> None:

@@ -16,13 +16,14 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from .changes import CHANGES, Change, make_datasets
-from .places import Place
+from .places import Place, Places, act_at
 from .processes import Outcomes, main, print_cases, run_cases
 from .states import differences, files_of, left_over, state_of, unexpected
 
@@ -49,19 +50,22 @@ def work(first: int, count: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_datasets(folder / "template")
-        trials = [Trial(folder, change) for change in CHANGES]
+        trial = cache(lambda change: Trial(folder, change))
 
         def case(random: np.random.Generator, number: int) -> Outcomes:
-            return trials[random.integers(len(trials))].case(random, number)
+            return trial(CHANGES[random.integers(len(CHANGES))]).case(random, number)
 
         print_cases(case, first, count, seed)
 
 
 class Moment(NamedTuple):
-    """When a child is killed: after some seconds, or when it has passed so many places."""
+    """When a child is killed: after some seconds, or at a place."""
 
-    seconds: float | None
-    places: int
+    seconds: float | None = None
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        return "at a random time" if self.place is None else f"at {self.place}"
 
 
 class Trial:
@@ -76,32 +80,31 @@ class Trial:
         change.call(self._root)  # compiles
         self._after = state_of(self._root)
         self._renew()
-        self._places = Place.count(lambda: change.call(self._root))
+        self._places = Places(lambda: change.call(self._root))
         self._renew()
         begin = time.perf_counter()
-        assert self._killed(Moment(None, sys.maxsize)) is False
+        assert self._killed(Moment()) is False
         self._seconds = time.perf_counter() - begin
         if faults := list(self._faults(files_of(self._template))):
             raise AssertionError(f"{change.name} without a kill: {faults}")
 
     def case(self, random: np.random.Generator, number: int) -> Outcomes:
         """Kill a child once, and return what came of it."""
-        moment = Moment(None, int(random.integers(self._places)))
+        moment = Moment(place=self._places.choose(random))
         if random.random() < 0.5:
-            moment = Moment(random.uniform(0, 1.2 * self._seconds), sys.maxsize)
+            moment = Moment(random.uniform(0, 1.2 * self._seconds))
         self._renew()
         files = files_of(self._root)
         was_killed = self._killed(moment)
         name = self._change.name
         try:
-            faults = [f"raises something, see above, at {moment}"] if was_killed is None else list(self._faults(files))
+            faults = ["raises an error, which is printed above"] if was_killed is None else list(self._faults(files))
         except Exception as error:
             places = traceback.extract_tb(error.__traceback__)[-3:]
             where = " < ".join(f"{Path(place.filename).name}:{place.lineno}" for place in reversed(places))
             faults = [f"afterwards raises {type(error).__name__} at {where}: {error}"]
         if faults:
-            when = f"place {moment.places} of {self._places}" if moment.seconds is None else "a random time"
-            return {f"FAULT {name}, {when}: {fault} in case {number}": 1 for fault in faults}
+            return {f"FAULT {name}, {moment}: {fault} in case {number}": 1 for fault in faults}
         return {f"{name} {'killed' if was_killed else 'ended before'}": 1}
 
     def _renew(self) -> None:
@@ -138,10 +141,10 @@ class Trial:
 def _in_child(call: Callable[[], object], moment: Moment) -> None:
     """Do something and end the process, which returns no more."""
     try:
-        if moment.seconds is None:
-            Place(lambda: os.kill(os.getpid(), signal.SIGKILL), moment.places).during(call)
-        else:
+        if moment.place is None:
             call()
+        else:
+            act_at(moment.place, lambda: os.kill(os.getpid(), signal.SIGKILL), call)
         os._exit(0)
     except BaseException:
         traceback.print_exc()
