@@ -107,8 +107,8 @@ class TestWhatIsCopied:
         ],
     )
     def test_in_another_layout(self, device, original, tmp_path, arguments, shapes, codecs):
-        if is_simulated(mags_of(original)["color", wk.Mag(1)]._engine) and "chunk_shape" in arguments:
-            pytest.skip("too many voxels for the simulator")
+        if is_simulated(mags_of(original)["color", wk.Mag(1)]._engine) and arguments.keys() != {"shard_shape"}:
+            pytest.skip("too slow in the simulator")
         copy = original.copy_dataset(tmp_path / "copy", **arguments)
         found = [mag_view.info for mag_view in mags_of(copy).values()]
         assert [(info.chunk_shape[0], info.shard_shape[0]) for info in found] == shapes

@@ -67,7 +67,7 @@ def filled(place):
 
 class TestMapVoxels:
     @pytest.mark.covers("View.map_voxels")
-    @settings(max_examples=40)
+    @settings(max_examples=25)
     @given(
         st.sampled_from([("uint8", "uint8", "uint8"), ("float32", "int64", "uint16"), ("uint64", "uint32", "float64")]),
         st.sampled_from([(1, 1), (2, 1), (3, 3)]),

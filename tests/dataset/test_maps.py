@@ -7,14 +7,15 @@ import pytest
 from arrays import on_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import VOXEL_TYPES
 
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, DtypeError
 
 from .conftest import VOXEL_SIZE, read
 
-INTEGERS = [dtype for dtype in VOXEL_TYPES if not dtype.startswith("float")]
+# A kernel is compiled for each of them; for other lengths it is the same text.
+SOME_TYPES = ("uint8", "int16", "int64", "uint64", "float32")
+INTEGERS = SOME_TYPES[:-1]
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def sample(dtype, seed=0):
     return data.reshape(10, 8, 3)
 
 
-@pytest.mark.parametrize("dtype", VOXEL_TYPES)
+@pytest.mark.parametrize("dtype", SOME_TYPES)
 @pytest.mark.parametrize("at", [50, 49.5, -3, 1000, -1000, float("inf")])
 def test_threshold(mapped, dtype, at):
     data = sample(dtype)
@@ -56,7 +57,7 @@ def test_threshold(mapped, dtype, at):
     np.testing.assert_array_equal(voxel_map(data).ravel(), expected)
 
 
-@pytest.mark.parametrize("dtype", VOXEL_TYPES)
+@pytest.mark.parametrize("dtype", SOME_TYPES)
 @pytest.mark.parametrize(("low", "high"), [(11, 60), (10.5, 60.5), (-1e30, 60), (5, 1e30)])
 def test_clip(mapped, dtype, low, high):
     data, voxel_map = sample(dtype), wk.maps.clip(low, high)
@@ -68,7 +69,7 @@ def test_clip(mapped, dtype, low, high):
         assert found.ravel().tolist() == [min(max(value, low), high) for value in data.ravel().tolist()]
 
 
-@pytest.mark.parametrize("dtype", VOXEL_TYPES)
+@pytest.mark.parametrize("dtype", SOME_TYPES)
 def test_rescale(mapped, dtype):
     data, voxel_map = sample(dtype), wk.maps.rescale((-20, 90), (0, 255))
     np.testing.assert_array_equal(mapped(voxel_map, data, "uint8"), np.rint(voxel_map(data)))
@@ -118,7 +119,7 @@ def test_relabel_to_other_voxels(mapped):
     np.testing.assert_array_equal(found, np.select([data == 0, data == 2**64 - 1], [200, 3], 1))
 
 
-@pytest.mark.parametrize("dtype", VOXEL_TYPES)
+@pytest.mark.parametrize("dtype", SOME_TYPES)
 def test_mask(mapped, dtype):
     data, inside = sample(dtype), sample("uint16", 1) // 50
     np.testing.assert_array_equal(mapped(wk.maps.mask(7), data, dtype, inside), np.where(inside, data, 7))

@@ -193,8 +193,10 @@ class TestDatasetCompress:
 
 
 class TestRechunk:
-    @pytest.mark.parametrize(("chunk", "shard"), [(8, 64), (16, 32), (32, 32), (8, 8), (4, 16), (64, 256)])
-    @pytest.mark.parametrize("compress", [True, False])
+    @pytest.mark.parametrize(
+        ("chunk", "shard", "compress"),
+        [(8, 64, True), (16, 32, False), (32, 32, True), (8, 8, False), (4, 16, True), (64, 256, False)],
+    )
     @pytest.mark.covers("MagView.rechunk")
     def test_in_place(self, device, raw, expected, chunk, shard, compress, saved):
         if is_simulated(raw._engine) and shard in (8, 256):
@@ -377,8 +379,10 @@ class TestFailures:
         assert (read(raw, absolute_offset=(8, 8, 8), size=(8, 8, 8)) == 7).all()
         assert raw.info.shard_shape.to_tuple() == (64, 64, 64)
 
-    @pytest.mark.parametrize("moves", [0, 1, 20, 1000])
-    @pytest.mark.parametrize("reopen", ["dataset", "loose", "view", "held open"])
+    @pytest.mark.parametrize(
+        ("moves", "reopen"),
+        [(0, "dataset"), (1, "loose"), (1, "held open"), (20, "view"), (20, "dataset"), (1000, "held open")],
+    )
     def test_a_swap_that_a_crash_has_interrupted_is_finished(self, raw, expected, run_python, moves, reopen):
         content(raw)
         run_python(KILLED_SWAP, raw.layer.dataset.path, moves)

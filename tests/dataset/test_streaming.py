@@ -6,7 +6,6 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
-from wkgpu.dataset import streaming
+from wkgpu.dataset import ahead, streaming
 from wkgpu.dataset.blocks import Box
 from wkgpu.dataset.downsampling import box_of_blocks
 from wkgpu.dataset.streaming import has_data, stream
@@ -118,7 +117,7 @@ class Record:
 
     def __init__(self, monkeypatch):
         self.reads, self.writes, self.threads = [], [], []
-        self.most_arrays = 0
+        self.most_arrays = self.reading = 0
         self.before_read = lambda number: None  # is called with how many reads have begun
         arrays = []
         read, write = streaming.read_box, streaming.write_box
@@ -127,8 +126,12 @@ class Record:
             self.most_arrays = max(self.most_arrays, sum(array() is not None for array in arrays))
             self.reads.append(Box(topleft, shape))
             self.threads.append(threading.current_thread().name)
-            self.before_read(len(self.reads))
-            found = read(array, engine, topleft, shape)
+            self.reading += 1
+            try:
+                self.before_read(len(self.reads))
+                found = read(array, engine, topleft, shape)
+            finally:
+                self.reading -= 1
             arrays.append(weakref.ref(found))
             return found
 
@@ -152,10 +155,6 @@ class Eager:
         future = Future()
         future.set_result(function(*arguments))
         return future
-
-
-def threads_ahead():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("wkgpu-ahead")]
 
 
 # ---- Voxels
@@ -322,7 +321,10 @@ def test_pieces_are_chunks_at_least(monkeypatch, record, engine, source, make):
 
 
 def test_only_two_pieces_are_held(in_small_pieces, record, monkeypatch, engine, source, target):
-    monkeypatch.setattr(streaming, "ThreadPoolExecutor", lambda *arguments: nullcontext(Eager()))
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ahead, "start_new_thread", no_thread)  # then a piece is read at once
     run([source], target, engine)
     assert record.most_arrays == 1, "so many when the next one is read"
 
@@ -344,7 +346,7 @@ def test_the_next_piece_is_read_meanwhile(in_small_pieces, record, monkeypatch, 
 
     monkeypatch.setattr(Thinned, "apply", apply)
     run([source], target, engine)
-    assert {name.rpartition("_")[0] for name in record.threads} == {"wkgpu-ahead"}
+    assert threading.current_thread().name not in record.threads
     assert len(waited) == 8 * 64
     np.testing.assert_array_equal(content(target), thinned(voxels))
 
@@ -370,7 +372,7 @@ def test_a_read_that_fails(in_small_pieces, record, engine, source, target):
     assert "in Mag(1)" in "".join(caught.value.__notes__)
     assert len(record.reads) == 11
     assert len(record.writes) == len(target.existing_shards()) == 1
-    assert threads_ahead() == []
+    assert record.reading == 0
 
 
 def test_a_computation_that_fails(in_small_pieces, record, monkeypatch, engine, source, target):
@@ -387,7 +389,7 @@ def test_a_computation_that_fails(in_small_pieces, record, monkeypatch, engine, 
     assert len(pieces) == 3
     assert len(record.reads) <= 4
     assert record.writes == target.existing_shards() == []
-    assert threads_ahead() == []
+    assert record.reading == 0
 
 
 def test_a_write_that_fails(in_small_pieces, record, monkeypatch, engine, source, target):
@@ -445,3 +447,49 @@ def test_jobs_run_in_other_processes(source, target, voxels, cpu):
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
         run([source], target, cpu, executor=executor)
     np.testing.assert_array_equal(content(target), thinned(voxels))
+
+
+INTERRUPTS = """
+import faulthandler, time
+import numpy as np
+from faults.places import Places, act_at
+from wkgpu.dataset import streaming
+from wkgpu.dataset.blocks import Box
+
+class Engine:
+    def wait(self):
+        pass
+
+reading = []
+
+def read_box(*_):
+    reading.append(1)
+    time.sleep(1e-4)
+    reading.pop()
+
+def interrupt():
+    raise KeyboardInterrupt
+
+def call():
+    for _ in streaming.fetched([None], Engine(), lambda piece: (piece,), pieces):
+        pass
+
+streaming.read_box = read_box
+pieces = [Box((x, 0, 0), (1, 1, 1)) for x in range(3)]
+places = Places(call).all()
+assert len(places) > 30
+for place in places:
+    faulthandler.dump_traceback_later(10, exit=True)
+    try:
+        act_at(place, interrupt, call)
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError(str(place))
+time.sleep(0.1)
+assert not reading
+"""
+
+
+def test_an_interrupt_at_any_place_hangs_nothing(run_python):
+    run_python(INTERRUPTS, PYTHONPATH=str(Path(__file__).parents[1]))

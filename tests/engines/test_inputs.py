@@ -55,9 +55,9 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize(
-    ("dtype", "channels"), [("uint8", 1), ("uint8", 3), ("uint16", 2), ("float32", 1), ("int64", 4)]
+    ("codec", "dtype", "channels"),
+    [("raw", "uint8", 1), ("lz4", "uint8", 3), ("lz4", "uint16", 2), ("raw", "float32", 1), ("lz4", "int64", 4)],
 )
-@pytest.mark.parametrize("codec", ["raw", "lz4"])
 def test_any_layout(make_array, engine, codec, dtype, channels, name):
     per_shard = (4, 4, 4) if is_simulated(engine) else (1, 1, 1)
     array = make_array(ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), per_shard, codec))

@@ -19,6 +19,7 @@ import wkgpu as wk
 from wkgpu.engines import selection
 from wkgpu.engines.selection import get_engine, set_device
 from wkgpu.errors import DeviceError
+from wkgpu.forking import loading
 
 REASON = "CuPy: not installed. To use a GPU: pip install 'wkgpu[cuda13]'."
 WITHOUT_CUDA = """
@@ -308,13 +309,13 @@ def test_a_forked_process_decides_anew(engines):
     locked = threading.Event()
 
     def hold_the_lock():
-        with selection._lock:
+        with loading:
             locked.set()
             time.sleep(0.2)
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(hold_the_lock)
-        locked.wait(30)
+        assert locked.wait(30)
         process.start()  # waits until the lock is free
     assert here.poll(30)
     assert here.recv() == ["cpu", True, "device 'cuda:0' cannot be used. cuInit returned 3."]

@@ -50,10 +50,18 @@ def test_the_limit_is_what_these_tests_exceed():
 
 
 @pytest.mark.parametrize(
-    ("codec", "dtype", "channels", "chunk"),
-    [("lz4", "uint8", 1, 32), ("raw", "uint8", 1, 32), ("lz4", "uint16", 1, 16), ("lz4", "uint8", 3, 32)],
+    ("codec", "dtype", "channels", "chunk", "topleft"),
+    [
+        ("lz4", "uint8", 1, 32, (0, 0, 0)),
+        ("lz4", "uint8", 1, 32, (33, 31, 7)),
+        ("raw", "uint8", 1, 32, (32, 0, 0)),
+        ("raw", "uint8", 1, 32, (1, 2, 3)),
+        ("lz4", "uint16", 1, 16, (0, 0, 0)),
+        ("lz4", "uint16", 1, 16, (1, 2, 3)),
+        ("lz4", "uint8", 3, 32, (32, 0, 0)),
+        ("lz4", "uint8", 3, 32, (33, 31, 7)),
+    ],
 )
-@pytest.mark.parametrize("topleft", [(0, 0, 0), (32, 0, 0), (1, 2, 3), (33, 31, 7)])
 def test_large_boxes(stored, engine, scale, codec, dtype, channels, chunk, topleft):
     array, volume = stored(codec, dtype, channels, chunk)
     x, y, z = topleft
@@ -70,6 +78,8 @@ def test_large_boxes(stored, engine, scale, codec, dtype, channels, chunk, tople
 @pytest.mark.parametrize("room", [0, 1, 32])
 def test_outputs_at_any_address(stored, engine, scale, shift, room):
     """The address, and the way from one y to the next, decide how wide the words are that can be stored."""
+    if is_simulated(engine) and shift not in (0, 33):
+        pytest.skip("the caches are those of a CPU")
     array, volume = stored("lz4", "uint8", 1, 32)
     x, y, z = scale(200, 150, 160)
     lines = (1, x + room, y, z)
@@ -83,7 +93,7 @@ def test_outputs_at_any_address(stored, engine, scale, shift, room):
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
-@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("threads", [1, 5])
 def test_runs_along_x_through_many_files(make_array, engine, scale, config, codec, threads):
     """One chunk a file, as in volume annotations, and some are absent: runs begin and end anywhere."""
     edge = scale(32)

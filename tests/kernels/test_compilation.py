@@ -64,14 +64,6 @@ def kernel_cache(tmp_path):
     return str(tmp_path / "cache")
 
 
-def test_a_second_process_uses_the_kernels_of_the_first(run_python, tmp_path, kernel_cache):
-    first = json.loads(run_python(WORK, tmp_path / "first", "false", NUMBA_CACHE_DIR=kernel_cache))
-    second = json.loads(run_python(WORK, tmp_path / "second", "false", NUMBA_CACHE_DIR=kernel_cache))
-    for name in ("read_chunks", "encode_chunks"):
-        assert first[name][1:] == [0, 1], "compiled once"
-        assert second[name][1:] == [1, 0], "found on disk"
-
-
 def test_one_version_serves_all_types_and_layouts(run_python, tmp_path):
     kernels = json.loads(run_python(WORK, tmp_path / "mags", "true"))
     assert {name: signatures for name, (signatures, _, _) in kernels.items() if len(signatures) != 1} == {}

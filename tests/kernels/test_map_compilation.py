@@ -1,4 +1,4 @@
-"""Kernels of maps and reductions are compiled once for all processes."""
+"""Kernels of every kind are compiled once for all processes."""
 
 import json
 
@@ -6,7 +6,7 @@ WORK = """
 import json, sys
 import numpy as np
 import wkgpu as wk
-from wkgpu.kernels import cpu_mapping, cpu_reducing
+from wkgpu.kernels import cpu, cpu_mapping, cpu_pooling, cpu_reducing
 
 dataset = wk.Dataset(sys.argv[1], voxel_size=(1, 1, 1))
 mag_view = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, chunk_shape=8, shard_shape=16)
@@ -16,7 +16,9 @@ mag_view.map_voxels(wk.maps.relabel({1: 2}), mag_view)
 assert mag_view.count_labels()[0].tolist() == [2]
 assert mag_view.min_max() == (2, 2)
 mag_view.histogram()
+mag_view.layer.downsample_mag(1, 2, interpolation_mode="max", chunk_shape=8, shard_shape=16)
 kernels = [
+    cpu.read_chunks, cpu.encode_chunks, cpu_pooling.maximum,
     cpu_mapping.threshold, cpu_mapping.search_or_keep, cpu_reducing.count_runs, cpu_reducing.count_equal,
     cpu_reducing.find_extremes, cpu_reducing.count_between,
 ]
@@ -29,5 +31,5 @@ def test_a_second_process_uses_the_kernels_of_the_first(run_python, tmp_path):
         json.loads(run_python(WORK, tmp_path / name, NUMBA_CACHE_DIR=str(tmp_path / "cache")))
         for name in ("first", "second")
     )
-    assert first == [[0, 1]] * 6, "compiled once, for one signature"
-    assert second == [[1, 0]] * 6, "found on disk"
+    assert first == [[0, 1]] * 9, "compiled once, for one signature"
+    assert second == [[1, 0]] * 9, "found on disk"

@@ -142,7 +142,7 @@ def launch(request):
     return lambda name, rows, *arguments: simulate(getattr(cuda_mapping, name), (3, 1), 4, rows, 2, *arguments)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int32", "uint64", "int64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint32", "uint64", "int64"])
 @pytest.mark.parametrize("name", CASES)
 def test_kernels_with_a_name(launch, name, dtype):
     constants, function = CASES[name]
@@ -154,7 +154,7 @@ def test_kernels_with_a_name(launch, name, dtype):
     assert target[1:].tolist() == [function(value) for value in source.tolist()]  # ids of 64 bits are exact
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["int16", "uint64", "float32"])
 def test_rescale(launch, dtype):
     source = sample(dtype)
     numbers = (3.0, 0.7, 5.0, 6.0, 60.0)

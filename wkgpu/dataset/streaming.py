@@ -8,11 +8,12 @@ as many source voxels as are held at a time: while one is computed, the next one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from wkgpu.dataset.ahead import Ahead
 from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.transfer import read_box, write_box
@@ -164,15 +165,19 @@ def fetched(
     if len(pieces) == 1:
         yield pieces[0], fetch(pieces[0])
         return
-    with ThreadPoolExecutor(1, "wkgpu-ahead") as ahead:
-        coming = ahead.submit(fetch, pieces[0])
-        for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
-            arrays = coming.result()
-            if following is not None:
-                coming = ahead.submit(fetch, following)
+    coming = [Ahead(partial(fetch, piece)) for piece in pieces]
+    try:
+        coming[0].start()
+        for number, piece in enumerate(pieces):
+            arrays = coming[number].result()
+            if number + 1 < len(pieces):
+                coming[number + 1].start()
             yield piece, arrays
             engine.wait()  # the thread that reads ahead knows nothing of kernels that still use this memory
             del arrays
+    finally:
+        for ahead in coming:
+            ahead.wait()
 
 
 def _write(target: StoredArray, engine: Engine, part: Box, out: Array) -> None:
