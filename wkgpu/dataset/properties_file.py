@@ -12,6 +12,7 @@ from pathlib import Path
 from wkgpu.dataset.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
+from wkgpu.storage.access import refusal
 from wkgpu.storage.locks import file_lock
 from wkgpu.storage.regular_file import read_regular
 from wkgpu.storage.replacement import atomic_write_bytes
@@ -50,13 +51,20 @@ class PropertiesFile:
             If the file exists, because another process was faster.
         """
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.tmp")
-        atomic_write_bytes(temporary, properties.to_bytes())
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(properties.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
             _move_to_free_name(temporary, self.path)
         except FileExistsError as error:
             raise AlreadyExistsError(f"{self.path} exists. Use Dataset.open(), or exist_ok=True.") from error
+        except OSError as error:
+            raise refusal(f"Cannot write {self.path}", error) from error
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
     def load(self) -> DatasetProperties:
         """Read the file.
@@ -100,7 +108,7 @@ class PropertiesFile:
             If the file does not exist, cannot be written or read, or says no properties.
         """
         with file_lock(self.path):
-            for abandoned in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
+            for abandoned in Path(os.path.realpath(self.path)).parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
                 with suppress(OSError):  # it is in the way of nothing
                     abandoned.unlink()
             yield self.load()

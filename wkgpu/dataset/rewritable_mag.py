@@ -85,6 +85,7 @@ class RewritableMag(View):
             layout = replace(layout, codec=wanted)
         elif target_path is None and "raw" not in self._array.codecs():  # LZ4 and LZ4HC may be mixed
             self._check_writable()
+            self._settle()
             return
         self._rewrite(layout, target_path, executor, progress_desc)
 
@@ -143,6 +144,7 @@ class RewritableMag(View):
             return
         self._check_writable()
         if self._array.has_layout(layout):
+            self._settle()
             self._save_shard_shape()
             return
         device, save = self._engine.name, self._save_shard_shape
