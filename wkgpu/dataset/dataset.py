@@ -37,6 +37,7 @@ from wkgpu.errors import (
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.storage.local_path import local_path
 
 
 class Dataset(RewritableDataset, DownsampledDataset):
@@ -72,6 +73,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         If the dataset exists with another voxel size or name.
     ArgumentError
         If there is no voxel size, or it is not three numbers above 0.
+    UnsupportedError
+        If the path is a URL, such as ``s3://``, other than ``file://``.
 
     Examples
     --------
@@ -92,7 +95,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         device: str | None = None,
     ) -> None:
         size = _voxel_size(voxel_size, voxel_size_with_unit)
-        self._set_up(create_properties(Path(path).absolute(), name, size, exist_ok), read_only, device)
+        self._set_up(create_properties(local_path(path), name, size, exist_ok), read_only, device)
         found = self.voxel_size_with_unit
         if found != size:
             raise MismatchError(f"{self.path} exists with voxel size {found}, not {size}; use Dataset.open().")
@@ -117,6 +120,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         ------
         NotFoundError
             If there is no properties file.
+        UnsupportedError
+            If the path is a URL, such as ``s3://``, other than ``file://``.
         PropertiesError
             If the properties file cannot be understood. Where this is so of single layers, a warning names them and
             says what is wrong, and the others can be used.
@@ -127,7 +132,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
         """
         dataset = object.__new__(cls)
-        dataset._set_up(find_properties(Path(path).absolute()), read_only, device)
+        dataset._set_up(find_properties(local_path(path)), read_only, device)
         return dataset
 
     def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None) -> None:
@@ -342,7 +347,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         layer_name, category, largest_segment_id
             As for `add_layer`.
         bounding_box : NDBoundingBox, optional
-            Box of the voxels that hold data, in Mag(1). By default the box of all files that exist.
+            Box of the voxels that hold data, in Mag(1). By default the box of all files of the finest mag that has
+            some.
 
         Raises
         ------

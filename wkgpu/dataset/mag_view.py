@@ -20,6 +20,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.storage.local_path import is_remote
 from wkgpu.storage.stored_array import StoredArray, create_array
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ class MagView(RewritableMag, MergeableMag):
 
     @property
     def is_remote_to_dataset(self) -> bool:
-        """Whether the mag's files lie outside of the dataset's folder, so that they belong to another one."""
+        """Whether the mag's files lie outside of the dataset's folder, or at a URL: they belong to another one."""
+        if is_remote(self._path):
+            return True
         return not self._path.resolve().is_relative_to(self.layer.dataset.path.resolve())
 
     @accepts_legacy("offset", "json_update_allowed")

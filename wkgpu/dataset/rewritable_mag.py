@@ -18,6 +18,7 @@ from wkgpu.errors import ArgumentError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout, Triple
+from wkgpu.storage.local_path import local_path
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class RewritableMag(View):
         progress_desc: str | None,
     ) -> None:
         if target_path is not None:
-            self._rewrite_to(Path(target_path).absolute(), layout, executor, progress_desc)
+            self._rewrite_to(local_path(target_path), layout, executor, progress_desc)
             return
         self._check_writable()
         layer = self._own_layer

@@ -1,6 +1,6 @@
 """Where: positions, sizes, magnifications and boxes of voxels.
 
-Pure Python on its own: it imports nothing of wkgpu, and NumPy only when asked for an array.
+Pure Python on its own: of wkgpu it imports the errors alone, and NumPy only when asked for an array.
 """
 
 from wkgpu.geometry.bounding_box import BoundingBox, BoundingBoxLike
