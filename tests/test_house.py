@@ -8,12 +8,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # Room: what it may import of wkgpu. "errors", "forking" and "settings" serve all of them.
+CLI_STORAGE = {"storage.layout", "storage.local_path", "storage.replacement"}
 ARROWS = {
     "geometry": {"errors"},
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "errors", "forking", "settings"},
-    "cli": {"cli", "dataset", "geometry", "storage.layout", "storage.replacement", "synthetic", "errors", "wkgpu"},
+    "cli": {"cli", "dataset", "geometry", *CLI_STORAGE, "synthetic", "errors", "wkgpu"},
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.

@@ -15,6 +15,10 @@ class WkgpuError(Exception):
 # ---- What the caller asked for ------------------------------------------------------------------------------------
 
 
+class MagError(WkgpuError, ValueError, AssertionError, TypeError):
+    """What is no magnification: not one or three whole numbers, or one that is no power of two."""
+
+
 class RegionError(WkgpuError, AssertionError, ValueError):
     """A region argument that contradicts another one, is empty, negative, or leaves the view."""
 

@@ -366,12 +366,13 @@ class TestFailures:
             original.copy_dataset(tmp_path / "copy", **arguments)
         assert not (tmp_path / "copy").exists()
 
-    def test_layers_of_another_format_make_nothing(self, original, tmp_path):
+    def test_layers_of_another_format_are_left_out(self, original, tmp_path, recwarn):
         original = change(original, plan__dataFormat="zarr3")
-        with pytest.raises(UnsupportedError, match="layers_to_ignore"):
-            original.copy_dataset(tmp_path / "copy")
-        assert not (tmp_path / "copy").exists()
-        original.copy_dataset(tmp_path / "copy", layers_to_ignore=["plan"])
+        with pytest.warns(UserWarning, match="'plan' .* is not copied: it is zarr3"):
+            copied = original.copy_dataset(tmp_path / "copy")
+        assert set(copied.layers) == set(original.layers) - {"plan"}
+        original.copy_dataset(tmp_path / "other", layers_to_ignore=["plan"])
+        assert not recwarn
 
     @pytest.mark.parametrize(("arguments", "step"), [({}, "copy_file"), ({"compress": False}, "write_box")])
     def test_a_mag_that_is_half_is_not_listed(self, device, original, tmp_path, monkeypatch, arguments, step):

@@ -22,7 +22,7 @@ from strategies import codecs, layouts, voxel_boxes, voxels
 
 import wkgpu as wk
 from wkgpu.dataset import merging
-from wkgpu.errors import ChunkError, DtypeError, MismatchError, ReadOnlyError, RegionError, ShapeError
+from wkgpu.errors import ArgumentError, ChunkError, DtypeError, MismatchError, ReadOnlyError, RegionError, ShapeError
 from wkgpu.storage.layout import ArrayLayout
 
 from .conftest import VOXEL_SIZE, read
@@ -192,6 +192,14 @@ class TestBoundingBox:
 
 
 class TestRefusals:
+    @pytest.mark.parametrize("other", [None, "1", 5])
+    def test_what_is_no_mag(self, mag_view, other):
+        with pytest.raises(ArgumentError, match=rf"other is {other!r}; give the MagView"):
+            mag_view.merge_with_view(other)
+        for args in (other, (other, None), (other, None, ())):
+            with pytest.raises(ArgumentError, match="args"):
+                mag_view.merge_chunk(args)
+
     def test_another_mag(self, mag_view, annotate):
         with pytest.raises(MismatchError, match=r"has the mag 2, .* has 1"):
             mag_view.merge_with_view(annotate(mag=2))

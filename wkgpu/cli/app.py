@@ -16,7 +16,7 @@ from wkgpu import BoundingBox
 from wkgpu.cli.boxes import parse_box
 from wkgpu.cli.changes import compress, downsample, equal, merge, rechunk
 from wkgpu.cli.console import output, reports_errors
-from wkgpu.cli.options import DeviceOption, PathArgument
+from wkgpu.cli.options import DeviceOption, PathArgument, local
 
 OUTPUT_TYPES = (".npy", ".tif", ".tiff", ".png")  # those of `export.WRITERS`, which a test checks
 
@@ -66,6 +66,7 @@ def _parsed_box(text: str) -> BoundingBox:
 
 
 def _known_output(path: Path) -> Path:
+    path = local(path) or path
     if path.suffix.lower() not in OUTPUT_TYPES:
         raise typer.BadParameter(f"{str(path)!r} does not end with one of {', '.join(OUTPUT_TYPES)}")
     return path
@@ -122,7 +123,10 @@ for change in (compress, rechunk, downsample, merge, equal):
 def demo(
     size: Annotated[int, typer.Option(min=64, max=2048, help="Voxels along x and y; z has a quarter of them.")] = 512,
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for the dataset; replaced if an earlier demo made it.")
+        Path,
+        typer.Option(
+            metavar="DIR", callback=local, help="Folder for the dataset; replaced if an earlier demo made it."
+        ),
     ] = Path("demo-output"),
     device: DeviceOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which tissue to make.")] = 0,

@@ -26,6 +26,7 @@ from wkgpu.cli.options import (
     Sampling,
     ShardOption,
     TargetOption,
+    local,
 )
 
 
@@ -127,7 +128,12 @@ def merge(
     layer: Annotated[str, typer.Argument(show_default=False, metavar="LAYER", help="Name of the layer that changes.")],
     annotation: Annotated[
         Path,
-        typer.Argument(show_default=False, metavar="ANNOTATION", help="A folder of mags, or the folder of one mag."),
+        typer.Argument(
+            show_default=False,
+            metavar="ANNOTATION",
+            callback=local,
+            help="A folder of mags, or the folder of one mag.",
+        ),
     ],
     *,
     mag: MagOption = None,
@@ -149,7 +155,9 @@ def merge(
 @reports_errors_as_trouble
 def equal(
     path: PathArgument,
-    other: Annotated[Path, typer.Argument(show_default=False, metavar="OTHER", help="What to compare with.")],
+    other: Annotated[
+        Path, typer.Argument(show_default=False, metavar="OTHER", callback=local, help="What to compare with.")
+    ],
     *,
     layer: Annotated[
         str | None, typer.Option(show_default=False, metavar="LAYER", help="The only layer to compare; default: all.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec
@@ -43,7 +44,9 @@ def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable
     @wraps(command)
     def reporting(*args: _Parameters.args, **keywords: _Parameters.kwargs) -> None:
         try:
-            command(*args, **keywords)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                command(*args, **keywords)
         except (WkgpuError, OSError, MemoryError) as error:
             if os.environ.get("WKGPU_TRACEBACK", "0") not in ("", "0"):
                 raise
@@ -51,6 +54,12 @@ def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable
             raise typer.Exit(2 if isinstance(error, ArgumentError | ShapeError) else exit_code) from error
 
     return reporting
+
+
+def _show_warning(message: Warning | str, *_args: object, **_keywords: object) -> None:
+    """Print a warning as one line on stderr, without the line of Python that gives it."""
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold]Warning:[/] {escape(str(message))}", style="yellow", soft_wrap=True)
 
 
 def print_error(message: str) -> None:

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from wkgpu.errors import WkgpuError
+from wkgpu.storage.local_path import has_scheme, local_path
+
 
 class Codec(StrEnum):
     """How chunks can be encoded."""
@@ -50,10 +53,21 @@ def _power_of_two(edge: int | None) -> int | None:
     return edge
 
 
+def local(path: Path | None) -> Path | None:
+    """Return the path of an argument, also of one that begins with file://; other URLs are wrong arguments."""
+    try:
+        return path if path is None or not has_scheme(path) else local_path(path)
+    except WkgpuError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 PathArgument = Annotated[
-    Path, typer.Argument(show_default=False, help="A dataset, a folder of mags, or the folder of one mag.")
+    Path,
+    typer.Argument(show_default=False, callback=local, help="A dataset, a folder of mags, or the folder of one mag."),
 ]
-DatasetArgument = Annotated[Path, typer.Argument(show_default=False, metavar="DATASET", help="A dataset.")]
+DatasetArgument = Annotated[
+    Path, typer.Argument(show_default=False, metavar="DATASET", callback=local, help="A dataset.")
+]
 LayerArgument = Annotated[
     str | None,
     typer.Argument(show_default=False, metavar="[LAYER]", help="Name of the layer; without it, all layers."),
@@ -67,7 +81,11 @@ MagOption = Annotated[
 TargetOption = Annotated[
     Path | None,
     typer.Option(
-        "--target", show_default=False, metavar="DIR", help="Dataset that receives a copy; PATH then stays as it is."
+        "--target",
+        show_default=False,
+        metavar="DIR",
+        callback=local,
+        help="Dataset that receives a copy; PATH then stays as it is.",
     ),
 ]
 ChunkOption = Annotated[

@@ -19,6 +19,7 @@ from wkgpu.cli.options import Codec, CompressingCodec
 from wkgpu.cli.selection import Selection, layer_name, select_mags
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.shapes import Compression
+from wkgpu.dataset.usable import usable_mags
 
 _NUMBERS = ("Was on disk", "Is on disk", "Ratio")
 
@@ -116,7 +117,8 @@ def rewrite_mags(
         What the library raises. Mags before the one that failed are done, and printed.
     """
     selection = select_mags(path, names, device, read_only=target is not None)
-    mags = selection.mags if target else _own(selection, console)
+    mags = _usable(selection)
+    mags = mags if target else _own(selection, mags, console)
     if not mags:
         console.print("There are no mags to rewrite.")
         return
@@ -136,12 +138,19 @@ def rewrite_mags(
     console.print("Ratio: bytes of the stored voxels, decoded / bytes of all files of the mag.", style="dim")
 
 
-def _own(selection: Selection, console: Console) -> list[MagView]:
+def _usable(selection: Selection) -> list[MagView]:
+    """Return the mags that can be read; warnings name the others of a dataset, and what was named is an error later."""
+    if selection.dataset is None or selection.names:
+        return selection.mags
+    return [mag for layer in selection.dataset.layers.values() for mag in usable_mags(layer, "rewritten")]
+
+
+def _own(selection: Selection, mags: list[MagView], console: Console) -> list[MagView]:
     """Return the mags whose files belong to the dataset; one that was named is not left out in silence."""
     if selection.dataset is None or len(selection.names) == 2:
-        return selection.mags
+        return mags
     own = []
-    for mag_view in selection.mags:
+    for mag_view in mags:
         if mag_view.read_only:  # only such mags are, in a dataset that is opened to be changed
             real = os.path.realpath(mag_view.path)
             where = escape(f"{layer_name(mag_view)} {mag_view.name} belongs to another dataset, {real}")

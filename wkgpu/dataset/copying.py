@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ from wkgpu.dataset.dataset import Dataset
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer import Layer
+from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.shapes import Compression, Shape, new_layout
+from wkgpu.dataset.usable import is_usable, usable_mags
 from wkgpu.errors import NameTakenError, UnsupportedError
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.links import check_inside
@@ -60,6 +63,8 @@ class LayerCopy:
     ----------
     layer : Layer
         The original.
+    mags : sequence of MagView
+        Which of its mags to copy.
     wanted : WantedLayout
         How to store the copy.
 
@@ -71,16 +76,29 @@ class LayerCopy:
         If the header of a mag and the properties file disagree on the type or the channels of voxels.
     """
 
-    def __init__(self, layer: Layer, wanted: WantedLayout) -> None:
-        data_format = DataFormat.parse(wanted.data_format or layer.data_format)
-        if {data_format, layer.data_format} != {DataFormat.WKW}:
-            raise UnsupportedError(
-                f"Layer {layer.name!r} is {layer.data_format.value} and cannot be copied as {data_format.value}; only "
-                "'wkw' can, as 'wkw'. Leave other layers out with layers_to_ignore."
-            )
+    def __init__(self, layer: Layer, mags: Sequence[MagView], wanted: WantedLayout) -> None:
         layer._check_headers()
         self._layer = layer
-        self._layouts = {mag: wanted.of(mag_view._array.layout) for mag, mag_view in layer.mags.items()}
+        self._layouts = {mag_view.mag: wanted.of(mag_view._array.layout) for mag_view in mags}
+
+    @classmethod
+    def of(cls, layer: Layer, wanted: WantedLayout) -> LayerCopy | None:
+        """Return the copy of a layer; None, with a warning, if it has another format, or no mag that is local.
+
+        Raises
+        ------
+        UnsupportedError
+            For another format than WKW that is wanted.
+        UnsupportedError, ShapeError, ArgumentError, MismatchError
+            As from the constructor.
+        """
+        data_format = DataFormat.parse(wanted.data_format or DataFormat.WKW)
+        if data_format is not DataFormat.WKW:
+            raise UnsupportedError(f"Layer {layer.name!r} cannot be copied as {data_format.value}; use 'wkw'.")
+        if not is_usable(layer, "copied"):
+            return None
+        mags = usable_mags(layer, "copied")
+        return cls(layer, mags, wanted) if mags or not layer.mags else None
 
     def check_room(self, target: Dataset) -> None:
         """Check that a dataset has none of the mags.

@@ -39,6 +39,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.settings import config
 from wkgpu.storage.links import check_inside
+from wkgpu.storage.local_path import local_path
 
 
 class Dataset(RewritableDataset, DownsampledDataset):
@@ -76,6 +77,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         If the dataset exists with another voxel size or name.
     ArgumentError
         If there is no voxel size, or it is not three numbers above 0.
+    UnsupportedError
+        If the path is a URL, such as ``s3://``, other than ``file://``.
 
     Examples
     --------
@@ -97,7 +100,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         allow_foreign_writes: bool = False,
     ) -> None:
         size = _voxel_size(voxel_size, voxel_size_with_unit)
-        file = create_properties(Path(path).absolute(), name, size, exist_ok)
+        file = create_properties(local_path(path), name, size, exist_ok)
         self._set_up(file, read_only, device, allow_foreign_writes)
         found = self.voxel_size_with_unit
         if found != size:
@@ -134,6 +137,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         ------
         NotFoundError
             If there is no properties file.
+        UnsupportedError
+            If the path is a URL, such as ``s3://``, other than ``file://``.
         PropertiesError
             If the properties file cannot be understood. Where this is so of single layers, a warning names them and
             says what is wrong, and the others can be used.
@@ -144,7 +149,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
         """
         dataset = object.__new__(cls)
-        dataset._set_up(find_properties(Path(path).absolute()), read_only, device, allow_foreign_writes)
+        dataset._set_up(find_properties(local_path(path)), read_only, device, allow_foreign_writes)
         return dataset
 
     def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None, allow_foreign_writes: bool) -> None:
@@ -362,7 +367,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         layer_name, category, largest_segment_id
             As for `add_layer`.
         bounding_box : NDBoundingBox, optional
-            Box of the voxels that hold data, in Mag(1). By default the box of all files that exist.
+            Box of the voxels that hold data, in Mag(1). By default the box of all files of the finest mag that has
+            some.
 
         Raises
         ------

@@ -11,6 +11,7 @@ from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.sampling_modes import SamplingModes, default_coarsest_mag
 from wkgpu.dataset.shapes import Compression
+from wkgpu.dataset.usable import usable_mags
 from wkgpu.errors import ReadOnlyError
 from wkgpu.geometry.mag import Mag, MagLike
 
@@ -45,7 +46,8 @@ class DownsampledDataset(ABC):
         """Add to each layer the mags that are coarser than those it has; see `Layer.downsample`.
 
         A layer goes on from its coarsest mag, and mags that exist stay as they are. Layers without mags, and those that
-        have one as coarse as asked for, are left alone.
+        have one as coarse as asked for, are left alone. So are layers of another format than WKW, and those with a mag
+        at a URL, which a warning names.
 
         Parameters
         ----------
@@ -76,6 +78,8 @@ class DownsampledDataset(ABC):
         if self.read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to downsample it.")
         for layer in self.layers.values():
+            if len(usable_mags(layer, "downsampled")) < len(layer.mags):
+                continue
             coarsest = default_coarsest_mag(layer.bounding_box) if coarsest_mag is None else Mag(coarsest_mag)
             if layer.mags and list(layer.mags)[-1].max_dim < coarsest.max_dim:
                 layer.downsample(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wkgpu.dataset.layer_category import LayerCategoryType
-from wkgpu.dataset.layer_properties import LayerProperties
+from wkgpu.dataset.layer_properties import LayerProperties, checked_name
 from wkgpu.errors import MismatchError, NotFoundError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
@@ -86,11 +86,10 @@ def find_layer(
     largest_segment_id: int | None,
 ) -> LayerProperties:
     """Return the properties of a layer whose mags lie in its folder; see `Dataset.add_layer_for_existing_files`."""
-    mags = find_mags(dataset / name)
-    if bounding_box is None:
-        bounding_box = BoundingBox.empty()
-        for found in mags:
-            bounding_box = bounding_box.extended_by(found.bounding_box)
+    mags = find_mags(dataset / checked_name(name))
+    if bounding_box is None:  # of the finest mag: the files of a coarser one reach further beyond the voxels in them
+        boxes = (found.bounding_box for found in mags)
+        bounding_box = next((box for box in boxes if not box.is_empty()), BoundingBox.empty())
     array = mags[0].array
     layer = LayerProperties.new(
         name,

@@ -25,6 +25,7 @@ from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.links import check_inside
+from wkgpu.storage.local_path import listed_path
 from wkgpu.storage.stored_array import StoredArray, create_array
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class Layer(DownsampledLayer):
         ------
         MagNotFoundError
             If the layer has no such mag.
+        MagError
+            If `mag` is no mag.
 
         Examples
         --------
@@ -367,7 +370,7 @@ class Layer(DownsampledLayer):
 
     def _mag_path(self, listed: MagProperties) -> Path:
         if listed.path is not None:
-            return self._dataset.path / listed.path
+            return listed_path(self._dataset.path, listed.path)
         short, long = self.path / listed.mag.to_layer_name(), self.path / listed.mag.to_long_layer_name()
         return long if long.exists() and not short.exists() else short
 

@@ -96,7 +96,7 @@ class LayerProperties:
         if stored_as is not DataFormat.WKW:
             raise UnsupportedError(f"data_format {stored_as.value!r} cannot be written; use 'wkw'.")
         document: Document = {
-            "name": _checked_name(name),
+            "name": checked_name(name),
             "category": category,
             "boundingBox": {},
             "dataFormat": stored_as.value,
@@ -377,7 +377,8 @@ def _checked_num_channels(value: Any) -> int:
     return count
 
 
-def _checked_name(name: Any) -> str:
+def checked_name(name: Any) -> str:
+    """Return the name of a new layer, or raise an `InvalidNameError`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidNameError(
             f"The layer name {name!r} cannot be used; take up to 255 letters (a-z, A-Z), digits and _ - . $ @, and "

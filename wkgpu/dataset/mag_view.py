@@ -21,6 +21,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.storage.links import real_path_outside
+from wkgpu.storage.local_path import is_remote
 from wkgpu.storage.stored_array import StoredArray, create_array
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class MagView(RewritableMag, MergeableMag):
 
     @property
     def is_remote_to_dataset(self) -> bool:
-        """Whether the mag's files lie outside of the dataset's folder, so that they belong to another one."""
-        return real_path_outside(self._path, self.layer.dataset.path) is not None
+        """Whether the mag's files lie outside of the dataset's folder, or at a URL: they belong to another one."""
+        return is_remote(self._path) or real_path_outside(self._path, self.layer.dataset.path) is not None
 
     @accepts_legacy("offset", "json_update_allowed")
     def write(

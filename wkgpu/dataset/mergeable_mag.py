@@ -11,7 +11,7 @@ import numpy as np
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.merging import files_by_shard, merge_files
 from wkgpu.dataset.view import View
-from wkgpu.errors import DtypeError, MismatchError, RegionError, ShapeError
+from wkgpu.errors import ArgumentError, DtypeError, MismatchError, RegionError, ShapeError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.chunk_grid import Ints
@@ -54,6 +54,8 @@ class MergeableMag(View):
 
         Raises
         ------
+        ArgumentError
+            If `other` is no MagView.
         ReadOnlyError
             If this mag is read-only.
         MismatchError, DtypeError, ShapeError
@@ -64,6 +66,10 @@ class MergeableMag(View):
         >>> annotation = open_mag("annotation/data_Volume/1")  # doctest: +SKIP
         >>> mag_view.merge_with_view(annotation)  # doctest: +SKIP
         """
+        if not isinstance(other, View):
+            raise ArgumentError(
+                f"other is {other!r}; give the MagView to merge, from a layer's get_mag() or open_mag()."
+            )
         self._check_writable()
         self._check_mergeable(other)
         regions = other._array.shard_boxes()
@@ -109,7 +115,12 @@ class MergeableMag(View):
         >>> shard_box = BoundingBox((0, 0, 0), (1024, 1024, 1024))  # doctest: +SKIP
         >>> mag_view.merge_chunk((other, shard_box, [BoundingBox((64, 32, 0), (32, 32, 32))]))  # doctest: +SKIP
         """
-        other, shard_box, boxes = args
+        try:
+            other, shard_box, boxes = args
+        except (TypeError, ValueError):
+            raise ArgumentError(f"args is {args!r}; give a view, the box of a shard, and boxes of files.") from None
+        if not isinstance(other, View):
+            raise ArgumentError(f"args begins with {other!r}; give the MagView to merge, or a view of it.")
         self._check_writable()
         self._check_mergeable(other)
         target, source = self._array, other._array

@@ -16,6 +16,7 @@ from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.storage.local_path import local_path
 from wkgpu.storage.stored_array import open_array
 
 
@@ -41,13 +42,15 @@ def open_mag(
     ------
     NotFoundError, HeaderError
         If the folder does not exist, holds no mag, or its header is bad.
+    UnsupportedError
+        If the path is a URL, such as ``s3://``, other than ``file://``, or the mag is Zarr.
 
     Examples
     --------
     >>> mag_view = open_mag("annotation/data/2-2-1")  # doctest: +SKIP
     >>> mag_view.read(absolute_bounding_box=mag_view.bounding_box)  # doctest: +SKIP
     """
-    folder = Path(path).absolute()
+    folder = local_path(path)
     if (folder / PROPERTIES_NAME).exists():
         raise NotFoundError(f"{folder} is a dataset, not a mag; open it with Dataset.open().")
     named = mag_named(folder) if mag is None else Mag(mag)

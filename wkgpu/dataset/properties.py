@@ -20,6 +20,7 @@ from wkgpu.dataset.json_document import Document, document_to_bytes, parse_docum
 from wkgpu.dataset.layer_properties import LayerProperties, required
 from wkgpu.dataset.voxel_size import LengthUnit, VoxelSize
 from wkgpu.errors import ArgumentError, LayerNotFoundError, NameTakenError, PropertiesError, WkgpuError
+from wkgpu.storage.local_path import listed_path
 
 PROPERTIES_NAME = "datasource-properties.json"
 
@@ -174,7 +175,7 @@ class DatasetProperties:
         return any(place.is_relative_to(wanted) for place in listed) or any(map(wanted.is_relative_to, folders))
 
     def _place(self, path: str) -> Path:
-        return Path(os.path.normpath(self._file.parent / path))
+        return Path(os.path.normpath(listed_path(self._file.parent, path)))
 
     def add_layer(self, layer: LayerProperties) -> None:
         """Append a layer.

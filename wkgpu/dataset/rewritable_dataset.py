@@ -12,6 +12,7 @@ from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.properties import DatasetProperties
 from wkgpu.dataset.shapes import Compression, Shape
+from wkgpu.dataset.usable import usable_mags
 from wkgpu.dataset.voxel_size import VoxelSize
 from wkgpu.errors import ReadOnlyError
 
@@ -49,7 +50,8 @@ class RewritableDataset(ABC):
         """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
 
         Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
-        `Dataset.open` was told to allow such writes.
+        `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
+        a warning names.
 
         Parameters
         ----------
@@ -70,7 +72,7 @@ class RewritableDataset(ABC):
         if self.read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to compress it.")
         for layer in self.layers.values():
-            for mag_view in layer.mags.values():
+            for mag_view in usable_mags(layer, "compressed"):
                 if not mag_view.read_only:
                     mag_view.compress(executor=executor, progress_desc=f"Compressing {layer.name} {mag_view.name}")
 
@@ -98,7 +100,8 @@ class RewritableDataset(ABC):
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
         attachments that it lists, and files of mags that belong to another dataset. Other files are not; an attachment
-        outside of this dataset's folder is left out with a warning.
+        outside of this dataset's folder is left out with a warning. Mags at a URL and layers of another format than WKW
+        are left out as well, and a warning names them.
 
         Parameters
         ----------
@@ -148,7 +151,9 @@ class RewritableDataset(ABC):
 
         ignored = {layers_to_ignore} if isinstance(layers_to_ignore, str) else set(layers_to_ignore or ())
         wanted = WantedLayout(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
-        copies = [LayerCopy(layer, wanted) for name, layer in self.layers.items() if name not in ignored]
+        copies = [
+            copy for name, layer in self.layers.items() if name not in ignored and (copy := LayerCopy.of(layer, wanted))
+        ]
         size = voxel_size_with_unit
         if size is None:
             size = self.voxel_size_with_unit if voxel_size is None else VoxelSize(voxel_size)

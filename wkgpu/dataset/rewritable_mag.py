@@ -20,6 +20,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.layout import ArrayLayout
 from wkgpu.storage.links import check_inside
+from wkgpu.storage.local_path import local_path
 from wkgpu.storage.stored_array import create_array
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class RewritableMag(View):
         progress_desc: str | None,
     ) -> None:
         if target_path is not None:
-            root, layer = Path(target_path).absolute(), self._own_layer
+            root, layer = local_path(target_path), self._own_layer
             check_inside(root / (self._path.parent.name if layer is None else layer.name), root, False)
             self._rewrite_to(root, layout, executor, progress_desc)
             return

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from wkgpu.errors import MagError
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 
 if TYPE_CHECKING:
@@ -32,10 +33,9 @@ class Mag:
 
     Raises
     ------
-    AssertionError
-        If there are not one or three factors, or if one is no power of two.
-    ValueError
-        If a factor is below 1, or if a string is no name of a mag.
+    MagError
+        If there are not one or three factors, if one is no power of two or below 1, or if a string is no name of a
+        mag. It is a ValueError, an AssertionError and a TypeError.
 
     Examples
     --------
@@ -51,7 +51,12 @@ class Mag:
         """Read the factors in any of their forms."""
         if type(mag) is Mag:
             return mag
-        factors = Vec3Int(mag, mag, mag) if type(mag) is int else _read_factors(mag)
+        try:
+            factors = Vec3Int(mag, mag, mag) if type(mag) is int else _read_factors(mag)
+        except MagError:
+            raise
+        except (AssertionError, TypeError, ValueError, OverflowError) as error:
+            raise MagError(f"Cannot read a mag from {mag!r:.100}: {error}") from error
         for factor in factors:
             if factor & (factor - 1) or factor < 1:
                 raise _bad_factor(factor, mag)
@@ -145,7 +150,7 @@ class Mag:
             return self._factors == other._factors
         try:
             return self._factors == Mag(other)._factors  # type: ignore[arg-type]  # whether it is a mag is the question
-        except (AssertionError, TypeError, ValueError):
+        except MagError:
             return False
 
     def __hash__(self) -> int:
@@ -192,13 +197,13 @@ def _read_factors(mag: Any) -> Vec3Int:
     raise _not_a_mag(mag)
 
 
-def _not_a_mag(mag: object) -> ValueError:
-    return ValueError(
-        f"Cannot read a mag from {mag!r}. Give one integer, three integers, or a name like '4' or '2-2-1'."
+def _not_a_mag(mag: object) -> MagError:
+    return MagError(
+        f"Cannot read a mag from {mag!r:.100}. Give one integer, three integers, or a name like '4' or '2-2-1'."
     )
 
 
-def _bad_factor(factor: int, mag: object) -> Exception:
+def _bad_factor(factor: int, mag: object) -> MagError:
     if factor < 1:
-        return ValueError(f"The factors of a mag are at least 1, got {factor} in {mag!r}. Mag(1) is the finest.")
-    return AssertionError(f"The factors of a mag are powers of two, got {factor} in {mag!r}.")
+        return MagError(f"The factors of a mag are at least 1, got {factor} in {mag!r}. Mag(1) is the finest.")
+    return MagError(f"The factors of a mag are powers of two, got {factor} in {mag!r}.")

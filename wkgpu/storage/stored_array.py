@@ -34,10 +34,12 @@ from wkgpu.storage.chunk_grid import (
 from wkgpu.storage.file_swap import journal_of, settle
 from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.links import HOW_TO_ALLOW, first_link
+from wkgpu.storage.local_path import refuse_remote
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
 
+_OTHER_FORMATS = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
 _MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
@@ -347,9 +349,12 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
         Where they cannot be read.
     FormatError
         Where the header is bad.
+    UnsupportedError
+        Where the path is a URL, or the mag is Zarr or N5.
     """
     from wkgpu.storage.wkw import WkwArray
 
+    refuse_remote(path)
     with reporting_as(f"Cannot open {path}"):
         if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
             array = WkwArray.open(path)
@@ -361,6 +366,9 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
             raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
+    for name, found in _OTHER_FORMATS.items():
+        if (path / name).exists():
+            raise UnsupportedError(f"{path} is {found}, which this version of wkgpu does not read; it reads WKW.")
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")
 
 
@@ -370,7 +378,7 @@ def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> S
     Raises
     ------
     UnsupportedError
-        For a format that wkgpu does not write.
+        For a format that wkgpu does not write, and for a URL.
     AlreadyExistsError
         Where the folder holds something.
     ShapeError
@@ -378,6 +386,7 @@ def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> S
     """
     from wkgpu.storage.wkw import WkwArray
 
+    refuse_remote(path)
     if data_format != WkwArray.data_format:
         raise UnsupportedError(f"data_format {data_format!r} cannot be written; use 'wkw'.")
     return WkwArray.create(path, layout)

@@ -1,0 +1,46 @@
+"""What commands for a whole dataset leave out: what is not a local WKW file. A warning names each."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from wkgpu.dataset.data_format import DataFormat
+from wkgpu.storage.local_path import is_remote, url_of
+
+if TYPE_CHECKING:
+    from wkgpu.dataset.layer import Layer
+    from wkgpu.dataset.mag_view import MagView
+
+
+def is_usable(layer: Layer, doing: str) -> bool:
+    """Whether a layer has a format that wkgpu reads; a warning names one that has not.
+
+    Parameters
+    ----------
+    doing : str
+        What is done with the others, for the warning: "compressed", "copied".
+    """
+    if layer.data_format is DataFormat.WKW:
+        return True
+    warnings.warn(
+        f"Layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is {layer.data_format.value}, and this "
+        "version of wkgpu reads WKW only.",
+        stacklevel=4,
+    )
+    return False
+
+
+def usable_mags(layer: Layer, doing: str) -> list[MagView]:
+    """Return the mags of a layer whose files are local WKW files; warnings name the others; see `is_usable`."""
+    found = list(layer.mags.values())
+    if found and not is_usable(layer, doing):
+        return []
+    for mag_view in found:
+        if is_remote(mag_view.path):
+            warnings.warn(
+                f"Mag {mag_view.name} of layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is at "
+                f"{url_of(mag_view.path)}, and only local files are supported.",
+                stacklevel=3,
+            )
+    return [mag_view for mag_view in found if not is_remote(mag_view.path)]
