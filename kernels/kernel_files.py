@@ -38,11 +38,10 @@ def use_kernel_files(kernel, stamp):
     """
     cache = getattr(kernel, "_cache", None)
     numba_file = getattr(cache, "_cache_file", None)
-    if not all(hasattr(numba_file, name) for name in ("_dump", "_version", "load", "save")):
+    if not all(hasattr(numba_file, name) for name in ("_dump", "_source_stamp", "_version", "load", "save")):
         return  # the simulator of CUDA compiles nothing
-    cache._cache_file = KernelFiles(
-        cache.cache_path, cache._impl.filename_base, (numba_file._version, stamp), numba_file._dump
-    )
+    stamp = (numba_file._version, numba_file._source_stamp, stamp)
+    cache._cache_file = KernelFiles(cache.cache_path, cache._impl.filename_base, stamp, numba_file._dump)
     cache.load_overload = _guarded(cache.load_overload, Path(cache.cache_path))
     cache.save_overload = _guarded(cache.save_overload, Path(cache.cache_path))
 

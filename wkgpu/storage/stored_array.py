@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from wkgpu.errors import (
     UnsupportedError,
     WkgpuError,
 )
+from wkgpu.forking import loading
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import Ints, Pieces, ShardRows, pieces_of, touched_rows, touched_rows_in_slabs
@@ -27,6 +29,9 @@ from wkgpu.storage.layout import ArrayLayout, Codec, Triple
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
+
+if TYPE_CHECKING:
+    from wkgpu.storage.wkw import WkwArray
 
 _MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
@@ -296,11 +301,10 @@ def open_array(path: Path) -> StoredArray:
     FormatError
         Where the header is bad.
     """
-    from wkgpu.storage.wkw import WkwArray
-
+    wkw_array = _wkw_array()
     with reporting_as(f"Cannot open {path}"):
         if (path / "header.wkw").exists():
-            return WkwArray.open(path)
+            return wkw_array.open(path)
         if not path.exists():
             raise NotFoundError(f"{path} does not exist; there is no mag to open.")
     if not path.is_dir():
@@ -320,8 +324,14 @@ def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> S
     ShapeError
         Where the format cannot store this layout.
     """
-    from wkgpu.storage.wkw import WkwArray
-
-    if data_format != WkwArray.data_format:
+    wkw_array = _wkw_array()
+    if data_format != wkw_array.data_format:
         raise UnsupportedError(f"data_format {data_format!r} cannot be written; use 'wkw'.")
-    return WkwArray.create(path, layout)
+    return wkw_array.create(path, layout)
+
+
+@cache
+def _wkw_array() -> type[WkwArray]:
+    with loading:
+        from wkgpu.storage.wkw import WkwArray  # here, because it is built on this module
+    return WkwArray
