@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import lz4
 from numba import njit
+
+from .kernel_files import report_no_folder, use_kernel_files
 
 
 def _sources() -> tuple[object, ...]:
@@ -21,29 +25,25 @@ def cached_kernel(function):
     """Compile a function without the GIL, and cache it on disk.
 
     Numba by itself compiles anew when the function's own file has changed. Kernels here are put together from several
-    files, so that the cache is made to look at all of them. Where nothing can be cached, as with an installation and
-    a home that are both read-only, the kernel is compiled by every process.
+    files, so that the cache is made to look at all of them; see `kernel_files`. Where nothing can be cached, as with an
+    installation and a home that are both read-only, the kernel is compiled by every process.
     """
-    try:
-        kernel = njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # "cannot cache function: no locator available"
-        return njit(nogil=True)(function)
-    return _stamped(kernel)
+    return _cached(partial(njit, nogil=True), function, _STAMP)
 
 
 def cached_cuda_kernel(function):
     """Do the same for a kernel that is launched on a CUDA device, or run by Numba's simulator of one."""
     from numba import cuda  # here, because the CPU does without it
 
+    version = getattr(sys.modules.get("numba_cuda"), "__version__", None)  # it takes the place of `numba.cuda`
+    return _cached(cuda.jit, function, (*_STAMP, version))
+
+
+def _cached(jit, function, stamp):
     try:
-        kernel = cuda.jit(cache=True)(function)
-    except RuntimeError:
-        return cuda.jit(function)
-    return _stamped(kernel)
-
-
-def _stamped(kernel):
-    cache_file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
-    if hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = _STAMP
+        kernel = jit(cache=True)(function)
+    except (RuntimeError, OSError) as error:  # "cannot cache function: no locator available"
+        report_no_folder(error)
+        return jit()(function)
+    use_kernel_files(kernel, stamp)
     return kernel

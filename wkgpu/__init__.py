@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from wkgpu.forking import loading as _loading
+
 if TYPE_CHECKING:
     from wkgpu import errors as errors
     from wkgpu.dataset import maps as maps
@@ -74,10 +76,12 @@ __all__ = sorted([*_MODULES, *_SUBMODULES])  # the names above, written once
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
-        return import_module(_SUBMODULES[name])
+        with _loading:
+            return import_module(_SUBMODULES[name])
     if name not in _MODULES:
         raise AttributeError(f"module 'wkgpu' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    with _loading:
+        value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 
 

@@ -151,12 +151,134 @@ def test_few_jobs_are_handed_out_at_a_time():
     executor.pool.shutdown()
 
 
-def test_cluster_tools(tmp_path):
-    cluster_tools = pytest.importorskip("cluster_tools")
+# ---- Executors that begin many jobs in one call
+
+
+class BatchExecutor:
+    """An executor with ``map_to_futures``, whose jobs end when it is told; it counts them in its batches."""
+
+    def __init__(self):
+        self.batches, self.begun = [], []
+
+    def map_to_futures(self, fn, args):
+        args = list(args)
+        self.batches.append(len(args))
+        futures = [Future() for _ in args]
+        self.begun += [(fn, arg, future) for arg, future in zip(args, futures, strict=True)]
+        return futures
+
+    def end(self, number):
+        for fn, arg, future in self.begun[:number]:
+            future.set_result(fn(arg))
+        del self.begun[:number]
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 12, 1000, 2000, 5003])
+def test_batches_are_large_and_few_are_pending(jobs):
+    executor, taken = BatchExecutor(), []
+
+    def source():
+        for number in range(jobs):
+            taken.append(number)
+            yield number
+
+    def end_some():
+        while not done.wait(0.001):
+            assert len(executor.begun) <= 2000
+            executor.end(500)
+
+    done = threading.Event()
+    thread = threading.Thread(target=end_some)
+    thread.start()
+    try:
+        assert run_jobs(abs, source(), executor=executor) == list(range(jobs))
+    finally:
+        done.set()
+        thread.join()
+    assert executor.batches == [1000] * (jobs // 1000) + [jobs % 1000] * (jobs % 1000 > 0)
+
+
+def test_jobs_are_taken_in_batches():
+    executor = BatchExecutor()
+    source = iter(range(10_000))
+    outcomes = finished_jobs(abs, source, executor=executor)
+    threading.Timer(0.1, lambda: executor.end(1)).start()
+    assert next(outcomes) == (0, 0)
+    assert executor.batches == [1000, 1000]
+    assert next(source) == 2000
+    outcomes.close()
+    assert all(future.cancelled() for _, _, future in executor.begun)
+
+
+def test_a_source_that_fails_in_a_batch_cancels_what_it_holds():
+    executor = BatchExecutor()
+
+    def jobs():
+        yield 1
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more") as caught:
+        run_jobs(abs, jobs(), executor=executor)
+    assert not hasattr(caught.value, "__notes__")
+    assert [future.cancelled() for _, _, future in executor.begun] == [True]
+
+
+@pytest.fixture
+def one_by_one():
+    """The executor of cluster_tools that does the jobs in the call, and raises there what they raise."""
+    cluster_tools = pytest.importorskip("cluster_tools", reason="webknossos is not installed")
     with cluster_tools.get_executor("sequential") as executor:
-        assert run_jobs(square, range(5), executor=executor) == [0, 1, 4, 9, 16]
-        with pytest.raises(KeyError):
-            run_jobs(fails_at_five, itertools.count(), executor=executor)
+        yield executor
+
+
+def test_cluster_tools_in_the_calling_thread(one_by_one):
+    taken = iter(range(10))
+    outcomes = finished_jobs(lambda _: threading.get_ident(), taken, executor=one_by_one)
+    assert next(outcomes) == (0, threading.get_ident())
+    assert next(taken) == 1, "the others are taken when they are needed"
+    outcomes.close()
+    with pytest.raises(KeyError) as caught:
+        run_jobs(fails_at_five, itertools.count(), executor=one_by_one, boxes=BOXES)
+    assert caught.value.__notes__ == [f"This happened in chunk 5, {BOXES[5]} (in Mag(1))."]
+
+
+SLURM = {
+    "sbatch": """#!/bin/bash
+file="${@: -1}"; echo 7 >> "$FAKE/calls"; id=7$(wc -l < "$FAKE/calls"); cp "$file" "$FAKE/job.$id"
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$file")
+( for i in $(seq 0 ${last:-0}); do
+    SLURM_JOB_ID=$id SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$i timeout 60 sh "$FAKE/job.$id"
+  done ) > "$FAKE/log.$id" 2>&1 < /dev/null &
+echo $id
+""",
+    "srun": '#!/bin/bash\nwhile [[ "$1" == --* ]]; do shift; done\nexec "$@"\n',
+    "scontrol": '#!/bin/bash\n[ "$2" = config ] && echo "MaxArraySize = 1001" || echo "JobState=RUNNING"\n',
+    "squeue": "#!/bin/bash\n",
+    "sacctmgr": "#!/bin/bash\n",
+    "sacct": "#!/bin/bash\nexit 1\n",
+    "scancel": "#!/bin/bash\n",
+}
+
+
+def test_slurm_gets_one_array_job(tmp_path, monkeypatch):
+    """Stand-ins for Slurm's commands do the tasks here, and count the calls of sbatch."""
+    cluster_tools = pytest.importorskip("cluster_tools", reason="webknossos is not installed")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, text in SLURM.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE", str(tmp_path))
+    monkeypatch.setenv("USER", "nobody")
+    monkeypatch.chdir(tmp_path)
+    resources = {"mem": "1M"}
+    with cluster_tools.get_executor("slurm", job_resources=resources, cfut_dir=str(tmp_path / "cfut")) as executor:
+        assert run_jobs(int, ["7", "8", "9"], executor=executor) == [7, 8, 9]
+        assert (tmp_path / "calls").read_text() == "7\n"
+        with pytest.raises(Exception, match="invalid literal") as caught:  # it is that of cluster_tools
+            run_jobs(int, ["x", "8"], executor=executor)
+    assert caught.value.__notes__ == ["This happened in chunk 0."]
 
 
 # ---- Failures

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+from importlib import import_module
 
 import pytest
 
+import wkgpu as wk
 from wkgpu.forking import child_safe, loading
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -98,3 +101,12 @@ def test_a_fork_waits_for_what_another_thread_loads():
     assert forked(lambda: take(loading)) == 0
     assert time.monotonic() - begin > 0.2
     thread.join()
+
+
+@pytest.mark.parametrize("name", ["Dataset", "maps"])
+def test_names_of_the_package_are_loaded_under_the_lock_that_a_fork_takes(monkeypatch, name):
+    owned = []
+    monkeypatch.setattr(wk, "import_module", lambda module: owned.append(loading._is_owned()) or sys.modules[module])
+    import_module(f"wkgpu.dataset.{name.lower()}")
+    wk.__getattr__(name)
+    assert owned == [True]

@@ -101,6 +101,42 @@ def test_least_recently_used_indexes_are_dropped(tmp_path):
     assert {name for name in "abcd" if cache.get(name, states[name])} == {"a", "c", "d"}
 
 
+class Interrupting:
+    """An index during whose bookkeeping Ctrl+C is pressed."""
+
+    def __init__(self, moment):
+        self.left = moment
+
+    @property
+    def nbytes(self):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return 400
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+@pytest.mark.parametrize("leave", ["replaced", "discarded", "dropped"])
+def test_interrupts_leave_the_count_right(tmp_path, moment, leave):
+    entry = table(10)
+    cache = ShardIndexCache(3 * entry.nbytes)
+    (tmp_path / "file").write_bytes(b"")
+    state = aged(tmp_path / "file")
+    for _ in range(5):
+        try:
+            cache.put("interrupted", state, Interrupting(moment))
+            if leave == "discarded":
+                cache.discard("interrupted")
+            for name in "xyz" if leave == "dropped" else ["interrupted"]:
+                cache.put(name, state, entry)
+        except KeyboardInterrupt:
+            continue
+    for name in "abc":
+        cache.put(name, state, entry)
+    assert [cache.get(name, state) for name in "abc"] == [entry] * 3
+    assert cache._held == 3 * entry.nbytes
+
+
 def test_one_index_is_kept_however_large(shard):
     cache, index = ShardIndexCache(1), table(10)
     cache.put(str(shard), aged(shard), index)

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
+from itertools import chain, islice
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from threading import get_ident
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -17,13 +19,20 @@ _Result = TypeVar("_Result")
 
 _JOBS_PER_WORKER = 4  # enough that no worker waits for this process, which hands out the next job
 _JOBS_FOR_UNKNOWN_WORKERS = 1024  # as many as large clusters have
+_MAX_BATCH = 1000  # Slurm's MaxArraySize is 1001 where it is not set
+
+_Numbered: TypeAlias = tuple[_Job, tuple[str, int]]
+"""A job with the run that it belongs to and its position.
+
+No two of them are equal: Dask takes equal calls for one, and does not repeat what it remembers.
+"""
 
 
 class Executor(Protocol):
     """What jobs need of an executor: that of `concurrent.futures.Executor`, of Dask, of cluster_tools, ..."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:
-        """Begin ``fn(*args)``, here or elsewhere."""
+        """Begin ``fn(*args)``, here or elsewhere. With ``map_to_futures(fn, args)`` many jobs begin at once."""
         ...
 
 
@@ -45,7 +54,8 @@ def run_jobs(
         Is consumed as workers become free: it may be a generator of more jobs than memory holds at once.
     executor : Executor, optional
         Anything with the interface of `concurrent.futures.Executor`. Without it the jobs run one after another in this
-        process.
+        process. An executor with ``map_to_futures``, such as those of cluster_tools, gets batches of up to 1,000 jobs
+        (on Slurm each is one array job), and up to 2,000 jobs are pending.
     boxes : sequence of NDBoundingBox, optional
         The box of each job, to name it where it fails, and to show progress in voxels.
     progress_desc : str, optional
@@ -61,8 +71,8 @@ def run_jobs(
     BaseException
         What the first job raised that failed, as it is: its class and message are those of the job, and a note
         (`BaseException.add_note`), which a traceback shows below the message, names the job's number and box. Before
-        it is raised, what has not begun is cancelled, and what runs has ended. (Dask does not know what runs: there,
-        such a job may end later.)
+        it is raised, what has not begun is cancelled, and what runs has ended. (Dask and clusters do not know what
+        runs: there, such a job may end later.)
 
     Examples
     --------
@@ -118,18 +128,22 @@ def _on(
     jobs: Iterable[_Job],
     boxes: Sequence[NDBoundingBox] | None,
 ) -> Generator[tuple[int, _Result]]:
-    most = _most_at_once(executor)
-    waiting = enumerate(jobs)
+    size, most = _batch_size(executor), _most_at_once(executor)
     run = uuid4().hex
+    waiting: Iterator[_Numbered[_Job]] = ((job, (run, position)) for position, job in enumerate(jobs))
     begun: dict[Future[_Result], int] = {}
     ended: SimpleQueue[Future[_Result]] = SimpleQueue()  # in the order of time, so that the first failure is the first
     try:
         while True:
-            for position, job in waiting:
-                future = executor.submit(_call, function, job, (run, position))
-                begun[future] = position
-                future.add_done_callback(ended.put)
-                if len(begun) >= most or future.done():  # done: it ran here at once, and may have failed
+            while len(begun) + size <= most and (first := next(waiting, None)) is not None:
+                batch = _Batch(function, first, waiting, size)
+                futures = batch.begin(executor, boxes)
+                begun.update(zip(futures, batch.positions, strict=True))
+                for future in futures:
+                    future.add_done_callback(ended.put)
+                if batch.failure is not None:
+                    raise batch.failure
+                if any(future.done() for future in futures):  # it ran here at once, and may have failed
                     break
             if not begun:
                 return
@@ -141,15 +155,97 @@ def _on(
         wait([future for future in begun if not future.cancel()])
 
 
-def _call(function: Callable[[_Job], _Result], job: _Job, ticket: tuple[str, int]) -> _Result:
-    """Do a job. No two tickets are equal: Dask takes equal calls for one, and does not repeat what it remembers."""
-    return function(job)
+class _Batch(Generic[_Job, _Result]):
+    """Jobs that an executor gets at once: more than one if it has ``map_to_futures``, as those of cluster_tools have.
+
+    Attributes
+    ----------
+    positions
+        Of the jobs that the executor has taken.
+    failure
+        What the source of the jobs raised. It ends the batch, and is for the caller to raise: an executor in which it
+        is raised would lose the futures of the jobs that it has begun.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[_Job], _Result],
+        first: _Numbered[_Job],
+        waiting: Iterator[_Numbered[_Job]],
+        size: int,
+    ) -> None:
+        self._worker = _Worker(function)
+        self._jobs = chain([first], islice(waiting, size - 1))
+        self._size = size
+        self.positions: list[int] = []
+        self.failure: BaseException | None = None
+
+    def begin(self, executor: Any, boxes: Sequence[NDBoundingBox] | None) -> list[Future[_Result]]:
+        """Hand the jobs out, and return their futures."""
+        try:
+            if self._size == 1:
+                return [executor.submit(self._worker, *self)]
+            return list(executor.map_to_futures(self._worker, self))
+        except Exception as error:
+            if self._worker.has_failed_here:  # some executors do the jobs as they take them, and raise what these raise
+                error.add_note(_name(self.positions[-1], boxes))
+            raise
+
+    def __iter__(self) -> Iterator[_Numbered[_Job]]:
+        try:
+            for numbered in self._jobs:
+                self.positions.append(numbered[1][1])
+                yield numbered
+                # An executor that has done the job already gets one at a time: its result is not kept back until all
+                # others of the batch are done as well.
+                if self._worker.has_run_here:
+                    return
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+
+
+class _Worker(Generic[_Job, _Result]):
+    """What an executor calls with each numbered job. Where it is called in this process, the caller can see that."""
+
+    def __init__(self, function: Callable[[_Job], _Result]) -> None:
+        self._function = function
+        self._thread = get_ident()
+        self.has_run_here = self.has_failed_here = False
+
+    def __call__(self, numbered: _Numbered[_Job]) -> _Result:
+        """Do a job."""
+        self.has_run_here = self.has_run_here or get_ident() == self._thread
+        try:
+            return self._function(numbered[0])
+        except Exception:
+            self.has_failed_here = get_ident() == self._thread
+            raise
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return _Worker, (self._function,)
+
+
+def _batch_size(executor: Executor) -> int:
+    """Return how many jobs an executor can begin in one call; on Slurm they are one array job."""
+    if not callable(getattr(executor, "map_to_futures", None)):
+        return 1
+    return min(_JOBS_PER_WORKER * (_workers(executor) or _MAX_BATCH), _MAX_BATCH)
 
 
 def _most_at_once(executor: Executor) -> int:
     """Return how many jobs to hand out at a time: a million futures would be slow, and hold all of their jobs."""
+    size = _batch_size(executor)
+    if size > 1:
+        return 2 * size  # so that a batch waits while the other one is worked on
+    workers = _workers(executor)
+    return _JOBS_FOR_UNKNOWN_WORKERS if workers is None else _JOBS_PER_WORKER * workers
+
+
+def _workers(executor: Executor) -> int | None:
     workers = getattr(executor, "_max_workers", None)  # the executors of the standard library tell it nowhere else
-    return _JOBS_PER_WORKER * workers if isinstance(workers, int) else _JOBS_FOR_UNKNOWN_WORKERS
+    return workers if isinstance(workers, int) else None
 
 
 def _result(future: Future[_Result], position: int, boxes: Sequence[NDBoundingBox] | None) -> _Result:

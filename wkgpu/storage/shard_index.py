@@ -90,7 +90,7 @@ class ShardIndexCache:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._held = 0
+        self._held: int | None = 0  # bytes; None while they change: an interrupt there has them counted again
         self._entries: OrderedDict[str, tuple[tuple[int, ...], ShardIndex]] = OrderedDict()
         self._lock = child_safe(threading.Lock())
 
@@ -108,21 +108,27 @@ class ShardIndexCache:
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < self._RECENT_NANOSECONDS:
             return
         with self._lock:
-            self._forget(path)
+            held = self._begin_change() - self._forget(path)
             self._entries[path] = (_state(status), index)
-            self._held += index.nbytes
-            while self._held > self._capacity and len(self._entries) > 1:
-                self._forget(next(iter(self._entries)))
+            held += index.nbytes
+            while held > self._capacity and len(self._entries) > 1:
+                held -= self._forget(next(iter(self._entries)))
+            self._held = held
 
     def discard(self, path: str) -> None:
         """Forget a file that this process has replaced."""
         with self._lock:
-            self._forget(path)
+            held = self._begin_change()
+            self._held = held - self._forget(path)
 
-    def _forget(self, path: str) -> None:
+    def _begin_change(self) -> int:
+        held, self._held = self._held, None
+        return sum(index.nbytes for _, index in self._entries.values()) if held is None else held
+
+    def _forget(self, path: str) -> int:
+        """Drop an entry, and return the bytes that it took."""
         entry = self._entries.pop(path, None)
-        if entry is not None:
-            self._held -= entry[1].nbytes
+        return 0 if entry is None else entry[1].nbytes
 
 
 def _state(status: os.stat_result) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from wkgpu.errors import (
     UnsupportedError,
     WkgpuError,
 )
+from wkgpu.forking import loading
 from wkgpu.settings import config
 from wkgpu.storage.access import reporting_as
 from wkgpu.storage.chunk_grid import (
@@ -38,6 +40,9 @@ from wkgpu.storage.local_path import refuse_remote
 from wkgpu.storage.read_plan import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
+
+if TYPE_CHECKING:
+    from wkgpu.storage.wkw import WkwArray
 
 _OTHER_FORMATS = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
 _MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
@@ -352,12 +357,11 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
     UnsupportedError
         Where the path is a URL, or the mag is Zarr or N5.
     """
-    from wkgpu.storage.wkw import WkwArray
-
+    wkw_array = _wkw_array()
     refuse_remote(path)
     with reporting_as(f"Cannot open {path}"):
         if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
-            array = WkwArray.open(path)
+            array = wkw_array.open(path)
             array.follows_links = follows_links
             return array
         try:
@@ -384,9 +388,15 @@ def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> S
     ShapeError
         Where the format cannot store this layout.
     """
-    from wkgpu.storage.wkw import WkwArray
-
     refuse_remote(path)
-    if data_format != WkwArray.data_format:
+    wkw_array = _wkw_array()
+    if data_format != wkw_array.data_format:
         raise UnsupportedError(f"data_format {data_format!r} cannot be written; use 'wkw'.")
-    return WkwArray.create(path, layout)
+    return wkw_array.create(path, layout)
+
+
+@cache
+def _wkw_array() -> type[WkwArray]:
+    with loading:
+        from wkgpu.storage.wkw import WkwArray  # here, because it is built on this module
+    return WkwArray
