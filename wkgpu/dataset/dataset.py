@@ -32,6 +32,7 @@ from wkgpu.errors import (
     MismatchError,
     NameTakenError,
     ReadOnlyError,
+    WkgpuError,
 )
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
@@ -374,9 +375,14 @@ class Dataset(RewritableDataset, DownsampledDataset):
         if self._read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
         with self._lock:
-            with self._file.change() as properties:
-                yield properties
-            self._adopt(properties)
+            try:
+                with self._file.change() as properties:
+                    yield properties
+                self._adopt(properties)
+            except KeyboardInterrupt:  # the change may have been saved
+                with suppress(WkgpuError):
+                    self._adopt(self._file.load())
+                raise
 
     def _refresh(self) -> None:
         """Take over what other processes have changed."""
