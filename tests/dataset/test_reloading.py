@@ -228,3 +228,18 @@ def test_voxels_that_a_snapshot_reads_are_its_own(stored):
     write_box(mag._array, mag._engine, (0, 0, 0), data[np.newaxis])
     np.testing.assert_array_equal(read_box(mag._array, mag._engine, (0, 0, 0), (64, 64, 64))[0], data)
     assert not read(mag, absolute_offset=(64, 0, 0), size=(8, 8, 8)).any()
+
+
+def test_a_change_is_known_that_was_saved_when_an_interrupt_came(stored, monkeypatch):
+    layer = stored[1].layer
+    adopt, interrupts = wk.Layer._adopt, [KeyboardInterrupt]
+
+    def interrupted(layer, properties):
+        if interrupts:
+            raise interrupts.pop()
+        adopt(layer, properties)
+
+    monkeypatch.setattr(wk.Layer, "_adopt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        layer.add_mag(2)
+    assert list(layer.mags) == list(wk.Dataset.open(layer.dataset.path).get_layer("color").mags)

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import file_operations, operations
 from .places import Places, act_at
-from .processes import Outcomes, is_fault, main, print_cases, run_cases
+from .processes import Outcomes, is_fault, main, print_cases, run_cases, unhurried
 from .world import Operation, World
 
 BATCH = 2500
@@ -62,7 +62,8 @@ def work(first: int, count: int, seed: int) -> None:
 
 def _case(world: World, interrupts: Interrupts, random: np.random.Generator, number: int) -> Outcomes:
     operation = OPERATIONS[random.choice(len(OPERATIONS), p=PROBABILITIES)]
-    interrupts.measure(operation, world)
+    with unhurried():
+        interrupts.measure(operation, world)
     attempt = operation.prepare(world, random)
     is_timed = random.random() < 0.5
     faults: Counter[str] = Counter()

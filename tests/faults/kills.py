@@ -24,7 +24,7 @@ import numpy as np
 
 from .changes import CHANGES, Change, make_datasets
 from .places import Place, Places, act_at
-from .processes import Outcomes, main, print_cases, run_cases
+from .processes import Outcomes, main, print_cases, run_cases, unhurried
 from .states import differences, files_of, left_over, state_of, unexpected
 
 BATCH = 500
@@ -53,7 +53,9 @@ def work(first: int, count: int, seed: int) -> None:
         trial = cache(lambda change: Trial(folder, change))
 
         def case(random: np.random.Generator, number: int) -> Outcomes:
-            return trial(CHANGES[random.integers(len(CHANGES))]).case(random, number)
+            with unhurried():
+                chosen = trial(CHANGES[random.integers(len(CHANGES))])
+            return chosen.case(random, number)
 
         print_cases(case, first, count, seed)
 

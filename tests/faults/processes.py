@@ -9,12 +9,13 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-SECONDS_PER_CASE = 20  # a case that takes longer hangs
+SECONDS_PER_CASE = 30  # a case that takes longer hangs
 _SHOWN = 3000  # characters of what a process that ended early has said
 
 _FOLDER = Path(__file__).parents[1]  # of this package
@@ -66,9 +67,21 @@ def _in_process(trial: str, first: int, count: int, seed: int) -> tuple[Counter[
 def print_cases(case: Callable[[np.random.Generator, int], Outcomes], first: int, count: int, seed: int) -> None:
     """Run cases in this process, and print a line of JSON for each: its outcomes. A hang ends the process."""
     for number in range(first, first + count):
-        faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
+        _watch()
         print(json.dumps(case(np.random.default_rng([seed, number]), number)), flush=True)
     faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Let a part of a case take as long as it takes, as where kernels are compiled."""
+    faulthandler.cancel_dump_traceback_later()
+    yield
+    _watch()
+
+
+def _watch() -> None:
+    faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
 
 
 def is_fault(outcome: str) -> bool:

@@ -33,6 +33,7 @@ from wkgpu.errors import (
     MismatchError,
     NameTakenError,
     ReadOnlyError,
+    WkgpuError,
 )
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
@@ -404,9 +405,14 @@ class Dataset(RewritableDataset, DownsampledDataset):
         """Yield the properties as the file says them now; afterwards they are saved, unless the block raises."""
         self._check_writable()
         with self._lock:
-            with self._file.change() as properties:
-                yield properties
-            self._adopt(properties)
+            try:
+                with self._file.change() as properties:
+                    yield properties
+                self._adopt(properties)
+            except KeyboardInterrupt:  # the change may have been saved
+                with suppress(WkgpuError):
+                    self._adopt(self._file.load())
+                raise
 
     def _check_writable(self) -> None:
         if self._read_only:
