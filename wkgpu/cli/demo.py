@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -30,6 +29,7 @@ from wkgpu.cli.panels import save_panels
 from wkgpu.cli.processing import Processing
 from wkgpu.cli.trial import PATCH_EDGE, DifferenceError, Measurement, Trial
 from wkgpu.errors import UnsupportedError
+from wkgpu.extras import own_version
 from wkgpu.synthetic import Tissue
 
 _SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
@@ -106,7 +106,7 @@ def _start_engine(device: str | None, console: Console) -> None:
                     deque(_steps(mag_view, voxels, 0), maxlen=0)
     threads = f", {config.threads} threads" if engine.name == "cpu" else ""
     console.print(
-        f"[bold]wkgpu {version('wkgpu')}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
+        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
         f"its kernels were ready after {elapsed[0]:.1f} s"
     )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wkgpu import COLOR_CATEGORY, LayerCategoryType
 from wkgpu.cli.pictures import picture
 from wkgpu.errors import AlreadyExistsError, UnsupportedError
+from wkgpu.extras import install_command
 
 _IMAGEJ_TYPES = frozenset({"uint8", "uint16", "float32"})
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25  # larger files need BigTIFF, which ImageJ's own stacks are not
@@ -121,5 +122,5 @@ def _library(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UnsupportedError(
-            f"This kind of file needs {package}, which is not installed: pip install 'wkgpu[image]'"
+            f"This kind of file needs {package}, which is not installed; run: {install_command('image')}"
         ) from error
