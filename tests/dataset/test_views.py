@@ -217,12 +217,12 @@ def test_writes_inside_leave_the_file_alone(mag_view, dataset):
 def test_a_write_must_not_grow_the_box_unless_allowed(mag_view, layer):
     before = layer.bounding_box
     with pytest.raises(OutOfBoundsError, match="would leave"):
-        mag_view.write(counted((3, 4, 5)), absolute_offset=(0, 0, 0), json_update_allowed=False)
+        mag_view.write(counted((3, 4, 5)), absolute_offset=(0, 0, 0), allow_resize=False)
     with pytest.raises(ValueError, match="would leave"):
-        mag_view.write(counted((3, 4, 5)), absolute_offset=(43, 8, 12), json_update_allowed=False)
+        mag_view.write(counted((3, 4, 5)), absolute_offset=(43, 8, 12), allow_resize=False)
     assert layer.bounding_box == before
     assert not mag_view.read(absolute_offset=(0, 0, 0), size=(3, 4, 5)).any()
-    mag_view.write(counted((3, 4, 5)), absolute_offset=(41, 40, 39), json_update_allowed=False)
+    mag_view.write(counted((3, 4, 5)), absolute_offset=(41, 40, 39), allow_resize=False)
 
 
 def test_the_box_of_a_mag_is_rounded_out(layer):
@@ -230,7 +230,7 @@ def test_the_box_of_a_mag_is_rounded_out(layer):
     mag_view = layer.add_mag(2, chunk_shape=8, shard_shape=32)
     assert mag_view.bounding_box == wk.BoundingBox((0, 2, 2), (12, 14, 16))
     assert mag_view.read().shape == (1, 6, 7, 8)
-    mag_view.write(counted((6, 7, 8)), json_update_allowed=False)  # fills exactly the rounded box
+    mag_view.write(counted((6, 7, 8)), allow_resize=False)  # fills exactly the rounded box
     assert layer.bounding_box == wk.BoundingBox((1, 2, 3), (11, 13, 15))
     mag_view.write(counted((6, 7, 9)))
     assert layer.bounding_box == wk.BoundingBox((0, 2, 2), (12, 14, 18))

@@ -47,7 +47,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
     Parameters
     ----------
-    path : path
+    dataset_path : path
         Folder of the dataset. It must not exist, or be empty.
     voxel_size : (x, y, z)
         Extents of a voxel of Mag(1) in nanometers.
@@ -59,6 +59,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         The voxel size in another unit, instead of `voxel_size`.
     read_only : bool
         Whether all changes are refused.
+    path : path, optional
+        Another name of `dataset_path`.
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to; without it,
         `wkgpu.config.device`.
@@ -81,15 +83,17 @@ class Dataset(RewritableDataset, DownsampledDataset):
     @accepts_legacy()
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        dataset_path: str | os.PathLike[str] | None = None,
         voxel_size: Any = None,
         name: str | None = None,
         exist_ok: bool = False,
         *,
         voxel_size_with_unit: Any = None,
         read_only: bool = False,
+        path: str | os.PathLike[str] | None = None,
         device: str | None = None,
     ) -> None:
+        path = _given(dataset_path)
         size = _voxel_size(voxel_size, voxel_size_with_unit)
         self._set_up(create_properties(Path(path).absolute(), name, size, exist_ok), read_only, device)
         found = self.voxel_size_with_unit
@@ -100,15 +104,24 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
     @classmethod
     @accepts_legacy()
-    def open(cls, path: str | os.PathLike[str], read_only: bool = False, *, device: str | None = None) -> Dataset:
+    def open(
+        cls,
+        dataset_path: str | os.PathLike[str] | None = None,
+        read_only: bool = False,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+    ) -> Dataset:
         """Open a dataset.
 
         Parameters
         ----------
-        path : path
+        dataset_path : path
             Folder with ``datasource-properties.json``.
         read_only : bool
             Whether all changes are refused.
+        path : path, optional
+            Another name of `dataset_path`.
         device : str, optional
             ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to.
 
@@ -124,6 +137,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         >>> Dataset.open("cortex").get_layer("color").get_mag(1)  # doctest: +SKIP
         MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
         """
+        path = _given(dataset_path)
         dataset = object.__new__(cls)
         dataset._set_up(find_properties(Path(path).absolute()), read_only, device)
         return dataset
@@ -236,6 +250,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         category: LayerCategoryType,
         *,
         dtype: DTypeLike | None = None,
+        dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
         data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
         bounding_box: NDBoundingBox | None = None,
@@ -252,6 +267,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         dtype : dtype
             Type of one channel: an integer of 8 to 64 bits, or for images also float32 ("float") and float64. Default:
             uint8.
+        dtype_per_channel : dtype
+            Another name of `dtype`.
         num_channels : int
             Channels of a voxel. Default: 1.
         data_format : str or DataFormat
@@ -292,6 +309,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         category: LayerCategoryType,
         *,
         dtype: DTypeLike | None = None,
+        dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
         data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
         bounding_box: NDBoundingBox | None = None,
@@ -415,6 +433,12 @@ class Dataset(RewritableDataset, DownsampledDataset):
 def _reopened(path: Path, read_only: bool, device: str | None) -> Dataset:
     """Open a dataset that was just unpickled."""
     return Dataset.open(path, read_only, device=device)
+
+
+def _given(dataset_path: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    if dataset_path is None:
+        raise ArgumentError("Give dataset_path, the folder of the dataset.")
+    return dataset_path
 
 
 def _voxel_size(voxel_size: Any, with_unit: Any) -> VoxelSize:

@@ -86,26 +86,30 @@ class MagView(RewritableMag, MergeableMag):
         """Whether the mag's files lie outside of the dataset's folder, so that they belong to another one."""
         return not self._path.resolve().is_relative_to(self.layer.dataset.path.resolve())
 
-    @accepts_legacy("offset", "json_update_allowed")
+    @accepts_legacy("offset", "allow_resize")
     def write(
         self,
         data: Array,
         *,
-        json_update_allowed: bool = True,
+        allow_resize: bool = True,
+        allow_unaligned: bool = False,
         relative_offset: Vec3IntLike | None = None,
         absolute_offset: Vec3IntLike | None = None,
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
+        json_update_allowed: bool | None = None,
         offset: Vec3IntLike | None = None,
     ) -> None:
         """Write voxels, and let the layer's bounding box grow to hold them.
 
         Parameters
         ----------
-        data, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box, offset
+        data, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box, allow_unaligned, offset
             As for `View.write`; a legacy `offset` counts from the dataset's origin.
-        json_update_allowed : bool
+        allow_resize : bool
             Whether the write may leave the layer's bounding box, which then grows and is saved to the properties file.
+        json_update_allowed : bool, optional
+            Another name of `allow_resize`.
 
         Raises
         ------
@@ -127,10 +131,10 @@ class MagView(RewritableMag, MergeableMag):
         )  # fmt: skip
         box = frame.bounding_box(region)
         grows = not self.bounding_box.contains_bbox(box)
-        if grows and not json_update_allowed:
+        if grows and not allow_resize:
             raise OutOfBoundsError(
                 f"Writing {box} would leave the bounding box {self.bounding_box} (both in Mag(1)); set "
-                "Layer.bounding_box before, or write with json_update_allowed=True."
+                "Layer.bounding_box before, or write with allow_resize=True."
             )
         write_box(self._array, self._engine, region[0], voxels)
         if grows:

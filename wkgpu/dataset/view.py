@@ -256,6 +256,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         self,
         data: Array,
         *,
+        allow_unaligned: bool = False,
         relative_offset: Vec3IntLike | None = None,
         absolute_offset: Vec3IntLike | None = None,
         relative_bounding_box: NDBoundingBox | None = None,
@@ -274,6 +275,8 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
             Where the first voxel goes, in Mag(1), from the view's top left (the default) or the dataset's origin.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
             The box in Mag(1) that the data fill, from the view's top left or from the dataset's origin.
+        allow_unaligned : bool
+            Changes nothing, because every region can be written; the WEBKNOSSOS library asks for it.
         offset : (x, y, z), optional
             Deprecated: where the first voxel goes, in the view's mag.
 
