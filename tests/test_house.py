@@ -7,12 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Room: what it may import of wkgpu. "errors", "extras", "forking" and "settings" serve all of them.
+# Room: what it may import of wkgpu. "absent_names", "errors", "extras", "forking" and "settings" serve all of them.
 ARROWS = {
     "geometry": set(),
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "extras", "forking", "settings"},
-    "dataset": {"dataset", "geometry", "storage", "engines", "errors", "extras", "forking", "settings"},
+    "dataset": {"dataset", "geometry", "storage", "engines", "absent_names", "errors", "extras", "forking", "settings"},
     "cli": {"cli", "dataset", "geometry", "storage.layout", "synthetic", "errors", "extras", "wkgpu"},
     "synthetic": {"synthetic"},
 }

@@ -84,7 +84,9 @@ def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return import_module(_SUBMODULES[name])
     if name not in _MODULES:
-        raise AttributeError(f"module 'wkgpu' has no attribute {name!r}")
+        from wkgpu.absent_names import absence  # only now: what is there does without it
+
+        raise AttributeError(f"module 'wkgpu' has no attribute {name!r}{absence(['wkgpu'], name)}")
     value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value
 

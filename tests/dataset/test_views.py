@@ -416,3 +416,16 @@ def test_a_deleted_mag_is_not_read_as_zeros(layer, mag_view, view):
     layer.delete_mag(1)
     with pytest.raises(NotFoundError):
         mag_view.read(absolute_offset=(8, 8, 16), size=(4, 4, 4))
+
+
+@pytest.mark.covers("View.read_cxyz", "View.write_cxyz", "MagView.write_cxyz")
+def test_todays_names_for_reading_and_writing_all_axes(mag_view, view, volume):
+    for one in (mag_view, view):
+        np.testing.assert_array_equal(one.read_cxyz(), one.read())
+        box = wk.BoundingBox((9, 9, 9), (4, 5, 6)).offset(one.bounding_box.topleft)
+        patch = np.random.default_rng(1).integers(0, 99, (1, 4, 5, 6)).astype(volume.dtype)
+        one.write_cxyz(patch, absolute_offset=box.topleft, allow_unaligned=True)
+        np.testing.assert_array_equal(one.read_cxyz(absolute_bounding_box=box), patch)
+        np.testing.assert_array_equal(one.read_cxyz(box.size, absolute_offset=box.topleft), patch)
+    with pytest.raises(OutOfBoundsError):
+        mag_view.write_cxyz(patch, absolute_offset=(900, 0, 0), allow_resize=False)

@@ -25,8 +25,7 @@ def test_what_things_are_made_of_is_a_type_at_run_time(name):
     like = getattr(wkgpu, name)
     assert like is getattr(wkgpu.geometry, name)
     assert like | None == Optional[like]  # noqa: UP045
-    assert get_type_hints(annotated := lambda: None) == {}
-    annotated.__annotations__["value"] = f"wkgpu.{name} | None"
+    annotated = type("Annotated", (), {"__annotations__": {"value": f"wkgpu.{name} | None"}})
     assert get_type_hints(annotated, {"wkgpu": wkgpu})["value"] == like | None
 
 

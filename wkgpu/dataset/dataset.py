@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
+from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.existing_files import find_layer
@@ -25,20 +26,25 @@ from wkgpu.dataset.properties import DatasetProperties
 from wkgpu.dataset.properties_file import PropertiesFile, create_properties, find_properties
 from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
+from wkgpu.dataset.shapes import Shape
 from wkgpu.dataset.voxel_size import Factor, VoxelSize
+from wkgpu.dataset.voxels import Array
 from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
     MismatchError,
     NameTakenError,
     ReadOnlyError,
+    ShapeError,
 )
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.vec3_int import Vec3IntLike
 
 
-class Dataset(RewritableDataset, DownsampledDataset):
+class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the
@@ -338,6 +344,104 @@ class Dataset(RewritableDataset, DownsampledDataset):
             if wanted is not None and wanted != existing:
                 raise MismatchError(f"Layer {layer_name!r} exists with {argument}={existing}, not {wanted}.")
         return found
+
+    def add_layer_like(self, other_layer: Layer, layer_name: str) -> Layer:
+        """Add a layer without mags that has category, type, channels and bounding box of another one.
+
+        Parameters
+        ----------
+        other_layer : Layer
+            Of this dataset or of another one.
+        layer_name : str
+            Name of the new layer.
+
+        Raises
+        ------
+        NameTakenError, InvalidNameError, UnsupportedError, ReadOnlyError
+            As for `add_layer`.
+
+        Examples
+        --------
+        >>> dataset.add_layer_like(dataset.get_layer("color"), "denoised")  # doctest: +SKIP
+        Layer('denoised', dtype=uint8, num_channels=1)
+        """
+        largest = other_layer.largest_segment_id if isinstance(other_layer, SegmentationLayer) else None
+        return self.add_layer(
+            layer_name,
+            other_layer.category,
+            dtype=other_layer.dtype,
+            num_channels=other_layer.num_channels,
+            data_format=other_layer.data_format,
+            bounding_box=other_layer.bounding_box,
+            largest_segment_id=largest,
+        )
+
+    def write_layer(
+        self,
+        layer_name: str,
+        category: LayerCategoryType,
+        data: Array,
+        *,
+        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        downsample: bool = True,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        mag: MagLike = 1,
+    ) -> Layer:
+        """Add a layer that holds an array, with coarser mags.
+
+        Parameters
+        ----------
+        layer_name, category, data_format
+            As for `add_layer`.
+        data : array (x, y, z) or (channel, x, y, z)
+            Its type and channels are those of the layer.
+        downsample : bool
+            Whether coarser mags are added, as by `Layer.downsample`.
+        chunk_shape, shard_shape, chunks_per_shard
+            Of the first mag, as for `Layer.add_mag`.
+        absolute_offset : (x, y, z), optional
+            Where the first voxel goes, in Mag(1); by default to the origin.
+        mag : Mag, int, str or (x, y, z)
+            Magnification of the array.
+
+        Returns
+        -------
+        Layer
+            The new layer. If it cannot be written, there is none.
+
+        Raises
+        ------
+        NameTakenError, InvalidNameError, CategoryError, DtypeError, ShapeError, RegionError, ReadOnlyError
+            As for `add_layer`, `Layer.add_mag` and `MagView.write`.
+
+        Examples
+        --------
+        >>> dataset.write_layer("cells", "segmentation", np.ones((64, 64, 64), "uint32"))  # doctest: +SKIP
+        SegmentationLayer('cells', dtype=uint32, num_channels=1)
+        """
+        if data.ndim not in (3, 4):
+            raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
+        layer = self.add_layer(
+            layer_name,
+            category,
+            dtype=str(data.dtype).removeprefix("torch."),
+            num_channels=1 if data.ndim == 3 else data.shape[0],
+            data_format=data_format,
+        )
+        try:
+            mag_view = layer.add_mag(
+                mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
+            )
+            mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
+            if downsample:
+                layer.downsample()
+        except BaseException:
+            self.delete_layer(layer_name)
+            raise
+        return layer
 
     @accepts_legacy()
     def add_layer_for_existing_files(

@@ -156,7 +156,8 @@ def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords
             warn_deprecated(f"{function}(): {name} is deprecated; use {today}.")
             value = convert(value, keywords) if convert else value
         elif name in legacy and name in OUTDATED:
-            warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
+            if value is not None:  # their default
+                warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
         elif name in legacy:
             if instead := WITHOUT_MEANING[name]:
                 warn_deprecated(f"{function}(): {name} is deprecated and changes nothing; {instead}.")

@@ -140,6 +140,27 @@ class MagView(RewritableMag, MergeableMag):
         if grows:
             self._grow(box)
 
+    def write_cxyz(
+        self,
+        data: Array,
+        *,
+        allow_resize: bool = True,
+        allow_unaligned: bool = False,
+        relative_offset: Vec3IntLike | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        relative_bounding_box: NDBoundingBox | None = None,
+        absolute_bounding_box: NDBoundingBox | None = None,
+    ) -> None:
+        """Write an array with the axes channel, x, y, z, which is what `write` takes for WKW; see there."""
+        self.write(
+            data,
+            allow_resize=allow_resize,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        )
+
     def get_bounding_boxes_on_disk(self) -> Iterator[BoundingBox]:
         """Iterate over the boxes of the files that exist, in Mag(1), ascending by z, y, x.
 
