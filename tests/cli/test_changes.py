@@ -100,7 +100,7 @@ class TestCompress:
         assert result.exit_code == 0
         assert "Left as it is: color 2-2-1 belongs to another dataset" in result.output
         assert codecs(copy)["color 2-2-1"] == "raw"
-        assert "target_path" in refused("compress", copy, "color", "2-2-1")
+        assert "--target" in refused("compress", copy, "color", "2-2-1")
         assert command("compress", copy, "--target", "archive").exit_code == 0
         assert codecs("archive")["color 2-2-1"] == "lz4"
 

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkgpu import WkgpuError
+from wkgpu.cli.wording import for_the_command_line
 from wkgpu.errors import ArgumentError, ShapeError
 
 _Parameters = ParamSpec("_Parameters")
@@ -113,7 +114,7 @@ def format_shape(shape: Iterable[int]) -> str:
 def _message(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory for this box ({error}); choose a smaller one." if str(error) else "out of memory."
-    message = str(error)
+    message = for_the_command_line(str(error))
     if isinstance(error, OSError) and error.strerror:  # without Python's "[Errno 13]"
         message = f"{error.filename}: {error.strerror}." if error.filename else error.strerror
     return " ".join(message.split())

@@ -14,10 +14,9 @@ from rich.markup import escape
 from wkgpu import ArrayInfo, MagView, WkgpuError
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
-from wkgpu.cli.disk import DiskUse, disk_use
+from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.source import ListedLayer, Source, list_source
-
-_RATIO = "Ratio: bytes of the stored voxels inside the bounding box, decoded / bytes of all files of the mag."
+from wkgpu.cli.wording import for_the_command_line
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class MagReport:
         try:
             return cls(mag_view, mag_view.info, disk_use(mag_view))
         except (WkgpuError, OSError) as error:
-            return cls(mag_view, error=str(error))
+            return cls(mag_view, error=for_the_command_line(str(error)))
 
     @property
     def codec(self) -> str:
@@ -97,7 +96,7 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
         console.print(table)
     console.print()
     console.print("Bounding box: x,y,z,width,height,depth, as `wkgpu read --box` takes it.", style="dim")
-    console.print(_RATIO, style="dim")
+    console.print(RATIO, style="dim")
 
 
 def _title(source: Source) -> str:

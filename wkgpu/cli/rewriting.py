@@ -12,7 +12,7 @@ from rich.table import Table
 
 from wkgpu import ArrayInfo, Dataset, MagView, open_mag
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table
-from wkgpu.cli.disk import DiskUse, disk_use
+from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.options import Codec, CompressingCodec
 from wkgpu.cli.selection import Selection, layer_name, select_mags
@@ -132,7 +132,7 @@ def rewrite_mags(
     finally:
         if table.row_count:
             console.print(table)
-    console.print("Ratio: bytes of the stored voxels, decoded / bytes of all files of the mag.", style="dim")
+    console.print(RATIO, style="dim")
 
 
 def _own(selection: Selection, console: Console) -> list[MagView]:
