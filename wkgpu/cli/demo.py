@@ -23,7 +23,14 @@ from rich.table import Table
 from wkgpu import BoundingBox, Dataset, MagView, config, get_engine, has_gpu
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
-from wkgpu.cli.demo_folder import LAYERS, PICTURE_NAME, check_demo_folder, clear_demo_folder, mark_demo_folder
+from wkgpu.cli.demo_folder import (
+    LAYERS,
+    PICTURE_NAME,
+    check_demo_folder,
+    clear_demo_folder,
+    mark_demo_folder,
+    note_demo_folder,
+)
 from wkgpu.cli.disk import disk_use
 from wkgpu.cli.panels import save_panels
 from wkgpu.cli.processing import Processing
@@ -88,6 +95,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
     x, y, z = tissue.shape
     middle = BoundingBox((0, 0, z // 2), (x, y, 1))
     _save_picture(mags, middle, tissue.voxel_size[0], folder / PICTURE_NAME, console)
+    note_demo_folder(folder)
     _print_next_steps(folder, middle, console)
     return True
 
