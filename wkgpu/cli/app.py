@@ -24,7 +24,6 @@ app = typer.Typer(
     name="wkgpu",
     help="Read, change and inspect WEBKNOSSOS volumes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

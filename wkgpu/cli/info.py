@@ -71,9 +71,7 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
     if not report:
         console.print("It has no layers yet.")
         return
-    layers = new_table(
-        "Layer", "Category", "Type", "Channels", "Format", "Bounding box in Mag(1)", numbers=["Channels"]
-    )
+    layers = new_table("Layer", "Category", "Type", "Channels", "Format", "Bounding box", numbers=["Channels"])
     mags = new_table(
         "Layer", "Mag", "Chunk", "Shard", "Codec", "Shard files", "On disk", "Ratio",
         numbers=["Shard files", "On disk", "Ratio"],
@@ -95,7 +93,7 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
         console.print()
         console.print(table)
     console.print()
-    console.print("Bounding box: x,y,z,width,height,depth, as `wkgpu read --box` takes it.", style="dim")
+    console.print("Bounding box: x,y,z,width,height,depth in Mag(1), for `wkgpu read --box`.", style="dim")
     console.print(RATIO, style="dim")
 
 

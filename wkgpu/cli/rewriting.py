@@ -19,7 +19,7 @@ from wkgpu.cli.selection import Selection, layer_name, select_mags
 from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.shapes import Compression
 
-_NUMBERS = ("Was on disk", "Is on disk", "Ratio")
+_NUMBERS = ("Before", "After", "Ratio")
 
 
 class Stored(NamedTuple):
@@ -35,8 +35,8 @@ class Stored(NamedTuple):
 
     @property
     def layout(self) -> str:
-        """For people."""
-        return f"{self.info.codec}, {format_shape(self.info.chunk_shape)} in {format_shape(self.info.shard_shape)}"
+        """For people: codec, chunk, shard."""
+        return f"{self.info.codec} {format_shape(self.info.chunk_shape)}/{format_shape(self.info.shard_shape)}"
 
 
 class Rewrite(NamedTuple):
@@ -120,7 +120,7 @@ def rewrite_mags(
         console.print("There are no mags to rewrite.")
         return
     before = {mag_view.path: Stored.of(mag_view) for mag_view in mags}
-    table = new_table("Layer", "Mag", "Was", "Was on disk", "Is", "Is on disk", "Ratio", numbers=_NUMBERS)
+    table = new_table("Layer", "Mag", "Was", "Is", "Before", "After", "Ratio", numbers=_NUMBERS)
     try:
         with executor_of(jobs) as executor:
             if target is not None and selection.dataset is not None and not selection.names:
@@ -132,6 +132,7 @@ def rewrite_mags(
     finally:
         if table.row_count:
             console.print(table)
+    console.print("Was, is: codec, chunk/shard. Before, after: bytes on disk.", style="dim")
     console.print(RATIO, style="dim")
 
 
@@ -165,8 +166,8 @@ def _add_row(table: Table, mag_view: MagView, was: Stored, now: Stored) -> None:
         escape(layer_name(mag_view)),
         mag_view.name,
         was.layout,
-        format_bytes(was.use.bytes_on_disk),
         "the same" if now.info == was.info else now.layout,
+        format_bytes(was.use.bytes_on_disk),
         format_bytes(now.use.bytes_on_disk),
         format_ratio(now.use.ratio),
     )
