@@ -24,7 +24,10 @@ BESIDES = {  # a class has the members of others as well, which are listed with 
     wk.SegmentationLayer: wk.Layer,
     wk.MagView: wk.View,
 }
-ALONE = {"errors", "LayerCategoryType", "COLOR_CATEGORY", "SEGMENTATION_CATEGORY", "config"}  # nothing to call
+ALONE = {  # nothing to call
+    *("errors", "config", "COLOR_CATEGORY", "SEGMENTATION_CATEGORY"),
+    *("LayerCategoryType", "BoundingBoxLike", "MagLike", "Vec3IntLike", "VecIntLike"),
+}
 
 
 class Member(NamedTuple):

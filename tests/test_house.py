@@ -7,14 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Room: what it may import of wkgpu. "errors", "forking" and "settings" serve all of them.
+# Room: what it may import of wkgpu. "absent_names", "errors", "extras", "forking" and "settings" serve all of them.
 CLI_STORAGE = {"storage.layout", "storage.local_path", "storage.replacement"}
 ARROWS = {
     "geometry": {"errors"},
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
-    "engines": {"engines", "storage", "kernels", "errors", "forking", "settings"},
-    "dataset": {"dataset", "geometry", "storage", "engines", "errors", "forking", "settings"},
-    "cli": {"cli", "dataset", "geometry", *CLI_STORAGE, "synthetic", "errors", "wkgpu"},
+    "engines": {"engines", "storage", "kernels", "errors", "extras", "forking", "settings"},
+    "dataset": {"dataset", "geometry", "storage", "engines", "absent_names", "errors", "extras", "forking", "settings"},
+    "cli": {"cli", "dataset", "geometry", *CLI_STORAGE, "synthetic", "errors", "extras", "wkgpu"},
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.

@@ -32,15 +32,20 @@ if TYPE_CHECKING:
     from wkgpu.engines.selection import set_device as set_device
     from wkgpu.errors import WkgpuError as WkgpuError
     from wkgpu.geometry.bounding_box import BoundingBox as BoundingBox
+    from wkgpu.geometry.bounding_box import BoundingBoxLike as BoundingBoxLike
     from wkgpu.geometry.mag import Mag as Mag
+    from wkgpu.geometry.mag import MagLike as MagLike
     from wkgpu.geometry.nd_bounding_box import NDBoundingBox as NDBoundingBox
     from wkgpu.geometry.vec3_int import Vec3Int as Vec3Int
+    from wkgpu.geometry.vec3_int import Vec3IntLike as Vec3IntLike
     from wkgpu.geometry.vec_int import VecInt as VecInt
+    from wkgpu.geometry.vec_int import VecIntLike as VecIntLike
     from wkgpu.settings import config as config
 
 _MODULES = {
     "ArrayInfo": "wkgpu.dataset.array_info",
     "BoundingBox": "wkgpu.geometry.bounding_box",
+    "BoundingBoxLike": "wkgpu.geometry.bounding_box",
     "COLOR_CATEGORY": "wkgpu.dataset.layer_category",
     "DataFormat": "wkgpu.dataset.data_format",
     "Dataset": "wkgpu.dataset.dataset",
@@ -49,13 +54,16 @@ _MODULES = {
     "LayerCategoryType": "wkgpu.dataset.layer_category",
     "LengthUnit": "wkgpu.dataset.voxel_size",
     "Mag": "wkgpu.geometry.mag",
+    "MagLike": "wkgpu.geometry.mag",
     "MagView": "wkgpu.dataset.mag_view",
     "NDBoundingBox": "wkgpu.geometry.nd_bounding_box",
     "SEGMENTATION_CATEGORY": "wkgpu.dataset.layer_category",
     "SamplingModes": "wkgpu.dataset.sampling_modes",
     "SegmentationLayer": "wkgpu.dataset.segmentation_layer",
     "Vec3Int": "wkgpu.geometry.vec3_int",
+    "Vec3IntLike": "wkgpu.geometry.vec3_int",
     "VecInt": "wkgpu.geometry.vec_int",
+    "VecIntLike": "wkgpu.geometry.vec_int",
     "View": "wkgpu.dataset.view",
     "VoxelMap": "wkgpu.dataset.voxel_map",
     "VoxelSize": "wkgpu.dataset.voxel_size",
@@ -79,7 +87,9 @@ def __getattr__(name: str) -> Any:
         with _loading:
             return import_module(_SUBMODULES[name])
     if name not in _MODULES:
-        raise AttributeError(f"module 'wkgpu' has no attribute {name!r}")
+        from wkgpu.absent_names import absence  # only now: what is there does without it
+
+        raise AttributeError(f"module 'wkgpu' has no attribute {name!r}{absence(['wkgpu'], name)}")
     with _loading:
         value = globals()[name] = getattr(import_module(_MODULES[name]), name)
     return value

@@ -83,3 +83,52 @@ def test_every_terminal_can_show_it(dataset, encoding):
     )
     assert done.returncode == 0
     assert ("16³" if encoding == "utf-8" else "16?") in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("wkgpu downs", "downsample"),
+        ("wkgpu compress cortex --cod", "--codec"),
+        ("wkgpu downsample x --mode med", "median"),
+    ],
+)
+def test_tab_completes(words, completed):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv[0] = 'wkgpu'; {MAIN}"],
+        env={
+            **os.environ,
+            "_WKGPU_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [completed]
+    assert done.stderr == ""
+
+
+def test_tables_fit_80_columns_and_are_folded_in_fewer(dataset, tmp_path):
+    """In a pipe a row is a line; a terminal of 80 columns folds no usual names, and a narrow one cuts nothing."""
+    target = tmp_path / "copy"
+    commands = (
+        ["info", str(dataset)],
+        ["rechunk", str(dataset), "--chunk", "8", "--shard", "64", "--target", str(target)],
+    )
+    for command in commands:
+        printed = subprocess.run([sys.executable, "-c", MAIN, *command], capture_output=True, text=True).stdout
+        assert max(map(len, printed.splitlines())) <= 80, printed
+    for columns in (80, 40):
+        script = f"""
+import sys, re
+from rich.console import Console
+sys.stdout.isatty = lambda: True
+from wkgpu.cli.info import show_info
+from pathlib import Path
+show_info(Path(sys.argv[1]), False, Console(width={columns}, force_terminal=True, color_system=None))
+"""
+        printed = subprocess.run([sys.executable, "-c", script, str(dataset)], capture_output=True, text=True).stdout
+        assert max(map(len, printed.splitlines())) <= columns
+        assert "…" not in printed
+        assert (columns == 40) or "cells   1" in printed

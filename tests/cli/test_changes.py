@@ -43,8 +43,8 @@ class TestCompress:
         assert result.exit_code == 0, result.output
         assert set(codecs(copy).values()) == {"lz4"}
         (row,) = [row for row in rows_of(result.output) if row[:2] == ["color", "2-2-1"]]
-        assert [cell.strip() for cell in row if cell][2] == "raw, 16³ in 32³"
-        assert "lz4, 16³ in 32³" in result.output
+        assert [cell.strip() for cell in row if cell][2] == "raw 16³/32³"
+        assert "lz4 16³/32³" in result.output
         assert result.output.count("the same") == 4
         assert_same(command, copy, dataset)
 

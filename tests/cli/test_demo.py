@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import builtins
 import re
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 
 import wkgpu as wk
+from wkgpu.cli import demo_folder
 from wkgpu.cli.processing import _are_medians, _are_modes, correction
+from wkgpu.errors import AlreadyExistsError
 from wkgpu.synthetic import Tissue
 
 ARGUMENTS = ("demo", "--size", "64", "--seed", "3")
@@ -101,6 +104,71 @@ def test_other_folders_are_left_alone(refused, command, tmp_path):
     (tmp_path / "demo" / "precious").touch()
     assert "'precious'" in refused(*ARGUMENTS, "--out", tmp_path / "demo")
     assert (tmp_path / "demo" / "image").exists()
+
+
+def made(folder):
+    """Return a folder as a demo leaves it, made without one, which takes its time."""
+    dataset = wk.Dataset(folder, voxel_size=(1, 1, 1))
+    demo_folder.mark_demo_folder(folder)
+    for name, category in demo_folder.LAYERS.items():
+        layer = dataset.add_layer(name, category)
+        layer.add_mag(1, shard_shape=64).write(np.ones((64, 64, 64), "uint8"))
+        layer.add_mag("2-2-1", shard_shape=64)
+    (folder / "picture.png").touch()
+    return folder
+
+
+def test_a_folder_is_cleared_only_as_the_demo_left_it(tmp_path):
+    """A stranger's file, a change, a link, or a marker that was copied: nothing of the folder is removed."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious")
+    changes = {
+        "a file in a mag": lambda folder: (folder / "image" / "1" / "notes.txt").touch(),
+        "a file in a shard's folder": lambda folder: (folder / "image" / "1" / "z0" / "y0" / "x1.wkw.bak").touch(),
+        "other voxels": lambda folder: (
+            wk.Dataset.open(folder).get_layer("image").get_mag(1).write(np.zeros((9, 9, 9), "uint8"))
+        ),
+        "a layer": lambda folder: wk.Dataset.open(folder).add_layer("mine", "color").add_mag(1),
+        "a mag": lambda folder: wk.Dataset.open(folder).get_layer("image").add_mag(8),
+        "a link": lambda folder: (folder / "image" / "4").symlink_to(outside),
+    }
+    for number, (what, change) in enumerate(changes.items()):
+        folder = made(tmp_path / str(number))
+        demo_folder.note_demo_folder(folder)
+        demo_folder.check_demo_folder(folder)
+        change(folder)
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(AlreadyExistsError, match="--out"):
+            demo_folder.clear_demo_folder(folder)
+        assert sorted(folder.rglob("*")) == before, what
+    assert (outside / "precious").read_text() == "precious"
+
+
+def test_a_copied_marker_makes_no_demo_of_a_dataset(tmp_path):
+    folder = made(tmp_path / "a")
+    demo_folder.note_demo_folder(folder)
+    (tmp_path / "mine" / "image").mkdir(parents=True)
+    (tmp_path / "mine" / "image" / "scan.raw").write_text("precious")
+    shutil.copy(folder / ".made-by-wkgpu-demo", tmp_path / "mine")
+    with pytest.raises(AlreadyExistsError, match=r"scan\.raw"):
+        demo_folder.clear_demo_folder(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("marker", ["", "`wkgpu demo` replaces this folder when it runs again.\n", "[" * 2000])
+def test_what_an_interrupted_or_earlier_demo_left_is_cleared_by_its_names(tmp_path, marker):
+    folder = made(tmp_path / "a")
+    if marker:
+        (folder / ".made-by-wkgpu-demo").write_text(marker)
+    (folder / "image" / "1" / "z0" / "y0" / ".x0.wkw.partial").touch()
+    (folder / ".datasource-properties.json.0123456789ab.tmp").touch()
+    demo_folder.clear_demo_folder(folder)
+    assert list(folder.iterdir()) == []
+    folder = made(tmp_path / "b")
+    (folder / "image" / "notes").mkdir()
+    (folder / "image" / "notes" / "1.txt").touch()
+    with pytest.raises(AlreadyExistsError, match=r"image/notes/1\.txt"):
+        demo_folder.clear_demo_folder(folder)
 
 
 @pytest.mark.parametrize("member", ["read", "read_many"])

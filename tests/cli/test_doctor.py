@@ -12,7 +12,7 @@ from wkgpu.engines.cpu.engine import CpuEngine
 from wkgpu.engines.cuda import diagnosis
 
 DRIVER = wk.Finding("NVIDIA driver", False, "not installed ([x] is not there)", "install the driver")
-CUPY = wk.Finding("CuPy", False, "not installed", "pip install 'wkgpu[cuda13]'")
+CUPY = wk.Finding("CuPy", False, "not installed", "pip install 'cupy-cuda13x>=14'")
 STEPS = ["copy an array there and back", "write raw", "read raw", "write LZ4", "read LZ4"]
 
 
@@ -66,7 +66,7 @@ def test_without_a_gpu(command, no_gpu):
     lines = result.output.splitlines()
     assert "no  NVIDIA driver  not installed ([x] is not there)" in lines
     assert "no  CuPy           not installed" in lines
-    assert "To use a GPU: install the driver, then pip install 'wkgpu[cuda13]'" in lines
+    assert "To use a GPU: install the driver, then pip install 'cupy-cuda13x>=14'" in lines
     assert lines[-1] == 'On this machine "auto" means the CPU.'
     assert "the device is 'auto' by default" in lines[1]
     assert "cuda:0  " not in result.output

@@ -236,7 +236,7 @@ def test_a_library_that_is_missing(refused, dataset, monkeypatch, name, module):
 
     monkeypatch.setattr(export.importlib, "import_module", import_module)
     message = refused("read", dataset, "color", "1", "--box", BOX, "--out", name)
-    assert "pip install 'wkgpu[image]'" in message
+    assert "pip install 'pillow>=11' 'tifffile>=2025.1'" in message
 
 
 def test_no_partial_file_is_left(refused, dataset, monkeypatch, tmp_path):

@@ -535,3 +535,45 @@ def test_changes_keep_what_others_changed(dataset, layer):
     layer.add_mag(1).write(counted((4, 4, 4)), absolute_offset=(20, 0, 0))
     assert layer.bounding_box == wk.BoundingBox((0, 0, 0), (24, 10, 10))
     assert wk.Dataset.open(dataset.path).get_layer("color").bounding_box == layer.bounding_box
+
+
+# ---- Layers of an array, and like others
+
+
+@pytest.mark.covers("Dataset.write_layer")
+@pytest.mark.parametrize(("shape", "channels"), [((70, 60, 50), 1), ((3, 70, 60, 50), 3)])
+def test_a_layer_of_an_array(dataset, shape, channels):
+    data = np.random.default_rng(0).integers(0, 255, shape, dtype="uint8")
+    layer = dataset.write_layer("new", "color", data, mag=2, absolute_offset=(4, 6, 8), shard_shape=64, chunk_shape=16)
+    assert (layer.dtype, layer.num_channels, layer.bounding_box) == (
+        np.dtype("uint8"), channels, wk.BoundingBox((4, 6, 8), (140, 120, 100)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(layer.get_mag(2).read(), data.reshape(channels, *shape[-3:]))
+    assert layer.get_mag(2).info.shard_shape == (64, 64, 64)
+    assert len(layer.mags) > 1
+    assert list(dataset.write_layer("alone", "color", data, downsample=False).mags) == [wk.Mag(1)]
+
+
+def test_a_layer_of_an_array_that_cannot_be_written_is_none(dataset):
+    data = np.zeros((8, 8, 8), "uint8")
+    for arguments in ({"shard_shape": 33}, {"absolute_offset": (-1, 0, 0)}, {"chunk_shape": 7}):
+        with pytest.raises(wk.WkgpuError):
+            dataset.write_layer("new", "color", data, **arguments)
+        assert "new" not in dataset.layers
+        assert not (dataset.path / "new").exists()
+    with pytest.raises(wk.errors.ShapeError, match=r"\(8, 8\)"):
+        dataset.write_layer("new", "color", data[0])
+
+
+@pytest.mark.covers("Dataset.add_layer_like")
+def test_a_layer_like_another(dataset, tmp_path):
+    box = wk.BoundingBox((1, 2, 3), (4, 5, 6))
+    cells = dataset.add_layer("cells", "segmentation", dtype="uint64", bounding_box=box, largest_segment_id=7)
+    other = wk.Dataset(tmp_path / "other", voxel_size=(1, 1, 1))
+    for target, name in ((dataset, "more"), (other, "cells")):
+        like = target.add_layer_like(cells, name)
+        assert (like.name, like.category, like.dtype, like.bounding_box) == (name, "segmentation", np.uint64, box)
+        assert like.largest_segment_id == 7
+        assert not like.mags
+    image = dataset.add_layer("rgb", "color", dtype="uint8", num_channels=3)
+    assert other.add_layer_like(image, "rgb").num_channels == 3

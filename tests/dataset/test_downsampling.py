@@ -71,7 +71,7 @@ class Example(NamedTuple):
         mag_view = layer.add_mag(self.from_mag, chunk_shape=8, shard_shape=self.shards[0])
         box = mag_view.bounding_box
         voxels = self.voxels(box.in_mag(mag_view.mag).size.to_tuple())
-        mag_view.to("cpu").write(voxels, absolute_offset=box.topleft, json_update_allowed=False)
+        mag_view.to("cpu").write(voxels, absolute_offset=box.topleft, allow_resize=False)
         return layer
 
     def voxels(self, shape):

@@ -458,5 +458,5 @@ def test_dask_that_is_not_installed(monkeypatch):
         return real(name, *args, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without_dask)
-    with pytest.raises(wk.errors.UnsupportedError, match=r'pip install "wkgpu\[dask\]"'):
+    with pytest.raises(wk.errors.UnsupportedError, match=r"run: pip install 'dask\[distributed\]>="):
         wk.get_executor("dask").__enter__()

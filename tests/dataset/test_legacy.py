@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 
 import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.dataset.legacy import OUTDATED, RENAMED, accepts_legacy
+from wkgpu.dataset.legacy import OUTDATED, RENAMED, SYNONYMS, accepts_legacy
 from wkgpu.errors import ArgumentError, HandleError, OutOfBoundsError
 
 
@@ -80,8 +81,48 @@ def test_nothing_is_both_renamed_and_outdated():
     assert not RENAMED.keys() & {successor.name for successor in RENAMED.values()}
 
 
+BOTH_NAMES = {
+    (wk.Dataset, "__init__"): ("dataset_path", "path"),
+    (wk.Dataset, "open"): ("dataset_path", "path"),
+    (wk.Dataset, "add_layer"): ("dtype", "dtype_per_channel"),
+    (wk.Dataset, "get_or_add_layer"): ("dtype", "dtype_per_channel"),
+    (wk.MagView, "write"): ("allow_resize", "json_update_allowed"),
+    (wk.MagView, "get_buffered_slice_writer"): ("allow_resize", "json_update_allowed"),
+}
+
+
+def test_two_names_of_one_argument_are_both_parameters():
+    for (owner, name), names in BOTH_NAMES.items():
+        parameters = list(inspect.signature(getattr(owner, name)).parameters)
+        assert parameters.index(names[0]) < parameters.index(names[1]), name
+    assert {second: first for first, second in BOTH_NAMES.values()} == SYNONYMS
+
+
+def test_both_names_of_one_argument_work(tmp_path, volume, today):
+    dataset = wk.Dataset(path=tmp_path / "a", voxel_size=(1, 1, 1))
+    for named in ({"dataset_path": dataset.path}, {"path": dataset.path}):
+        assert wk.Dataset.open(**named).path == dataset.path
+    for name in ("dtype", "dtype_per_channel"):
+        mag_view = dataset.add_layer(name, "color", **{name: "uint8"}).add_mag(1, shard_shape=64)
+        assert dataset.get_or_add_layer(name, "color", **{name: "uint8"}) is mag_view.layer
+    for name in ("allow_resize", "json_update_allowed"):
+        with pytest.raises(OutOfBoundsError, match="with allow_resize=True"):
+            mag_view.write(volume[:8, :8, :8], absolute_offset=(64, 0, 0), **{name: False})
+        mag_view.write(volume[:8, :8, :8], **{name: True})
+        with mag_view.get_buffered_slice_writer(**{name: True, "allow_unaligned": True}) as writer:
+            writer.send(volume[:8, :8, 0])
+
+
+def test_both_names_at_once_are_one_too_many(dataset, mag_view, volume):
+    with pytest.raises(ArgumentError, match="give allow_resize alone"):
+        mag_view.write(volume, allow_resize=True, json_update_allowed=False)
+    with pytest.raises(TypeError, match="dataset_path"):
+        wk.Dataset.open(dataset.path, path=dataset.path)
+    with pytest.raises(ArgumentError, match="Give dataset_path"):
+        wk.Dataset.open()
+
+
 def test_signatures_show_only_todays_names():
-    import inspect
 
     parameters = inspect.signature(wk.Layer.add_mag).parameters
     assert list(parameters) == ["self", "mag", "chunk_shape", "shard_shape", "chunks_per_shard", "compress"]
@@ -94,15 +135,11 @@ def test_legacy_names_of_a_dataset(tmp_path):
     with pytest.warns(DeprecationWarning, match="scale is deprecated; use voxel_size"):
         dataset = wk.Dataset(tmp_path / "dataset", scale=(1, 2, 3))
     assert dataset.voxel_size == (1.0, 2.0, 3.0)
-    with pytest.warns(DeprecationWarning, match="dataset_path is deprecated; use path"):
-        assert wk.Dataset.open(dataset_path=dataset.path).name == "dataset"
 
 
 @pytest.mark.parametrize(
     ("arguments", "dtype", "num_channels"),
     [
-        ({"dtype_per_channel": "uint16", "num_channels": 2}, "uint16", 2),
-        ({"dtype_per_channel": np.uint16}, "uint16", 1),
         ({"dtype_per_layer": "uint24", "num_channels": 3}, "uint8", 3),
         ({"dtype_per_layer": np.uint32, "num_channels": 2}, "uint16", 2),
         ({"dtype_per_layer": np.dtype("float32")}, "float32", 1),
@@ -115,7 +152,7 @@ def test_legacy_dtypes_of_a_layer(dataset, arguments, dtype, num_channels):
 
 
 def test_both_dtypes_contradict(dataset):
-    with pytest.warns(DeprecationWarning, match="deprecated"), pytest.raises(ArgumentError, match="give dtype alone"):
+    with pytest.raises(ArgumentError, match="give dtype alone"):
         dataset.add_layer("color", "color", dtype="uint8", dtype_per_channel="uint8")
 
 
@@ -189,11 +226,6 @@ def test_a_lone_size_is_deprecated_as_in_webknossos(view):
 
 
 def test_legacy_arguments_of_a_write(mag_view, layer, volume):
-    with pytest.warns(DeprecationWarning, match="allow_resize is deprecated; use json_update_allowed"):
-        mag_view.write(volume, absolute_offset=(100, 0, 0), allow_resize=True)
-    assert layer.bounding_box.bottomright == (140, 44, 44)
-    with pytest.warns(DeprecationWarning, match="deprecated"), pytest.raises(OutOfBoundsError):
-        mag_view.write(volume, absolute_offset=(200, 0, 0), allow_resize=False)
     with pytest.warns(DeprecationWarning, match="deprecated"), pytest.raises(OutOfBoundsError):
         mag_view.write(volume, (200, 0, 0), False)
 

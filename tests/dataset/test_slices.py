@@ -439,7 +439,7 @@ def test_slices_that_leave_a_view(view):
 def test_slices_that_leave_the_layer(layer, mag_view):
     before = layer.bounding_box
     image = np.ones((40, 36), "uint8")
-    with mag_view.get_buffered_slice_writer(json_update_allowed=False) as writer:
+    with mag_view.get_buffered_slice_writer(allow_resize=False) as writer:
         for _ in range(32):
             writer.send(image)
         with pytest.raises(OutOfBoundsError) as raised:

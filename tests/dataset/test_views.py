@@ -217,12 +217,12 @@ def test_writes_inside_leave_the_file_alone(mag_view, dataset):
 def test_a_write_must_not_grow_the_box_unless_allowed(mag_view, layer):
     before = layer.bounding_box
     with pytest.raises(OutOfBoundsError, match="would leave"):
-        mag_view.write(counted((3, 4, 5)), absolute_offset=(0, 0, 0), json_update_allowed=False)
+        mag_view.write(counted((3, 4, 5)), absolute_offset=(0, 0, 0), allow_resize=False)
     with pytest.raises(ValueError, match="would leave"):
-        mag_view.write(counted((3, 4, 5)), absolute_offset=(43, 8, 12), json_update_allowed=False)
+        mag_view.write(counted((3, 4, 5)), absolute_offset=(43, 8, 12), allow_resize=False)
     assert layer.bounding_box == before
     assert not mag_view.read(absolute_offset=(0, 0, 0), size=(3, 4, 5)).any()
-    mag_view.write(counted((3, 4, 5)), absolute_offset=(41, 40, 39), json_update_allowed=False)
+    mag_view.write(counted((3, 4, 5)), absolute_offset=(41, 40, 39), allow_resize=False)
 
 
 def test_the_box_of_a_mag_is_rounded_out(layer):
@@ -230,7 +230,7 @@ def test_the_box_of_a_mag_is_rounded_out(layer):
     mag_view = layer.add_mag(2, chunk_shape=8, shard_shape=32)
     assert mag_view.bounding_box == wk.BoundingBox((0, 2, 2), (12, 14, 16))
     assert mag_view.read().shape == (1, 6, 7, 8)
-    mag_view.write(counted((6, 7, 8)), json_update_allowed=False)  # fills exactly the rounded box
+    mag_view.write(counted((6, 7, 8)), allow_resize=False)  # fills exactly the rounded box
     assert layer.bounding_box == wk.BoundingBox((1, 2, 3), (11, 13, 15))
     mag_view.write(counted((6, 7, 9)))
     assert layer.bounding_box == wk.BoundingBox((0, 2, 2), (12, 14, 18))
@@ -444,3 +444,16 @@ def test_fractions_of_voxels(mag_view, volume):
     with pytest.raises(wk.WkgpuError, match=r"32\.5"):
         mag_view.for_each_chunk(print, (32.5, 32, 32))
     np.testing.assert_array_equal(mag_view.read(absolute_offset=(4.0, 8, 12), size=np.array([40.0, 36, 32]))[0], volume)
+
+
+@pytest.mark.covers("View.read_cxyz", "View.write_cxyz", "MagView.write_cxyz")
+def test_todays_names_for_reading_and_writing_all_axes(mag_view, view, volume):
+    for one in (mag_view, view):
+        np.testing.assert_array_equal(one.read_cxyz(), one.read())
+        box = wk.BoundingBox((9, 9, 9), (4, 5, 6)).offset(one.bounding_box.topleft)
+        patch = np.random.default_rng(1).integers(0, 99, (1, 4, 5, 6)).astype(volume.dtype)
+        one.write_cxyz(patch, absolute_offset=box.topleft, allow_unaligned=True)
+        np.testing.assert_array_equal(one.read_cxyz(absolute_bounding_box=box), patch)
+        np.testing.assert_array_equal(one.read_cxyz(box.size, absolute_offset=box.topleft), patch)
+    with pytest.raises(OutOfBoundsError):
+        mag_view.write_cxyz(patch, absolute_offset=(900, 0, 0), allow_resize=False)

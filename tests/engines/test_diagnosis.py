@@ -13,9 +13,11 @@ from wkgpu.engines.cuda import diagnosis, driver, nvcomp, packages
 from wkgpu.engines.cuda.diagnosis import cuda_findings, why_no_cuda
 from wkgpu.engines.cuda.driver import Gpu, read_driver
 from wkgpu.errors import DeviceError
+from wkgpu.extras import install_command
 
 DOWNLOAD = "https://www.nvidia.com/drivers"
-BOTH = "pip install 'wkgpu[cuda13]' (drivers from 580 on) or 'wkgpu[cuda12]'"
+CUDA = {12: install_command("cuda12"), 13: install_command("cuda13")}
+BOTH = f"{CUDA[13]} (drivers from 580 on), or {CUDA[12]} (older ones)"
 NAMES = {0: "CUDA_SUCCESS", 3: "CUDA_ERROR_NOT_INITIALIZED", 100: "CUDA_ERROR_NO_DEVICE", 999: "CUDA_ERROR_UNKNOWN"}
 H200 = Gpu("NVIDIA H200", 141 << 30, (9, 0))
 
@@ -192,7 +194,7 @@ def test_no_driver_and_no_packages_are_said_at_once(no_driver, use_packages, mon
     reason = why_no_cuda()
     assert reason == (
         "NVIDIA driver: not installed (libcuda.so.1 is not there); CuPy, KvikIO, nvCOMP and numba-cuda: not installed. "
-        f"To use a GPU: install the driver from {DOWNLOAD}, then {BOTH} (older ones)."
+        f"To use a GPU: install the driver from {DOWNLOAD}, then {BOTH}."
     )
     assert not any(finding.works for finding in cuda_findings() if finding.subject != "nvCOMP")
 
@@ -239,7 +241,7 @@ def test_an_old_driver(use_driver, use_packages):
     use_packages()
     assert "runs CUDA only up to 11.8" in why_no_cuda()
     assert "newer driver" in why_no_cuda()
-    assert "wkgpu[cuda12]" in why_no_cuda()
+    assert CUDA[12] in why_no_cuda()
 
 
 def test_cuda_is_not_started_while_packages_are_missing(use_driver, use_packages):
@@ -314,19 +316,19 @@ def test_all_that_cuda_needs(complete):
     assert finding_of("nvCOMP").text == "6.0.0, /opt/libnvcomp.so.6"
 
 
-@pytest.mark.parametrize(("cuda", "extra"), [(14010, "cuda13"), (13000, "cuda13"), (12090, "cuda12")])
+@pytest.mark.parametrize(("cuda", "extra"), [(14010, 13), (13000, 13), (12090, 12)])
 def test_the_extra_is_that_of_the_driver(use_driver, use_packages, cuda, extra):
     use_driver(Library(version=cuda))
     use_packages()
-    assert f"pip install 'wkgpu[{extra}]'." in why_no_cuda()
+    assert f"To use a GPU: {CUDA[extra]}." in why_no_cuda()
 
 
 def test_the_extra_is_that_of_the_cupy_that_is_there(use_driver, use_packages):
     use_driver(Library(version=13000))
     use_packages(distributions=["cupy-cuda12x"])
-    assert "pip install 'wkgpu[cuda12]'." in why_no_cuda()
+    assert f"{CUDA[12]}." in why_no_cuda()
     use_driver(OSError("No such file"))
-    assert "pip install 'wkgpu[cuda12]'." in why_no_cuda()
+    assert f"{CUDA[12]}." in why_no_cuda()
 
 
 def test_cupy_without_a_driver(no_driver, use_packages):
@@ -348,7 +350,7 @@ def test_cupy_for_a_newer_cuda_than_the_driver(complete):
     complete(Library(version=12080), distributions=["cupy-cuda13x"])
     assert why_no_cuda() == (
         "CuPy: 14.2.0 for CUDA 13.2 is newer than the driver, which runs CUDA up to 12.8. To use a GPU: "
-        "pip uninstall cupy-cuda13x, then pip install 'wkgpu[cuda12]', or update the driver."
+        f"pip uninstall cupy-cuda13x, then {CUDA[12]}, or update the driver."
     )
 
 
@@ -358,7 +360,7 @@ def test_packages_for_a_newer_cuda_than_the_driver(complete, subject, distributi
     complete(Library(version=12080), cupy=cupy, distributions=["cupy-cuda12x", distribution])
     assert why_no_cuda().startswith(f"{subject}: ")
     assert "is newer than the driver" in why_no_cuda()
-    assert f"pip uninstall {distribution}, then pip install 'wkgpu[cuda12]'" in why_no_cuda()
+    assert f"pip uninstall {distribution}, then {CUDA[12]}" in why_no_cuda()
 
 
 @pytest.mark.parametrize(
@@ -380,7 +382,7 @@ def test_packages_that_are_broken(complete, package, subject, text, said):
     reason = why_no_cuda()
     assert reason.startswith(f"{subject}: cannot be used: ")
     assert said in reason
-    assert "pip install 'wkgpu[cuda13]'" in reason
+    assert CUDA[13] in reason
     assert "\n" not in reason
 
 
@@ -428,7 +430,7 @@ def test_nvcomp_of_another_major(use_driver, use_packages, monkeypatch):
     assert not finding.works
     assert "No nvCOMP 5 was found" in finding.text
     assert "is version 6." in finding.text
-    assert finding.advice == "pip install 'wkgpu[cuda13]'"
+    assert finding.advice == CUDA[13]
 
 
 def test_nvcomp_that_is_not_there(no_driver, use_packages, monkeypatch):
@@ -479,7 +481,7 @@ def test_numba(numba_of):
     assert "sees no GPU: ImportError: Error at driver init: CUDA driver library cannot be found." in why_no_cuda()
     numba_of([0], compiles=False)
     assert "NVVM" in why_no_cuda()
-    assert "wkgpu[cuda13]" in why_no_cuda()
+    assert CUDA[13] in why_no_cuda()
 
 
 def test_numba_without_numba_cuda(no_driver, use_packages):

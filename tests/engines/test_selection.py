@@ -21,7 +21,7 @@ from wkgpu.engines.selection import get_engine, set_device
 from wkgpu.errors import DeviceError
 from wkgpu.forking import loading
 
-REASON = "CuPy: not installed. To use a GPU: pip install 'wkgpu[cuda13]'."
+REASON = "CuPy: not installed. To use a GPU: pip install 'cupy-cuda13x>=14'."
 WITHOUT_CUDA = """
 import logging, sys
 from wkgpu.engines.cuda import driver, packages

@@ -6,6 +6,7 @@ import pkgutil
 import subprocess
 import sys
 import timeit
+from typing import Optional, get_type_hints
 
 import pytest
 
@@ -17,6 +18,15 @@ MODULES = [f"wkgpu.geometry.{module.name}" for module in pkgutil.iter_modules(wk
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("name", ["BoundingBoxLike", "MagLike", "Vec3IntLike", "VecIntLike"])
+def test_what_things_are_made_of_is_a_type_at_run_time(name):
+    like = getattr(wkgpu, name)
+    assert like is getattr(wkgpu.geometry, name)
+    assert like | None == Optional[like]  # noqa: UP045
+    annotated = type("Annotated", (), {"__annotations__": {"value": f"wkgpu.{name} | None"}})
+    assert get_type_hints(annotated, {"wkgpu": wkgpu})["value"] == like | None
 
 
 def test_geometry_stands_alone():

@@ -6,7 +6,6 @@ Modules that need NumPy, Numba or a GPU are imported by the command that uses th
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from wkgpu.cli.boxes import parse_box
 from wkgpu.cli.changes import compress, downsample, equal, merge, rechunk
 from wkgpu.cli.console import output, reports_errors
 from wkgpu.cli.options import DeviceOption, PathArgument, local
+from wkgpu.extras import own_version
 
 OUTPUT_TYPES = (".npy", ".tif", ".tiff", ".png")  # those of `export.WRITERS`, which a test checks
 
@@ -24,7 +24,6 @@ app = typer.Typer(
     name="wkgpu",
     help="Read, change and inspect WEBKNOSSOS volumes.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,7 +31,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"wkgpu {version('wkgpu')}")
+        typer.echo(f"wkgpu {own_version()}")
         raise typer.Exit
 
 

@@ -11,20 +11,21 @@ from typing import ParamSpec
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
 from wkgpu import WkgpuError
+from wkgpu.cli.wording import for_the_command_line
 from wkgpu.errors import ArgumentError, ShapeError
 
 _Parameters = ParamSpec("_Parameters")
-_WIDE = 400  # columns of what is no terminal: files and pipes have no edge at which a row would have to be folded
+_ENDLESS = 1 << 16  # columns of what is no terminal: files and pipes have no edge at which a row would be folded
 
 
 def output() -> Console:
     """Return the console of stdout: with colours in a terminal, plain and without folded lines elsewhere."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
 
 
 def reports_errors(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
@@ -68,11 +69,17 @@ def print_error(message: str) -> None:
 
 
 def new_table(*columns: str, numbers: Iterable[str] = ()) -> Table:
-    """Return an empty table; the columns of `numbers` are aligned to the right."""
+    """Return an empty table; the columns of `numbers` are aligned to the right.
+
+    Columns are few and narrow, so that tables of usual names fit 80 columns. A terminal that is too narrow nevertheless
+    folds cells and cuts none; elsewhere a row is a line.
+    """
     table = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, header_style="bold", pad_edge=False)
     numeric = frozenset(numbers)
+    is_line = not sys.stdout.isatty()
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left", no_wrap=True)
+        side: JustifyMethod = "right" if column in numeric else "left"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=is_line)
     return table
 
 
@@ -122,7 +129,7 @@ def format_shape(shape: Iterable[int]) -> str:
 def _message(error: BaseException) -> str:
     if isinstance(error, MemoryError) and not isinstance(error, WkgpuError):
         return f"not enough memory for this box ({error}); choose a smaller one." if str(error) else "out of memory."
-    message = str(error)
+    message = for_the_command_line(str(error))
     if isinstance(error, OSError) and error.strerror:  # without Python's "[Errno 13]"
         message = f"{error.filename}: {error.strerror}." if error.filename else error.strerror
     return " ".join(message.split())

@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -24,12 +23,20 @@ from rich.table import Table
 from wkgpu import BoundingBox, Dataset, MagView, config, get_engine, has_gpu
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
-from wkgpu.cli.demo_folder import LAYERS, PICTURE_NAME, check_demo_folder, clear_demo_folder, mark_demo_folder
+from wkgpu.cli.demo_folder import (
+    LAYERS,
+    PICTURE_NAME,
+    check_demo_folder,
+    clear_demo_folder,
+    mark_demo_folder,
+    note_demo_folder,
+)
 from wkgpu.cli.disk import disk_use
 from wkgpu.cli.panels import save_panels
 from wkgpu.cli.processing import Processing
 from wkgpu.cli.trial import PATCH_EDGE, DifferenceError, Measurement, Trial
 from wkgpu.errors import UnsupportedError
+from wkgpu.extras import own_version
 from wkgpu.synthetic import Tissue
 
 _SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
@@ -88,6 +95,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
     x, y, z = tissue.shape
     middle = BoundingBox((0, 0, z // 2), (x, y, 1))
     _save_picture(mags, middle, tissue.voxel_size[0], folder / PICTURE_NAME, console)
+    note_demo_folder(folder)
     _print_next_steps(folder, middle, console)
     return True
 
@@ -106,7 +114,7 @@ def _start_engine(device: str | None, console: Console) -> None:
                     deque(_steps(mag_view, voxels, 0), maxlen=0)
     threads = f", {config.threads} threads" if engine.name == "cpu" else ""
     console.print(
-        f"[bold]wkgpu {version('wkgpu')}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
+        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
         f"its kernels were ready after {elapsed[0]:.1f} s"
     )
 

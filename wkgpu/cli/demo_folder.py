@@ -1,9 +1,17 @@
-"""The folder that `wkgpu demo` fills, and replaces only if an earlier demo filled it."""
+"""The folder that `wkgpu demo` fills, and replaces only if all that it holds is what an earlier demo left there.
+
+A demo notes its files in the folder, with their sizes and times of change. Whatever is not noted, or has changed since,
+is the user's work. A demo that was interrupted has noted nothing; then the names tell.
+"""
 
 from __future__ import annotations
 
-import shutil
+import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from wkgpu import LayerCategoryType
 from wkgpu.dataset.properties import PROPERTIES_NAME
@@ -12,11 +20,17 @@ from wkgpu.errors import AlreadyExistsError
 LAYERS: dict[str, LayerCategoryType] = {"image": "color", "segmentation": "segmentation"}
 PICTURE_NAME = "picture.png"
 _MARKER_NAME = ".made-by-wkgpu-demo"
-_MADE = frozenset({_MARKER_NAME, PROPERTIES_NAME, PICTURE_NAME, *LAYERS})
+_MAX_MARKER_BYTES = 16 << 20
+_TEMPORARY = r"(?:\.[0-9a-f]{12})?\.(?:tmp|partial)"
+_SHARD = rf"header\.wkw|z\d+/y\d+/x\d+\.wkw|\.header\.wkw{_TEMPORARY}|z\d+/y\d+/\.x\d+\.wkw{_TEMPORARY}"
+_NAMES = re.compile(
+    rf"(?:{'|'.join(LAYERS)})/\d+(?:-\d+-\d+)?/(?:{_SHARD})"
+    rf"|{re.escape(PROPERTIES_NAME)}|\.{re.escape(PROPERTIES_NAME)}{_TEMPORARY}|{re.escape(PICTURE_NAME)}"
+)
 
 
 def check_demo_folder(folder: Path) -> None:
-    """Check that a demo may fill a folder: that it does not exist, is empty, or was filled by an earlier demo.
+    """Check that a demo may fill a folder: that it does not exist, is empty, or is as an earlier demo left it.
 
     Raises
     ------
@@ -27,27 +41,83 @@ def check_demo_folder(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise AlreadyExistsError(f"{folder} is a file; choose another folder with --out.")
-    names = {path.name for path in folder.iterdir()}
-    if names and _MARKER_NAME not in names:
-        raise AlreadyExistsError(f"{folder} was not made by `wkgpu demo`; choose another folder with --out.")
-    if strangers := sorted(names - _MADE):
-        raise AlreadyExistsError(
-            f"{folder} holds {strangers[0]!r}, which `wkgpu demo` has not made; move it, or choose another folder with "
-            "--out."
-        )
+    if not any(folder.iterdir()):
+        return
+    noted = _noted(folder)
+    for path in _walk(folder):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_file():
+            raise _not_made(folder, name)
+        if name == _MARKER_NAME:
+            continue
+        if noted is None and not _NAMES.fullmatch(name):
+            raise _not_made(folder, name)
+        if noted is not None and name not in noted:
+            raise _not_made(folder, name)
+        if noted is not None and noted[name] != _state(path):
+            raise AlreadyExistsError(
+                f"{folder} holds {name!r}, which has changed since `wkgpu demo` made it; move it, or choose another "
+                "folder with --out."
+            )
 
 
 def clear_demo_folder(folder: Path) -> None:
-    """Remove what an earlier demo made, after `check_demo_folder`."""
+    """Remove what an earlier demo made, after `check_demo_folder`: its files one by one, and folders that are empty."""
     check_demo_folder(folder)
-    for name in (*sorted(_MADE - {_MARKER_NAME}), _MARKER_NAME):  # the marker last, should somebody interrupt this
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
+    if not folder.exists():
+        return
+    for path in list(_walk(folder)):
+        if path.name != _MARKER_NAME:
             path.unlink(missing_ok=True)
+    for place, folders, _ in os.walk(folder, topdown=False):
+        for name in folders:
+            (Path(place) / name).rmdir()
+    (folder / _MARKER_NAME).unlink(missing_ok=True)  # last, should this be interrupted
 
 
 def mark_demo_folder(folder: Path) -> None:
-    """Say in the folder that a demo made it."""
-    (folder / _MARKER_NAME).write_text("`wkgpu demo` replaces this folder when it runs again.\n")
+    """Say in the folder that a demo is about to fill it."""
+    _write_marker(folder, None)
+
+
+def note_demo_folder(folder: Path) -> None:
+    """Note in the folder what the demo has made."""
+    _write_marker(
+        folder,
+        {path.relative_to(folder).as_posix(): _state(path) for path in _walk(folder) if path.name != _MARKER_NAME},
+    )
+
+
+def _write_marker(folder: Path, files: dict[str, list[int]] | None) -> None:
+    about = "`wkgpu demo` replaces this folder when it runs again, unless something else is here, or has changed."
+    (folder / _MARKER_NAME).write_text(json.dumps({"about": about, "files": files}, indent=1) + "\n")
+
+
+def _noted(folder: Path) -> dict[str, Any] | None:
+    """Return the files that a demo has noted; None for one that was interrupted, or of an earlier version."""
+    marker = folder / _MARKER_NAME
+    if marker.is_symlink() or not marker.is_file() or marker.stat().st_size > _MAX_MARKER_BYTES:
+        raise AlreadyExistsError(f"{folder} was not made by `wkgpu demo`; choose another folder with --out.")
+    try:
+        files = json.loads(marker.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return files if isinstance(files, dict) else None
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield all that is no folder; links are not followed."""
+    for place, folders, files in os.walk(folder):
+        for name in (*files, *(one for one in folders if (Path(place) / one).is_symlink())):
+            yield Path(place) / name
+
+
+def _state(path: Path) -> list[int]:
+    status = path.stat(follow_symlinks=False)
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _not_made(folder: Path, name: str) -> AlreadyExistsError:
+    return AlreadyExistsError(
+        f"{folder} holds {name!r}, which `wkgpu demo` has not made; move it, or choose another folder with --out."
+    )

@@ -10,6 +10,9 @@ import numpy as np
 
 from wkgpu import MagView
 
+RATIO = "Ratio: decoded bytes of the stored voxels in the bounding box / bytes on disk."
+"""What `DiskUse.ratio` is, for people. Wherever a command shows a ratio, it is this one."""
+
 _STAT_BLOCK = 512  # bytes of a unit of `st_blocks`, whatever the file system
 
 

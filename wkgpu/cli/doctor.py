@@ -17,6 +17,7 @@ from wkgpu import Finding, config, cuda_findings, get_engine
 from wkgpu.cli.console import print_error
 from wkgpu.cli.self_test import Step, self_test
 from wkgpu.errors import DeviceError
+from wkgpu.extras import own_version
 
 
 @dataclass
@@ -102,7 +103,7 @@ def _problem(device: str) -> str:
 
 def _versions() -> dict[str, str]:
     return {
-        "wkgpu": metadata.version("wkgpu"),
+        "wkgpu": own_version(),
         "Python": platform.python_version(),
         "NumPy": metadata.version("numpy"),
         "Numba": metadata.version("numba"),

@@ -16,6 +16,7 @@ from wkgpu import COLOR_CATEGORY
 from wkgpu.cli.excerpt import Excerpt
 from wkgpu.cli.pictures import picture
 from wkgpu.errors import AlreadyExistsError, UnsupportedError
+from wkgpu.extras import install_command
 from wkgpu.storage.replacement import Replacement
 
 _IMAGEJ_TYPES = frozenset({"uint8", "uint16", "float32"})
@@ -122,5 +123,5 @@ def _library(module: str, package: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise UnsupportedError(
-            f"This kind of file needs {package}, which is not installed: pip install 'wkgpu[image]'"
+            f"This kind of file needs {package}, which is not installed; run: {install_command('image')}"
         ) from error

@@ -14,12 +14,12 @@ from rich.markup import escape
 from wkgpu import ArrayInfo, MagView, WkgpuError
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
-from wkgpu.cli.disk import DiskUse, disk_use
+from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.source import ListedLayer, Source, list_source
+from wkgpu.cli.wording import for_the_command_line
 from wkgpu.dataset.leftovers import leftovers
 
 _REMOVAL = "The next change in its folder (a mag added or deleted, a mag compressed, a shard written) removes it."
-_RATIO = "Ratio: bytes of the stored voxels inside the bounding box, decoded / bytes of all files of the mag."
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class MagReport:
         try:
             return cls(mag_view, mag_view.info, disk_use(mag_view))
         except (WkgpuError, OSError) as error:
-            return cls(mag_view, error=str(error))
+            return cls(mag_view, error=for_the_command_line(str(error)))
 
     @property
     def codec(self) -> str:
@@ -74,9 +74,7 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
     if not report:
         console.print("It has no layers yet.")
         return
-    layers = new_table(
-        "Layer", "Category", "Type", "Channels", "Format", "Bounding box in Mag(1)", numbers=["Channels"]
-    )
+    layers = new_table("Layer", "Category", "Type", "Channels", "Format", "Bounding box", numbers=["Channels"])
     mags = new_table(
         "Layer", "Mag", "Chunk", "Shard", "Codec", "Shard files", "On disk", "Ratio",
         numbers=["Shard files", "On disk", "Ratio"],
@@ -98,8 +96,8 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
         console.print()
         console.print(table)
     console.print()
-    console.print("Bounding box: x,y,z,width,height,depth, as `wkgpu read --box` takes it.", style="dim")
-    console.print(_RATIO, style="dim")
+    console.print("Bounding box: x,y,z,width,height,depth in Mag(1), for `wkgpu read --box`.", style="dim")
+    console.print(RATIO, style="dim")
     for path in leftovers(source.path):
         console.print(f"{escape(str(path))} is in use by another process, or left over. {_REMOVAL}", soft_wrap=True)
 

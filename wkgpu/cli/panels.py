@@ -9,6 +9,7 @@ import numpy as np
 
 from wkgpu.cli.pictures import Pixels, colours_of, overlaid
 from wkgpu.errors import UnsupportedError
+from wkgpu.extras import install_command
 
 _LEAST_EDGE = 400  # pixels of a panel; a smaller slice is enlarged by a whole factor
 _MARGIN, _TEXT_HEIGHT, _FONT_SIZE = 16, 36, 16
@@ -35,7 +36,7 @@ def save_panels(image: Any, segmentation: Any, nanometers: float, path: Path) ->
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise UnsupportedError("A picture needs Pillow: pip install 'wkgpu[image]'") from error
+        raise UnsupportedError(f"A picture needs Pillow; run: {install_command('image')}") from error
 
     colours = colours_of(segmentation.T)
     grey = np.ascontiguousarray(image.T)

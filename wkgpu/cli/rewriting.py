@@ -13,7 +13,7 @@ from rich.table import Table
 
 from wkgpu import ArrayInfo, Dataset, MagView, open_mag
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table
-from wkgpu.cli.disk import DiskUse, disk_use
+from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.options import Codec, CompressingCodec
 from wkgpu.cli.selection import Selection, layer_name, select_mags
@@ -21,7 +21,7 @@ from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.shapes import Compression
 from wkgpu.dataset.usable import usable_mags
 
-_NUMBERS = ("Was on disk", "Is on disk", "Ratio")
+_NUMBERS = ("Before", "After", "Ratio")
 
 
 class Stored(NamedTuple):
@@ -37,8 +37,8 @@ class Stored(NamedTuple):
 
     @property
     def layout(self) -> str:
-        """For people."""
-        return f"{self.info.codec}, {format_shape(self.info.chunk_shape)} in {format_shape(self.info.shard_shape)}"
+        """For people: codec, chunk, shard."""
+        return f"{self.info.codec} {format_shape(self.info.chunk_shape)}/{format_shape(self.info.shard_shape)}"
 
 
 class Rewrite(NamedTuple):
@@ -123,7 +123,7 @@ def rewrite_mags(
         console.print("There are no mags to rewrite.")
         return
     before = {mag_view.path: Stored.of(mag_view) for mag_view in mags}
-    table = new_table("Layer", "Mag", "Was", "Was on disk", "Is", "Is on disk", "Ratio", numbers=_NUMBERS)
+    table = new_table("Layer", "Mag", "Was", "Is", "Before", "After", "Ratio", numbers=_NUMBERS)
     try:
         with executor_of(jobs) as executor:
             if target is not None and selection.dataset is not None and not selection.names:
@@ -135,7 +135,8 @@ def rewrite_mags(
     finally:
         if table.row_count:
             console.print(table)
-    console.print("Ratio: bytes of the stored voxels, decoded / bytes of all files of the mag.", style="dim")
+    console.print("Was, is: codec, chunk/shard. Before, after: bytes on disk.", style="dim")
+    console.print(RATIO, style="dim")
 
 
 def _usable(selection: Selection) -> list[MagView]:
@@ -174,8 +175,8 @@ def _add_row(table: Table, mag_view: MagView, was: Stored, now: Stored) -> None:
         escape(layer_name(mag_view)),
         mag_view.name,
         was.layout,
-        format_bytes(was.use.bytes_on_disk),
         "the same" if now.info == was.info else now.layout,
+        format_bytes(was.use.bytes_on_disk),
         format_bytes(now.use.bytes_on_disk),
         format_ratio(now.use.ratio),
     )

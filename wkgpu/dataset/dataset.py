@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike
 
+from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.existing_files import find_layer
@@ -26,24 +27,29 @@ from wkgpu.dataset.properties import DatasetProperties
 from wkgpu.dataset.properties_file import PropertiesFile, create_properties, find_properties
 from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
+from wkgpu.dataset.shapes import Shape
 from wkgpu.dataset.voxel_size import Factor, VoxelSize
+from wkgpu.dataset.voxels import Array
 from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
     MismatchError,
     NameTakenError,
     ReadOnlyError,
+    ShapeError,
     WkgpuError,
 )
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.settings import config
 from wkgpu.storage.links import check_inside
 from wkgpu.storage.local_path import local_path
 
 
-class Dataset(RewritableDataset, DownsampledDataset):
+class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the
@@ -52,7 +58,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
     Parameters
     ----------
-    path : path
+    dataset_path : path
         Folder of the dataset. It must not exist, or be empty.
     voxel_size : (x, y, z)
         Extents of a voxel of Mag(1) in nanometers.
@@ -64,6 +70,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         The voxel size in another unit, instead of `voxel_size`.
     read_only : bool
         Whether all changes are refused.
+    path : path, optional
+        Another name of `dataset_path`.
     device : str, optional
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to; without it,
         `wkgpu.config.device`.
@@ -90,16 +98,18 @@ class Dataset(RewritableDataset, DownsampledDataset):
     @accepts_legacy()
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        dataset_path: str | os.PathLike[str] | None = None,
         voxel_size: Any = None,
         name: str | None = None,
         exist_ok: bool = False,
         *,
         voxel_size_with_unit: Any = None,
         read_only: bool = False,
+        path: str | os.PathLike[str] | None = None,
         device: str | None = None,
         allow_foreign_writes: bool = False,
     ) -> None:
+        path = _given(dataset_path)
         size = _voxel_size(voxel_size, voxel_size_with_unit)
         file = create_properties(local_path(path), name, size, exist_ok)
         self._set_up(file, read_only, device, allow_foreign_writes)
@@ -113,9 +123,10 @@ class Dataset(RewritableDataset, DownsampledDataset):
     @accepts_legacy()
     def open(
         cls,
-        path: str | os.PathLike[str],
+        dataset_path: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         *,
+        path: str | os.PathLike[str] | None = None,
         device: str | None = None,
         allow_foreign_writes: bool = False,
     ) -> Dataset:
@@ -123,10 +134,12 @@ class Dataset(RewritableDataset, DownsampledDataset):
 
         Parameters
         ----------
-        path : path
+        dataset_path : path
             Folder with ``datasource-properties.json``.
         read_only : bool
             Whether all changes are refused.
+        path : path, optional
+            Another name of `dataset_path`.
         device : str, optional
             ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``: where its views are read to.
         allow_foreign_writes : bool
@@ -149,6 +162,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         >>> Dataset.open("cortex").get_layer("color").get_mag(1)  # doctest: +SKIP
         MagView(name='1', bounding_box=BoundingBox(topleft=(0, 0, 0), size=(512, 512, 512)))
         """
+        path = _given(dataset_path)
         dataset = object.__new__(cls)
         dataset._set_up(find_properties(local_path(path)), read_only, device, allow_foreign_writes)
         return dataset
@@ -265,6 +279,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         category: LayerCategoryType,
         *,
         dtype: DTypeLike | None = None,
+        dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
         data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
         bounding_box: NDBoundingBox | None = None,
@@ -281,6 +296,8 @@ class Dataset(RewritableDataset, DownsampledDataset):
         dtype : dtype
             Type of one channel: an integer of 8 to 64 bits, or for images also float32 ("float") and float64. Default:
             uint8.
+        dtype_per_channel : dtype
+            Another name of `dtype`.
         num_channels : int
             Channels of a voxel. Default: 1.
         data_format : str or DataFormat
@@ -323,6 +340,7 @@ class Dataset(RewritableDataset, DownsampledDataset):
         category: LayerCategoryType,
         *,
         dtype: DTypeLike | None = None,
+        dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
         data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
         bounding_box: NDBoundingBox | None = None,
@@ -351,6 +369,104 @@ class Dataset(RewritableDataset, DownsampledDataset):
             if wanted is not None and wanted != existing:
                 raise MismatchError(f"Layer {layer_name!r} exists with {argument}={existing}, not {wanted}.")
         return found
+
+    def add_layer_like(self, other_layer: Layer, layer_name: str) -> Layer:
+        """Add a layer without mags that has category, type, channels and bounding box of another one.
+
+        Parameters
+        ----------
+        other_layer : Layer
+            Of this dataset or of another one.
+        layer_name : str
+            Name of the new layer.
+
+        Raises
+        ------
+        NameTakenError, InvalidNameError, UnsupportedError, ReadOnlyError
+            As for `add_layer`.
+
+        Examples
+        --------
+        >>> dataset.add_layer_like(dataset.get_layer("color"), "denoised")  # doctest: +SKIP
+        Layer('denoised', dtype=uint8, num_channels=1)
+        """
+        largest = other_layer.largest_segment_id if isinstance(other_layer, SegmentationLayer) else None
+        return self.add_layer(
+            layer_name,
+            other_layer.category,
+            dtype=other_layer.dtype,
+            num_channels=other_layer.num_channels,
+            data_format=other_layer.data_format,
+            bounding_box=other_layer.bounding_box,
+            largest_segment_id=largest,
+        )
+
+    def write_layer(
+        self,
+        layer_name: str,
+        category: LayerCategoryType,
+        data: Array,
+        *,
+        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        downsample: bool = True,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        mag: MagLike = 1,
+    ) -> Layer:
+        """Add a layer that holds an array, with coarser mags.
+
+        Parameters
+        ----------
+        layer_name, category, data_format
+            As for `add_layer`.
+        data : array (x, y, z) or (channel, x, y, z)
+            Its type and channels are those of the layer.
+        downsample : bool
+            Whether coarser mags are added, as by `Layer.downsample`.
+        chunk_shape, shard_shape, chunks_per_shard
+            Of the first mag, as for `Layer.add_mag`.
+        absolute_offset : (x, y, z), optional
+            Where the first voxel goes, in Mag(1); by default to the origin.
+        mag : Mag, int, str or (x, y, z)
+            Magnification of the array.
+
+        Returns
+        -------
+        Layer
+            The new layer. If it cannot be written, there is none.
+
+        Raises
+        ------
+        NameTakenError, InvalidNameError, CategoryError, DtypeError, ShapeError, RegionError, ReadOnlyError
+            As for `add_layer`, `Layer.add_mag` and `MagView.write`.
+
+        Examples
+        --------
+        >>> dataset.write_layer("cells", "segmentation", np.ones((64, 64, 64), "uint32"))  # doctest: +SKIP
+        SegmentationLayer('cells', dtype=uint32, num_channels=1)
+        """
+        if data.ndim not in (3, 4):
+            raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
+        layer = self.add_layer(
+            layer_name,
+            category,
+            dtype=str(data.dtype).removeprefix("torch."),
+            num_channels=1 if data.ndim == 3 else data.shape[0],
+            data_format=data_format,
+        )
+        try:
+            mag_view = layer.add_mag(
+                mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
+            )
+            mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
+            if downsample:
+                layer.downsample()
+        except BaseException:
+            self.delete_layer(layer_name)
+            raise
+        return layer
 
     @accepts_legacy()
     def add_layer_for_existing_files(
@@ -469,6 +585,12 @@ class Dataset(RewritableDataset, DownsampledDataset):
 def _reopened(path: Path, read_only: bool, device: str | None, allow_foreign_writes: bool) -> Dataset:
     """Open a dataset that was just unpickled."""
     return Dataset.open(path, read_only, device=device, allow_foreign_writes=allow_foreign_writes)
+
+
+def _given(dataset_path: str | os.PathLike[str] | None) -> str | os.PathLike[str]:
+    if dataset_path is None:
+        raise ArgumentError("Give dataset_path, the folder of the dataset.")
+    return dataset_path
 
 
 def _voxel_size(voxel_size: Any, with_unit: Any) -> VoxelSize:

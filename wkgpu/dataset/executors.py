@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from wkgpu.errors import ArgumentError, UnsupportedError
+from wkgpu.extras import install_command
 from wkgpu.settings import config
 
 _Parameters = ParamSpec("_Parameters")
@@ -123,7 +124,7 @@ def _dask(**options: Any) -> Iterator[Executor]:
         from distributed import Client
     except ImportError as error:
         raise UnsupportedError(
-            'The executor "dask" needs Dask, which is not installed; run: pip install "wkgpu[dask]"'
+            f'The executor "dask" needs Dask, which is not installed; run: {install_command("dask")}'
         ) from error
     with Client(**options) as client, client.get_executor() as executor:
         yield executor

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.downsampled_layer import DownsampledLayer
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
 
 
-class Layer(DownsampledLayer):
+class Layer(DownsampledLayer, TellsWhatIsAbsent):
     """An image or a segmentation, in one or more mags. It comes from `Dataset.get_layer` and `Dataset.add_layer`.
 
     Parameters

@@ -2,7 +2,7 @@
 
 All of them are in the tables below and nowhere else. `accepts_legacy` finds by a function's own parameters which of
 them concern it: an old name works if the function takes the new one. Each use warns with a `DeprecationWarning` that
-names its successor.
+names its successor. Only where today's scripts have two names for an argument, both are parameters, without a warning.
 """
 
 from __future__ import annotations
@@ -41,13 +41,10 @@ class Successor(NamedTuple):
 
 
 RENAMED: dict[str, Successor] = {
-    "allow_resize": Successor("json_update_allowed"),
     "block_len": Successor("chunk_shape"),  # voxels along an edge
     "block_type": Successor("compress", _compression),
     "buffer_edge_len": Successor("buffer_shape"),  # voxels along an edge
     "chunk_size": Successor("chunk_shape"),
-    "dataset_path": Successor("path"),
-    "dtype_per_channel": Successor("dtype"),
     "dtype_per_layer": Successor("dtype", _dtype_per_channel),
     "file_len": Successor("chunks_per_shard"),  # chunks along an edge
     "max_mag": Successor("coarsest_mag"),
@@ -58,6 +55,13 @@ RENAMED: dict[str, Successor] = {
     "work_on_chunk": Successor("func_per_chunk"),
 }
 """Old name of an argument: today's."""
+
+SYNONYMS: dict[str, str] = {
+    "dtype_per_channel": "dtype",
+    "json_update_allowed": "allow_resize",
+    "path": "dataset_path",
+}
+"""Second name of an argument: its first. Where a function has both as parameters, its body sees the first one alone."""
 
 OUTDATED: dict[str, str] = {
     "chunks_per_shard": "use shard_shape, in voxels",
@@ -99,7 +103,9 @@ def accepts_legacy(
         parameters = inspect.signature(function).parameters
         own = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters.values())
         renamed = {old for old, new in RENAMED.items() if new.name in parameters and old not in parameters}
-        legacy = renamed | (WITHOUT_MEANING.keys() - parameters.keys()) | (OUTDATED.keys() & parameters.keys())
+        synonyms = {second for second, first in SYNONYMS.items() if {second, first} <= parameters.keys()}
+        ignored = WITHOUT_MEANING.keys() - parameters.keys()
+        legacy = renamed | synonyms | ignored | (OUTDATED.keys() & parameters.keys())
 
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
@@ -141,12 +147,17 @@ def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords
     translated: Keywords = {}
     for name, value in keywords.items():
         today = name
-        if name in legacy and name in RENAMED:
+        if name in legacy and name in SYNONYMS:
+            if value is None:  # its default
+                continue
+            today = SYNONYMS[name]
+        elif name in legacy and name in RENAMED:
             today, convert = RENAMED[name]
             warn_deprecated(f"{function}(): {name} is deprecated; use {today}.")
             value = convert(value, keywords) if convert else value
         elif name in legacy and name in OUTDATED:
-            warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
+            if value is not None:  # their default
+                warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
         elif name in legacy:
             if instead := WITHOUT_MEANING[name]:
                 warn_deprecated(f"{function}(): {name} is deprecated and changes nothing; {instead}.")

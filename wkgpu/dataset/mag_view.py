@@ -93,26 +93,30 @@ class MagView(RewritableMag, MergeableMag):
         """Whether the mag's files lie outside of the dataset's folder, or at a URL: they belong to another one."""
         return is_remote(self._path) or real_path_outside(self._path, self.layer.dataset.path) is not None
 
-    @accepts_legacy("offset", "json_update_allowed")
+    @accepts_legacy("offset", "allow_resize")
     def write(
         self,
         data: Array,
         *,
-        json_update_allowed: bool = True,
+        allow_resize: bool = True,
+        allow_unaligned: bool = False,
         relative_offset: Vec3IntLike | None = None,
         absolute_offset: Vec3IntLike | None = None,
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
+        json_update_allowed: bool | None = None,
         offset: Vec3IntLike | None = None,
     ) -> None:
         """Write voxels, and let the layer's bounding box grow to hold them.
 
         Parameters
         ----------
-        data, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box, offset
+        data, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box, allow_unaligned, offset
             As for `View.write`; a legacy `offset` counts from the dataset's origin.
-        json_update_allowed : bool
+        allow_resize : bool
             Whether the write may leave the layer's bounding box, which then grows and is saved to the properties file.
+        json_update_allowed : bool, optional
+            Another name of `allow_resize`.
 
         Raises
         ------
@@ -134,14 +138,35 @@ class MagView(RewritableMag, MergeableMag):
         )  # fmt: skip
         box = frame.bounding_box(region)
         grows = not self.bounding_box.contains_bbox(box)
-        if grows and not json_update_allowed:
+        if grows and not allow_resize:
             raise OutOfBoundsError(
                 f"Writing {box} would leave the bounding box {self.bounding_box} (both in Mag(1)); set "
-                "Layer.bounding_box before, or write with json_update_allowed=True."
+                "Layer.bounding_box before, or write with allow_resize=True."
             )
         write_box(self._array, self._engine, region[0], voxels)
         if grows:
             self._grow(box)
+
+    def write_cxyz(
+        self,
+        data: Array,
+        *,
+        allow_resize: bool = True,
+        allow_unaligned: bool = False,
+        relative_offset: Vec3IntLike | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        relative_bounding_box: NDBoundingBox | None = None,
+        absolute_bounding_box: NDBoundingBox | None = None,
+    ) -> None:
+        """Write an array with the axes channel, x, y, z, which is what `write` takes for WKW; see there."""
+        self.write(
+            data,
+            allow_resize=allow_resize,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        )
 
     def get_bounding_boxes_on_disk(self) -> Iterator[BoundingBox]:
         """Iterate over the boxes of the files that exist, in Mag(1), ascending by z, y, x.

@@ -248,8 +248,8 @@ def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
         ):
             view = frame.bounding_box((frame.topleft, frame.shape))
             raise OutOfBoundsError(
-                f"the region {frame.bounding_box(region)} leaves the view, {view} (both in Mag(1)). Use the MagView, "
-                "or a read-only view of a larger box."
+                f"the region {frame.bounding_box(region)} leaves the view, {view} (both in Mag(1)). Give a region "
+                "inside it, or take a larger view; to reach beyond Layer.bounding_box, a view has to be read-only."
             )
 
 

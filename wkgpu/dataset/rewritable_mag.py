@@ -95,7 +95,7 @@ class RewritableMag(View):
         chunk_shape: Shape | None = None,
         shard_shape: Shape | None = None,
         chunks_per_shard: Shape | None = None,
-        compress: Compression = True,
+        compress: Compression | None = None,
         target_path: str | os.PathLike[str] | None = None,
         executor: Executor | None = None,
         *,
@@ -111,8 +111,9 @@ class RewritableMag(View):
             Voxels of the mag in one file; by default 32³ chunks.
         chunks_per_shard : int or (x, y, z), optional
             Chunks in one file, instead of `shard_shape`.
-        compress : bool or str
-            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+        compress : bool or str, optional
+            True or ``"lz4"`` for LZ4 (the default, whatever the mag has now), ``"lz4hc"`` for LZ4HC, False for raw
+            voxels.
         target_path, executor, progress_desc
             As for `compress`.
 
@@ -128,6 +129,7 @@ class RewritableMag(View):
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
         found = self._array.current().layout
+        compress = True if compress is None else compress
         layout = new_layout(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
         self._rewrite(layout, target_path, executor, progress_desc)
 

@@ -82,7 +82,7 @@ class SlicedView(ABC):
     @accepts_legacy()
     def get_buffered_slice_reader(
         self,
-        buffer_size: int | None = _BUFFER_SIZE,
+        buffer_size: int | None = None,
         dimension: int | str = 2,
         *,
         relative_bounding_box: NDBoundingBox | None = None,
@@ -95,8 +95,8 @@ class SlicedView(ABC):
 
         Parameters
         ----------
-        buffer_size : int
-            Slices that are read at once, and the most that are held.
+        buffer_size : int, optional
+            Slices that are read at once, and the most that are held; by default 32.
         dimension : {0, 1, 2, "x", "y", "z"}
             The axis across the slices.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
@@ -131,19 +131,21 @@ class SlicedView(ABC):
             self._array, self._engine, topleft, shape, _checked_size(buffer_size), _axis(dimension), use_logging
         )
 
-    @_accepts_earlier_order("offset", "buffer_size", "dimension", "json_update_allowed")
+    @_accepts_earlier_order("offset", "buffer_size", "dimension", "allow_resize")
     @accepts_legacy()
     def get_buffered_slice_writer(
         self,
-        buffer_size: int | None = _BUFFER_SIZE,
+        buffer_size: int | None = None,
         dimension: int | str = 2,
         *,
-        json_update_allowed: bool = True,
+        allow_resize: bool = True,
+        allow_unaligned: bool = False,
         relative_offset: Vec3IntLike | None = None,
         absolute_offset: Vec3IntLike | None = None,
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
         use_logging: bool = False,
+        json_update_allowed: bool | None = None,
         offset: Vec3IntLike | None = None,
     ) -> BufferedSliceWriter:
         """Return a writer of slices, which writes many of them at once.
@@ -153,19 +155,23 @@ class SlicedView(ABC):
 
         Parameters
         ----------
-        buffer_size : int
-            Slices that are written at once.
+        buffer_size : int, optional
+            Slices that are written at once; by default 32.
         dimension : {0, 1, 2, "x", "y", "z"}
             The axis across the slices.
-        json_update_allowed : bool
+        allow_resize : bool
             Whether slices may leave the layer's bounding box, which then grows; only for a `MagView`.
         relative_offset, absolute_offset : (x, y, z), optional
             Where the first voxel of the first slice goes, in Mag(1), from the view's top left (the default) or from the
             dataset's origin.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
             A box in Mag(1) whose top left is meant. Its size does not matter.
+        allow_unaligned : bool
+            Changes nothing, because every region can be written; the WEBKNOSSOS library asks for it.
         use_logging : bool
             Whether each write is logged, by ``logging``.
+        json_update_allowed : bool, optional
+            Another name of `allow_resize`.
         offset : (x, y, z), optional
             Deprecated: where the first voxel goes, in the view's mag. It was the first positional argument.
 
@@ -193,7 +199,7 @@ class SlicedView(ABC):
         topleft = first_voxel(
             self._frame, offset, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
         )
-        bounded = not (self._pads and json_update_allowed)
+        bounded = not (self._pads and allow_resize)
         return BufferedSliceWriter(self, topleft, _checked_size(buffer_size), _axis(dimension), bounded, use_logging)
 
 

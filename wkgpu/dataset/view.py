@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.chunked_view import ChunkedView
 from wkgpu.dataset.data_format import DataFormat
@@ -30,7 +31,7 @@ from wkgpu.storage.links import HOW_TO_ALLOW, real_path_outside
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 
-class View(ChunkedView, SlicedView, MappedView, LegacyView):
+class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
     """A box of voxels of a mag. Views come from `MagView.get_view`.
 
     Regions are given in Mag(1), by one of ``relative_offset`` (to the view's top left), ``absolute_offset`` (each with
@@ -250,6 +251,24 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         """
         return self.read(relative_bounding_box=relative_bounding_box, absolute_bounding_box=absolute_bounding_box)
 
+    def read_cxyz(
+        self,
+        size: Vec3IntLike | None = None,
+        *,
+        relative_offset: Vec3IntLike | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        relative_bounding_box: NDBoundingBox | None = None,
+        absolute_bounding_box: NDBoundingBox | None = None,
+    ) -> Array:
+        """Read a region with the axes channel, x, y, z, which is what `read` does for WKW; see there."""
+        return self.read(
+            size=size,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        )
+
     def _read_in_mag(self, offset: Vec3IntLike | None, size: Vec3IntLike | None) -> Array:
         topleft, shape = resolve(self._frame, not self._pads, offset, size, None, None, None, None)
         return read_box(self._array, self._engine, topleft, shape)
@@ -261,6 +280,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
         self,
         data: Array,
         *,
+        allow_unaligned: bool = False,
         relative_offset: Vec3IntLike | None = None,
         absolute_offset: Vec3IntLike | None = None,
         relative_bounding_box: NDBoundingBox | None = None,
@@ -279,6 +299,8 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
             Where the first voxel goes, in Mag(1), from the view's top left (the default) or the dataset's origin.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
             The box in Mag(1) that the data fill, from the view's top left or from the dataset's origin.
+        allow_unaligned : bool
+            Changes nothing, because every region can be written; the WEBKNOSSOS library asks for it.
         offset : (x, y, z), optional
             Deprecated: where the first voxel goes, in the view's mag.
 
@@ -302,6 +324,25 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView):
             relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
         )  # fmt: skip
         write_box(self._array, self._engine, topleft, voxels)
+
+    def write_cxyz(
+        self,
+        data: Array,
+        *,
+        allow_unaligned: bool = False,
+        relative_offset: Vec3IntLike | None = None,
+        absolute_offset: Vec3IntLike | None = None,
+        relative_bounding_box: NDBoundingBox | None = None,
+        absolute_bounding_box: NDBoundingBox | None = None,
+    ) -> None:
+        """Write an array with the axes channel, x, y, z, which is what `write` takes for WKW; see there."""
+        self.write(
+            data,
+            relative_offset=relative_offset,
+            absolute_offset=absolute_offset,
+            relative_bounding_box=relative_bounding_box,
+            absolute_bounding_box=absolute_bounding_box,
+        )
 
     def _check_writable(self) -> None:
         if self._read_only:

@@ -12,8 +12,6 @@ from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
 from wkgpu.geometry.vec_int import VecInt, VecIntLike
 
-BoundingBoxLike: TypeAlias = "BoundingBox | str | Mapping[str, Any] | Sequence[Any]"
-
 _DEFAULT_INDEX = Vec3Int(1, 2, 3)  # the stored array begins with the channels
 _CHECKPOINT_NAME = re.compile(r"((?<![0-9A-Za-z])-)?\d+_-?\d+_-?\d+_\d+_\d+_\d+")
 _REPR = re.compile(r"\s*BoundingBox\(topleft=\(([^()]*)\), size=\(([^()]*)\)\)\s*")
@@ -345,6 +343,10 @@ class BoundingBox(NDBoundingBox):
 
     def _with_xyz(self, vector: VecInt, new_xyz: Vec3IntLike) -> Vec3Int:
         return Vec3Int(new_xyz)
+
+
+BoundingBoxLike: TypeAlias = BoundingBox | str | Mapping[str, Any] | Sequence[Any]
+"""What `BoundingBox.from_auto` takes."""
 
 
 def _parts(values: Sequence[Any], count: int, names: str) -> Sequence[Any]:

@@ -13,8 +13,6 @@ from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 if TYPE_CHECKING:
     import numpy as np
 
-MagLike: TypeAlias = "Mag | int | str | Vec3IntLike"
-
 _ONE_NUMBER = re.compile(r"\d+")
 _THREE_NUMBERS = re.compile(r"(\d+)-(\d+)-(\d+)")
 
@@ -178,6 +176,10 @@ class Mag:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Mag, (self.to_tuple(),)
+
+
+MagLike: TypeAlias = Mag | int | str | Vec3IntLike
+"""What a mag can be made of."""
 
 
 def _read_factors(mag: Any) -> Vec3Int:

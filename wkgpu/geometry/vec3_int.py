@@ -10,8 +10,6 @@ from typing import Any, Self, TypeAlias
 from wkgpu.geometry.vec_int import VecInt
 from wkgpu.geometry.whole_numbers import integers
 
-Vec3IntLike: TypeAlias = "Vec3Int | tuple[int, int, int] | Iterable[int]"
-
 XYZ_AXES = ("x", "y", "z")
 
 _NUMBER = r"\s*([-+]?\d+)\s*"
@@ -185,6 +183,10 @@ class Vec3Int(VecInt):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Vec3Int, self.to_tuple()
+
+
+Vec3IntLike: TypeAlias = Vec3Int | tuple[int, int, int] | Iterable[int]
+"""What a vector of three integers can be made of."""
 
 
 def _three_integers(args: tuple[Any, ...], axes: Iterable[str], components: dict[str, int]) -> tuple[int, ...]:

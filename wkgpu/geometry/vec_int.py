@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from wkgpu.geometry.vec3_int import Vec3Int
 
-VecIntLike: TypeAlias = "VecInt | tuple[int, ...] | Iterable[int]"
-
 _REPR = re.compile(r"\s*VecInt\((?P<values>[-+\d,\s]*?),?\s*axes=\((?P<axes>[^()]*)\)\)\s*")
 _COMPONENT = r"\w+\s*=\s*[-+]?\d+"
 _NAMED = re.compile(rf"\s*(?:VecInt\()?\s*({_COMPONENT}(?:\s*,\s*{_COMPONENT})*)\s*\)?\s*")
@@ -392,6 +390,10 @@ class VecInt(tuple[int, ...]):
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"Cannot delete {name!r}: vectors are immutable.")
+
+
+VecIntLike: TypeAlias = VecInt | tuple[int, ...] | Iterable[int]
+"""What a vector can be made of."""
 
 
 def named_vector(components: Iterable[int], axes: tuple[str, ...]) -> VecInt:

@@ -24,7 +24,7 @@ from wkgpu.errors import DeviceError
 MAJOR = 6
 """The only major version that is used: structs and prototypes differ between majors."""
 
-_INSTALL = "pip install nvidia-nvcomp-cu13 (CUDA 12: nvidia-nvcomp-cu12), or wkgpu[cuda13] (wkgpu[cuda12])"
+_INSTALL = f"pip install 'nvidia-nvcomp-cu13=={MAJOR}.*' (CUDA 12: 'nvidia-nvcomp-cu12=={MAJOR}.*')"
 
 
 class Status(IntEnum):

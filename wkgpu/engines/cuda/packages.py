@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wkgpu.engines.cuda.driver import LEAST_CUDA, Driver
 from wkgpu.engines.cuda.nvcomp import MAJOR
+from wkgpu.extras import install_command
 
 _NEWEST_CUDA = 13  # of which there is an extra
 
@@ -35,7 +36,7 @@ def install_advice(driver: Driver) -> str:
         return _install(max((major for major in installed if major <= most), default=most))
     if installed:
         return _install(max(installed))
-    return f"{_install(13)} (drivers from 580 on) or 'wkgpu[cuda12]' (older ones)"
+    return f"{_install(13)} (drivers from 580 on), or {_install(12)} (older ones)"
 
 
 def built_for(distribution: str) -> list[int]:
@@ -48,7 +49,7 @@ def built_for(distribution: str) -> list[int]:
 
 
 def _install(cuda: int) -> str:
-    return f"pip install 'wkgpu[cuda{cuda}]'"
+    return install_command(f"cuda{cuda}")
 
 
 def _is_importable(module: str) -> bool:
