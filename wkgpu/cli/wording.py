@@ -34,6 +34,8 @@ _ADVICE = (
     (r"delete it with delete_mag\(\), or leave the layer out with layers_to_ignore", "choose another --target"),
     (r"rechunk\(\) it to one chunk in a file", "make it one chunk in a file with `wkgpu rechunk --chunk N --shard N`"),
     (r"or rechunk\(compress=False\)", "or `wkgpu rechunk --codec raw`"),
+    (r"open it with Dataset\.open\(path, allow_foreign_writes=True\), or set (\w+=on)", r"set the variable \1"),
+    (r"config\.locking = False[^.;]*\((\w+=off)\)", r"the variable \1"),
     (r"(\w+)=False if it is the mag of another layer", "name one LAYER, if it is the mag of another layer"),
     (r"give align_with_other_layers=False", "name one LAYER"),
 )
@@ -46,9 +48,11 @@ _REPR_OF_A_VIEW = re.compile(r"\b(?:Mag)?View\(name='([^']*)'[^()]*?\)")
 _BEGINNING = r"(?<![\w/.'\"-])"  # not inside of a path or of a quoted name
 _NAMED = re.compile(_BEGINNING + rf"({'|'.join(_OPTIONS)})=(?=\S)")
 _WORD = re.compile(_BEGINNING + rf"({'|'.join(name for name in _OPTIONS if '_' in name)})(?![\w/='\"-]|\.\w)")
-_CODE = re.compile(_BEGINNING + r"(?:(?:[A-Za-z]\w*)?\.)?[A-Za-z_]\w*(?:\(\)|\((?=[^()]*=)|=(?=[\w({'\"]))|\bLayer\.\w")
-"""A call, a named argument, or a member."""
-_ARGUMENT = re.compile(_BEGINNING + r"([A-Za-z]\w*)=(?=[\w({'\"])")
+_CODE = re.compile(
+    _BEGINNING + r"(?!WKGPU_)(?:(?:[A-Za-z]\w*)?\.)?[A-Za-z_]\w*(?:\(\)|\((?=[^()]*=)|=(?=[\w({'\"]))|\bLayer\.\w"
+)
+"""A call, a named argument, or a member; and no environment variable."""
+_ARGUMENT = re.compile(_BEGINNING + r"(?!WKGPU_)([A-Za-z]\w*)=(?=[\w({'\"])")
 _END_OF_A_CLAUSE = re.compile(r"(?<=[;:.]) (?=\S)|, (?=or )")
 
 
