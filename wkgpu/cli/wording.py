@@ -35,7 +35,7 @@ _ADVICE = (
     (r"rechunk\(\) it to one chunk in a file", "make it one chunk in a file with `wkgpu rechunk --chunk N --shard N`"),
     (r"or rechunk\(compress=False\)", "or `wkgpu rechunk --codec raw`"),
     (r"open it with Dataset\.open\(path, allow_foreign_writes=True\), or set (\w+=on)", r"set the variable \1"),
-    (r"config\.locking = False[^.;]*\((\w+=off)\)", r"the variable \1"),
+    (r"set wkgpu\.config\.locking = False, or (\w+=off)", r"set the variable \1"),
     (r"(\w+)=False if it is the mag of another layer", "name one LAYER, if it is the mag of another layer"),
     (r"give align_with_other_layers=False", "name one LAYER"),
 )
