@@ -125,6 +125,10 @@ class LayerProperties:
             raise
         except (WkgpuError, ValueError, TypeError, KeyError, AssertionError, ArithmeticError) as error:
             raise PropertiesError(f"{self._where}: {error}") from error
+        if max(self.bounding_box.bottomright) > MAX_COORDINATE:
+            raise PropertiesError(
+                f"{self._where}: boundingBox is {self.bounding_box}; it ends beyond {MAX_COORDINATE}."
+            )
         axes = [axis["name"] for axis in self.document.get("additionalAxes") or ()]
         if len({"x", "y", "z", *axes}) < 3 + len(axes):
             raise PropertiesError(f"{self._where}: the names of the axes x, y, z and {axes} are not unique.")
