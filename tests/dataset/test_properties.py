@@ -305,6 +305,24 @@ def test_opening_changes_nothing(dataset, layer, saved):
     assert [mag["mag"] for mag in saved()["dataLayers"][0]["mags"]] == [[1, 1, 1]]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda dataset: dataset.get_layer("color").add_mag(1 << 40, chunk_shape=8, shard_shape=8),
+        lambda dataset: dataset.add_layer("more", "color", num_channels=1 << 40),
+        lambda dataset: dataset.add_layer("more", "color", bounding_box=wk.BoundingBox((0, 0, 0), (1 << 60, 1, 1))),
+        lambda dataset: dataset.add_layer("more", "color", bounding_box=wk.NDBoundingBox((0,) * 4, (1,) * 4, "\0xyz")),
+        lambda dataset: setattr(dataset.get_layer("color"), "bounding_box", wk.BoundingBox((0, 0, 1 << 53), (1, 1, 1))),
+    ],
+)
+def test_nothing_is_written_that_is_not_read_again(dataset, layer, saved, change):
+    before = saved()
+    with pytest.raises(wk.WkgpuError):
+        change(dataset)
+    assert saved() == before
+    assert not list(layer.path.glob("*"))
+
+
 # ---- What WEBKNOSSOS writes
 
 

@@ -95,7 +95,15 @@ class DatasetProperties:
         return cls(parse_document(data, file), file)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the properties file."""
+        """Return the bytes of the properties file.
+
+        Raises
+        ------
+        PropertiesError
+            If a layer could not be understood when it is read again.
+        """
+        for layer in self._layers:
+            layer.check()
         return document_to_bytes(self.document)
 
     @property
