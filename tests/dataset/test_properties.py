@@ -290,6 +290,9 @@ def test_an_id_that_is_no_object(dataset, saved):
         opened.name = "x"
     with pytest.raises(ArgumentError, match="name is 5"):
         opened.name = 5
+    with pytest.raises(ArgumentError, match="name is 5"):
+        wk.Dataset(dataset.path.with_name("new"), voxel_size=(1, 1, 1), name=5)
+    assert not dataset.path.with_name("new").exists()
     assert (opened.name, saved()["id"]) == ("dataset", 5)
 
 

@@ -78,9 +78,9 @@ class DatasetProperties:
 
     @classmethod
     def new(cls, file: Path, name: str, voxel_size: VoxelSize) -> DatasetProperties:
-        """Return the properties of a dataset without layers."""
+        """Return the properties of a dataset without layers, or raise an `ArgumentError` for what is no name."""
         scale = {"factor": list(voxel_size.factor), "unit": voxel_size.unit.value}
-        document = {"id": {"name": name, "team": ""}, "scale": scale, "dataLayers": [], "version": 1}
+        document = {"id": {"name": _checked_name(name), "team": ""}, "scale": scale, "dataLayers": [], "version": 1}
         return cls(document, file)
 
     @classmethod
@@ -115,8 +115,7 @@ class DatasetProperties:
 
     @name.setter
     def name(self, name: str) -> None:
-        if not isinstance(name, str):
-            raise ArgumentError(f"name is {name!r}; give the name of the dataset as a string.")
+        name = _checked_name(name)
         identifier = self.document.get("id")
         if identifier is None:
             identifier = self.document["id"] = {"team": ""}
@@ -184,3 +183,9 @@ class DatasetProperties:
         removed = self.layer(name)
         self._layers.remove(removed)
         self._entries[:] = [entry for entry in self._entries if entry is not removed.document]
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ArgumentError(f"name is {name!r}; give the name of the dataset as a string.")
+    return name
