@@ -374,6 +374,13 @@ class TestFailures:
         original.copy_dataset(tmp_path / "other", layers_to_ignore=["plan"])
         assert not recwarn
 
+    def test_layers_that_cannot_be_understood_are_left_out(self, original, tmp_path):
+        with pytest.warns(UserWarning, match="'plan' is left out|layer 'plan'"):
+            original = change(original, plan__mags=5)
+        with pytest.warns(UserWarning, match=r"'plan' is not copied: .*datasource-properties\.json"):
+            copied = original.copy_dataset(tmp_path / "copy")
+        assert set(copied.layers) == set(original.layers)
+
     @pytest.mark.parametrize(("arguments", "step"), [({}, "copy_file"), ({"compress": False}, "write_box")])
     def test_a_mag_that_is_half_is_not_listed(self, device, original, tmp_path, monkeypatch, arguments, step):
         copied = []

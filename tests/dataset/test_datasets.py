@@ -325,6 +325,10 @@ def test_a_mag_that_exists(layer):
 
 
 def test_a_mag_that_does_not_exist(layer):
+    for use in (layer.get_mag, layer.add_mag, layer.get_or_add_mag, layer.delete_mag):
+        for mag in ("x", None, 3, (1, 2), [float("inf"), 1, 1]):
+            with pytest.raises(wk.WkgpuError):
+                use(mag)
     with pytest.raises(MagNotFoundError, match="add_mag"):
         layer.get_finest_mag()
     layer.add_mag(1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.errors import ArgumentError, InvalidNameError, UnsupportedError
+from wkgpu.errors import ArgumentError, InvalidNameError, StorageAccessError, UnsupportedError
 from wkgpu.storage.local_path import is_remote, local_path
 
 URLS = ["s3://bucket/ds", "https://example.org/ds", "gs://bucket/ds", "memory://ds", Path("s3://bucket/ds")]
@@ -60,10 +60,18 @@ def test_urls_are_refused_by_name(dataset, mag_view, here, url):
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", [None, 5, b"/tmp", "a\0b", ["a"]])
+@pytest.mark.parametrize("path", [None, 5, b"/tmp", "a\0b", ["a"], "\ud800"])
 def test_what_is_no_path(path):
     with pytest.raises(ArgumentError, match="no path"):
         wk.Dataset.open(path)
+
+
+def test_paths_that_the_system_refuses(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in (tmp_path / ("x" * 5000), tmp_path / "loop"):
+        for use in (wk.Dataset.open, wk.open_mag, lambda path: wk.Dataset(path, voxel_size=(1, 1, 1))):
+            with pytest.raises(StorageAccessError, match=f"Cannot open {path}"):
+                use(path)
 
 
 def test_no_layer_has_the_name_of_a_url(dataset):

@@ -290,6 +290,9 @@ def test_an_id_that_is_no_object(dataset, saved):
         opened.name = "x"
     with pytest.raises(ArgumentError, match="name is 5"):
         opened.name = 5
+    with pytest.raises(ArgumentError, match="name is 5"):
+        wk.Dataset(dataset.path.with_name("new"), voxel_size=(1, 1, 1), name=5)
+    assert not dataset.path.with_name("new").exists()
     assert (opened.name, saved()["id"]) == ("dataset", 5)
 
 
@@ -303,6 +306,24 @@ def test_opening_changes_nothing(dataset, layer, saved):
     assert saved()["dataLayers"] == document["dataLayers"]
     opened.get_layer("color").add_mag(1, shard_shape=64)
     assert [mag["mag"] for mag in saved()["dataLayers"][0]["mags"]] == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda dataset: dataset.get_layer("color").add_mag(1 << 40, chunk_shape=8, shard_shape=8),
+        lambda dataset: dataset.add_layer("more", "color", num_channels=1 << 40),
+        lambda dataset: dataset.add_layer("more", "color", bounding_box=wk.BoundingBox((0, 0, 0), (1 << 60, 1, 1))),
+        lambda dataset: dataset.add_layer("more", "color", bounding_box=wk.NDBoundingBox((0,) * 4, (1,) * 4, "\0xyz")),
+        lambda dataset: setattr(dataset.get_layer("color"), "bounding_box", wk.BoundingBox((0, 0, 1 << 53), (1, 1, 1))),
+    ],
+)
+def test_nothing_is_written_that_is_not_read_again(dataset, layer, saved, change):
+    before = saved()
+    with pytest.raises(wk.WkgpuError):
+        change(dataset)
+    assert saved() == before
+    assert not list(layer.path.glob("*"))
 
 
 # ---- What WEBKNOSSOS writes

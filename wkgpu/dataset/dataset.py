@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -215,12 +216,11 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         return self._device
 
     def calculate_bounding_box(self) -> NDBoundingBox:
-        """Return the smallest box around those of all layers, in Mag(1)."""
-        box: NDBoundingBox = BoundingBox.empty()
-        for layer in self._layers.values():
-            if not layer.bounding_box.is_empty():
-                box = layer.bounding_box if box.is_empty() else box.extended_by(layer.bounding_box)
-        return box
+        """Return the smallest box around those of all layers, in Mag(1); if their axes differ, along x, y and z."""
+        boxes = [layer.bounding_box for layer in self._layers.values() if not layer.bounding_box.is_empty()]
+        if len({box.axes for box in boxes}) > 1:
+            boxes = [BoundingBox(box.topleft_xyz, box.size_xyz) for box in boxes]
+        return reduce(lambda one, other: one.extended_by(other), boxes) if boxes else BoundingBox.empty()
 
     # ---- Layers
 

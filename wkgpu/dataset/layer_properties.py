@@ -16,12 +16,13 @@ from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
 from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
-from wkgpu.dataset.layer_schema import MAX_COORDINATE, check_types
+from wkgpu.dataset.layer_schema import MAX_CHANNELS, MAX_COORDINATE, check_types
 from wkgpu.dataset.segment_ids import checked_segment_id, segment_id_from_json, segment_id_to_json
 from wkgpu.errors import (
     ArgumentError,
     DtypeError,
     InvalidNameError,
+    MagError,
     MagNotFoundError,
     PropertiesError,
     RegionError,
@@ -125,6 +126,10 @@ class LayerProperties:
             raise
         except (WkgpuError, ValueError, TypeError, KeyError, AssertionError, ArithmeticError) as error:
             raise PropertiesError(f"{self._where}: {error}") from error
+        if max(self.bounding_box.bottomright) > MAX_COORDINATE:
+            raise PropertiesError(
+                f"{self._where}: boundingBox is {self.bounding_box}; it ends beyond {MAX_COORDINATE}."
+            )
         axes = [axis["name"] for axis in self.document.get("additionalAxes") or ()]
         if len({"x", "y", "z", *axes}) < 3 + len(axes):
             raise PropertiesError(f"{self._where}: the names of the axes x, y, z and {axes} are not unique.")
@@ -279,6 +284,8 @@ class LayerProperties:
     def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int]) -> None:
         """Append a mag whose files lie in this folder."""
         key, entries = self._mag_entries
+        if mag.max_dim > _MAX_MAG:
+            raise MagError(f"mag {mag} is too coarse; the largest factor that a mag can have is {_MAX_MAG}.")
         if not entries:  # where the file has no list yet
             self.document.setdefault("mags" if key == "mag" else "wkwResolutions", entries)
         entry: Document = {key: mag.to_list()}
@@ -374,6 +381,8 @@ def _checked_num_channels(value: Any) -> int:
         count = 0
     if count < 1:
         raise ShapeError(f"num_channels is {value!r}; a layer has at least 1 channel.")
+    if count > MAX_CHANNELS:
+        raise ShapeError(f"num_channels is {value!r}; a layer has at most {MAX_CHANNELS} channels.")
     return count
 
 

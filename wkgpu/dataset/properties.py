@@ -83,9 +83,9 @@ class DatasetProperties:
 
     @classmethod
     def new(cls, file: Path, name: str, voxel_size: VoxelSize) -> DatasetProperties:
-        """Return the properties of a dataset without layers."""
+        """Return the properties of a dataset without layers, or raise an `ArgumentError` for what is no name."""
         scale = {"factor": list(voxel_size.factor), "unit": voxel_size.unit.value}
-        document = {"id": {"name": name, "team": ""}, "scale": scale, "dataLayers": [], "version": 1}
+        document = {"id": {"name": _checked_name(name), "team": ""}, "scale": scale, "dataLayers": [], "version": 1}
         return cls(document, file)
 
     @classmethod
@@ -100,7 +100,15 @@ class DatasetProperties:
         return cls(parse_document(data, file), file)
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the properties file."""
+        """Return the bytes of the properties file.
+
+        Raises
+        ------
+        PropertiesError
+            If a layer could not be understood when it is read again.
+        """
+        for layer in self._layers:
+            layer.check()
         return document_to_bytes(self.document)
 
     @property
@@ -112,8 +120,7 @@ class DatasetProperties:
 
     @name.setter
     def name(self, name: str) -> None:
-        if not isinstance(name, str):
-            raise ArgumentError(f"name is {name!r}; give the name of the dataset as a string.")
+        name = _checked_name(name)
         identifier = self.document.get("id")
         if identifier is None:
             identifier = self.document["id"] = {"team": ""}
@@ -196,3 +203,9 @@ class DatasetProperties:
         removed = self.layer(name)
         self._layers.remove(removed)
         self._entries[:] = [entry for entry in self._entries if entry is not removed.document]
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise ArgumentError(f"name is {name!r}; give the name of the dataset as a string.")
+    return name

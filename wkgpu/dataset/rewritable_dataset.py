@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -99,9 +100,9 @@ class RewritableDataset(ABC):
         Nobody may write to this dataset meanwhile.
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
-        attachments that it lists, and files of mags that belong to another dataset. Other files are not; an attachment
-        outside of this dataset's folder is left out with a warning. Mags at a URL and layers of another format than WKW
-        are left out as well, and a warning names them.
+        attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
+        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the properties
+        file does not describe in a way that can be understood, are left out, and a warning names them.
 
         Parameters
         ----------
@@ -154,6 +155,9 @@ class RewritableDataset(ABC):
         copies = [
             copy for name, layer in self.layers.items() if name not in ignored and (copy := LayerCopy.of(layer, wanted))
         ]
+        for broken in self._properties.broken_layers:
+            if broken.name not in ignored:
+                warnings.warn(f"Layer {broken.name!r} is not copied: {broken.reason}", stacklevel=3)
         size = voxel_size_with_unit
         if size is None:
             size = self.voxel_size_with_unit if voxel_size is None else VoxelSize(voxel_size)

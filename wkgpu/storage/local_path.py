@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 from wkgpu.errors import ArgumentError, UnsupportedError
+from wkgpu.storage.access import reporting_as
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+", re.ASCII)  # a Path has made one slash of two
 _LOCAL = ("", "file", "local")  # what UPath calls the protocol of a local file
@@ -28,6 +30,8 @@ def local_path(path: Any) -> Path:
         For what is not local, such as ``s3://`` and ``https://``.
     ArgumentError
         For what is no path.
+    StorageAccessError
+        For a path that the operating system refuses, such as one that is too long.
 
     Examples
     --------
@@ -36,7 +40,10 @@ def local_path(path: Any) -> Path:
     """
     text = _text_of(path)
     refuse_remote(text)
-    return _without_scheme(text).absolute()
+    found = _without_scheme(text).absolute()
+    with reporting_as(f"Cannot open {found}"), suppress(FileNotFoundError, NotADirectoryError):
+        found.stat()  # a name that is too long, a link to itself, no permission
+    return found
 
 
 def listed_path(dataset: Path, text: str) -> Path:
@@ -98,8 +105,11 @@ def _text_of(path: Any) -> str:
         text = os.fspath(path)
     except TypeError:
         raise ArgumentError(f"{path!r} is no path; give a string or a pathlib.Path.") from None
-    if not isinstance(text, str) or "\0" in text:
-        raise ArgumentError(f"{text!r} is no path; give a string without null characters, or a pathlib.Path.")
+    try:
+        if not isinstance(text, str) or b"\0" in os.fsencode(text):
+            raise ArgumentError(f"{text!r} is no path; give a string without null characters, or a pathlib.Path.")
+    except UnicodeError:
+        raise ArgumentError(f"{text!r} is no path; it has characters that no file name has.") from None
     return text
 
 
