@@ -9,6 +9,7 @@ from pathlib import Path
 import lz4
 from numba import njit
 
+from .compiler_thread import uninterrupted
 from .kernel_files import report_no_folder, use_kernel_files
 
 
@@ -26,9 +27,10 @@ def cached_kernel(function):
 
     Numba by itself compiles anew when the function's own file has changed. Kernels here are put together from several
     files, so that the cache is made to look at all of them; see `kernel_files`. Where nothing can be cached, as with an
-    installation and a home that are both read-only, the kernel is compiled by every process.
+    installation and a home that are both read-only, the kernel is compiled by every process. Ctrl+C does not reach the
+    compiler; see `compiler_thread`.
     """
-    return _cached(partial(njit, nogil=True), function, _STAMP)
+    return uninterrupted(_cached(partial(njit, nogil=True), function, _STAMP))
 
 
 def cached_cuda_kernel(function):
