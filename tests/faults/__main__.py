@@ -54,7 +54,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("shards", "damaged shards and headers, used in seven ways each", 20_000, 2000),
     Kind("properties", "damaged properties files", 5000, 1000),
-    Kind("kills", "kills (SIGKILL) of what changes files", 2000, 250),
+    Kind("kills", "kills (SIGKILL) of what changes files", 1500, 250),
     Kind("interrupts", "interrupts (Ctrl+C) of all operations", 50_000, 2500),
 )
 
