@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from arrays import is_simulated, on_device, on_host
+from faults.places import Places, act_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -529,3 +530,29 @@ def test_positions_of_today(mag_view):
         mag_view.get_buffered_slice_reader((1, 2, 3), (1, 2, 3), 16, 0, 5)
     with pytest.raises(ArgumentError, match="twice or one too many"):
         mag_view.get_buffered_slice_reader((1, 2, 3), offset=(1, 2, 3))
+
+
+def test_an_interrupt_moves_no_slices(mag_view, volume):
+    """Whatever is written of them when the block ends lies where it belongs."""
+    new = np.asfortranarray(volume[None, :, :, :9] + np.uint8(100))
+    begin = (4, 8, 15)
+
+    def write():
+        with mag_view.get_buffered_slice_writer(absolute_offset=begin, buffer_size=4) as writer:
+            for z in range(9):
+                writer.send(new[..., z])
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    expected = before = mag_view.read()
+    expected = expected.copy()
+    expected[..., 3:12] = new
+    places = [place for place in Places(write).all() if "slice_" in place.code.co_filename and place.time < 2]
+    assert len(places) > 40
+    for place in places:
+        mag_view.write(before, absolute_offset=(4, 8, 12))
+        with pytest.raises(KeyboardInterrupt):
+            act_at(place, interrupt, write)
+        found = mag_view.read()
+        assert ((found == before) | (found == expected)).all(), str(place)

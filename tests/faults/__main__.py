@@ -31,8 +31,8 @@ the call has ended, a lock that stays, something that the next call does not rep
 
 {table}
 
-Cases are numbered; each fault names its case and its seed. One case of them is repeated with
-`PYTHONPATH=tests .venv/bin/python -m faults.NAME --first CASE --count 1 --seed SEED`.
+Each fault is printed with its seed. A kill or an interrupt is repeated with
+`PYTHONPATH=tests .venv/bin/python -m faults.kills --first CASE --count 1 --seed SEED`, or `faults.interrupts`.
 """
 
 
@@ -54,7 +54,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("shards", "damaged shards and headers, used in seven ways each", 20_000, 2000),
     Kind("properties", "damaged properties files", 5000, 1000),
-    Kind("kills", "kills (SIGKILL) of what changes files", 2000, 250),
+    Kind("kills", "kills (SIGKILL) of what changes files", 1500, 250),
     Kind("interrupts", "interrupts (Ctrl+C) of all operations", 50_000, 2500),
 )
 
@@ -92,7 +92,7 @@ def run(kind: Kind, scale: float, seed: int, progress: Progress) -> Result:
     def run_part(length: int, seed: int) -> dict[str, int]:
         found = trial(length, seed)
         progress.advance(task, length)
-        return found
+        return {f"{outcome} (seed {seed})" if is_fault(outcome) else outcome: times for outcome, times in found.items()}
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # each waits for a process
         for found in threads.map(run_part, parts, seeds):

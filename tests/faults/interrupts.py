@@ -155,10 +155,15 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def _is_foreign(error: Exception) -> bool:
-    """Whether another library has made an error of an interrupt, as NumPy and Numba do in some places."""
+def _is_foreign(error: BaseException) -> bool:
+    """Whether something else made an error of an interrupt, as NumPy, Numba and `shutil.rmtree` do in some places."""
     *_, last = traceback.walk_tb(error.__traceback__)
-    return isinstance(error.__context__, KeyboardInterrupt) or "site-packages" in last[0].f_code.co_filename
+    if "site-packages" in last[0].f_code.co_filename:
+        return True
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _expect_none(name: str, faults: Iterator[str]) -> None:

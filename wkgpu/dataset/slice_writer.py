@@ -77,6 +77,7 @@ class BufferedSliceWriter:
         self._use_logging = use_logging
         self._sent = 0  # slices since the top left
         self._block: SliceBlock | None = None  # what is held: the last of them
+        self._first = 0  # how many slices were sent before those of the block, which an interrupt must not move
         self._shape: tuple[int, ...] = ()  # of the slices of the current buffer, filled up
         self._is_open = False
 
@@ -128,7 +129,7 @@ class BufferedSliceWriter:
         if block is None or image.shape != block.shape:
             block = self._block_for(image)
         block.append(image)
-        self._sent += 1
+        self._sent = self._first + block.count
         if block.count == block.capacity:
             self._flush()
 
@@ -204,6 +205,7 @@ class BufferedSliceWriter:
             held = [] if block is None else block.last_images(position)
             self._flush(keep=len(held))
             self._fill_up(position, position - len(held), shape)
+        self._first = self._sent - len(held)
         block = self._block = self._new_block(image, shape, len(held))
         for earlier in held:
             block.append(earlier)
@@ -223,7 +225,7 @@ class BufferedSliceWriter:
         block, self._block = self._block, None
         if block is None or block.count == keep:
             return
-        first, count = self._sent - block.count, block.count - keep
+        first, count = self._first, block.count - keep
         begin = perf_counter()
         self._view.write(block.voxels(count, self._axis), absolute_offset=self._in_finest_mag(first))
         if self._use_logging:
