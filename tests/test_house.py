@@ -13,7 +13,17 @@ ARROWS = {
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "extras", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "absent_names", "errors", "extras", "forking", "settings"},
-    "cli": {"cli", "dataset", "geometry", "storage.layout", "synthetic", "errors", "extras", "wkgpu"},
+    "cli": {
+        "cli",
+        "dataset",
+        "geometry",
+        "storage.layout",
+        "synthetic",
+        "errors",
+        "extras",
+        "kernels.announcements",
+        "wkgpu",
+    },
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.

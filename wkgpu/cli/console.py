@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkgpu import WkgpuError
+from wkgpu.cli.compiling import shows_compiling
 from wkgpu.cli.wording import for_the_command_line
 from wkgpu.errors import ArgumentError, ShapeError
 
@@ -44,7 +45,8 @@ def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable
     @wraps(command)
     def reporting(*args: _Parameters.args, **keywords: _Parameters.kwargs) -> None:
         try:
-            command(*args, **keywords)
+            with shows_compiling():
+                command(*args, **keywords)
         except (WkgpuError, OSError, MemoryError) as error:
             if os.environ.get("WKGPU_TRACEBACK", "0") not in ("", "0"):
                 raise
