@@ -8,7 +8,9 @@ from pathlib import Path
 
 import lz4
 from numba import njit
+from numba.core import event
 
+from .announcements import announce
 from .compiler_thread import uninterrupted
 from .kernel_files import report_no_folder, use_kernel_files
 
@@ -20,6 +22,19 @@ def _sources() -> tuple[object, ...]:
 
 
 _STAMP = _sources()
+
+
+class _Compilations(event.Listener):
+    """Passes on what Numba compiles, and what it finds on disk not."""
+
+    def on_start(self, event):
+        announce(event.data["dispatcher"].py_func.__name__, True)
+
+    def on_end(self, event):
+        announce(event.data["dispatcher"].py_func.__name__, False)
+
+
+event.register("numba:compile", _Compilations())
 
 
 def cached_kernel(function):

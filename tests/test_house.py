@@ -14,7 +14,17 @@ ARROWS = {
     "storage": {"storage", "geometry", "errors", "forking", "settings"},
     "engines": {"engines", "storage", "kernels", "errors", "extras", "forking", "settings"},
     "dataset": {"dataset", "geometry", "storage", "engines", "absent_names", "errors", "extras", "forking", "settings"},
-    "cli": {"cli", "dataset", "geometry", *CLI_STORAGE, "synthetic", "errors", "extras", "wkgpu"},
+    "cli": {
+        "cli",
+        "dataset",
+        "geometry",
+        *CLI_STORAGE,
+        "synthetic",
+        "errors",
+        "extras",
+        "kernels.announcements",
+        "wkgpu",
+    },
     "synthetic": {"synthetic"},
 }
 # Of storage an engine sees plans and the types of their columns, and never a file format or a path of one.

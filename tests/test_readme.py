@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import sys
 import warnings
 from pathlib import Path
@@ -30,11 +31,17 @@ def run(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path / folder)
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setattr("tempfile.tempdir", None)
-        variables = {}
-        exec(compile(script, "README.md", "exec"), variables)
-        return variables
+        file = tmp_path / folder / "sample.py"
+        file.write_text(script, encoding="utf-8")
+        return runpy.run_path(str(file), run_name="__main__")  # as `python sample.py`: what is for scripts alone runs
 
     return run
+
+
+def test_the_bodies_of_scripts_run(run, capsys):
+    (jobs,) = (block for block in BLOCKS if "__main__" in block)
+    run(jobs, "here")
+    assert capsys.readouterr().out == re.search("# (\\[255.*)\n", jobs)[1] + "\n"
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wkgpu import WkgpuError
+from wkgpu.cli.compiling import shows_compiling
 from wkgpu.cli.wording import for_the_command_line
 from wkgpu.errors import ArgumentError, ShapeError
 
@@ -45,7 +46,7 @@ def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable
     @wraps(command)
     def reporting(*args: _Parameters.args, **keywords: _Parameters.kwargs) -> None:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), shows_compiling():
                 warnings.showwarning = _show_warning
                 command(*args, **keywords)
         except (WkgpuError, OSError, MemoryError) as error:

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from wkgpu import BoundingBox, Dataset, MagView, config, get_engine, has_gpu
 from wkgpu.cli.boxes import format_box
+from wkgpu.cli.compiling import shows_compiling
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
 from wkgpu.cli.demo_folder import (
     LAYERS,
@@ -41,6 +42,7 @@ from wkgpu.synthetic import Tissue
 
 _SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
 _DTYPES: dict[str, np.dtype[Any]] = {"image": np.dtype(np.uint8), "segmentation": np.dtype(np.uint32)}
+_KERNELS = 9  # that the demo runs on the CPU, all of which its steps need
 _NUMBERS = ("Decoded", "ms", "GB/s", "Patches/s")
 
 
@@ -102,8 +104,8 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
 
 def _start_engine(device: str | None, console: Console) -> None:
     """Load the engine and do each step with a few voxels, because kernels may have to be compiled."""
-    waiting = "Starting the engine. The first run on a machine compiles its kernels, which takes some seconds ..."
-    with _timed(waiting, console) as elapsed:
+    waiting = "Starting the engine. The first run on a machine compiles its kernels, which takes up to a minute ..."
+    with _timed(waiting, console) as elapsed, shows_compiling(_KERNELS):
         engine = get_engine(device)
         with TemporaryDirectory(prefix="wkgpu-demo-") as scratch:
             dataset = Dataset(Path(scratch) / "warm-up", voxel_size=(1, 1, 1), device=device)
@@ -203,11 +205,9 @@ def _own_command() -> str:
 
 @contextmanager
 def _timed(waiting: str, console: Console) -> Iterator[list[float]]:
-    """Show a spinner, or a line where nothing can spin, and yield a list that receives the seconds."""
+    """Print a line, and yield a list that receives the seconds."""
     begin = perf_counter()
     elapsed: list[float] = []
-    if not console.is_terminal:
-        console.print(waiting)
-    with console.status(waiting):
-        yield elapsed
+    console.print(waiting)
+    yield elapsed
     elapsed.append(perf_counter() - begin)
