@@ -101,8 +101,8 @@ class RewritableDataset(ABC):
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
         attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
-        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the properties
-        file does not describe in a way that can be understood, are left out, and a warning names them.
+        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the
+        properties file does not describe in a way that can be understood, are left out, and a warning names them.
 
         Parameters
         ----------
