@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,12 +107,20 @@ def _downsample(world: World, random: np.random.Generator) -> Attempt:
             except Exception as error:
                 yield f"the next call raises {type(error).__name__}: {error}"
                 return
+        elif not has_ended:
+            _change(layer)
         found = world.reopened().get_layer("small").get_mag(2).read()
         if not np.array_equal(found, expected):
             yield "mag 2 has other voxels"
         yield from world.left_over()
 
     return Attempt(call, check)
+
+
+def _change(layer: Any) -> None:
+    """Make the next change of a layer where an interrupted one was complete, and cannot be made once more."""
+    layer.add_mag(8, chunk_shape=CHUNK, shard_shape=SHARD)
+    layer.delete_mag(8)
 
 
 def _add_and_delete(world: World, random: np.random.Generator) -> Attempt:
@@ -130,6 +139,8 @@ def _add_and_delete(world: World, random: np.random.Generator) -> Attempt:
                 call()
             except Exception as error:
                 yield f"the next call raises {type(error).__name__}: {error}"
+        elif not has_ended:
+            _change(layer)
         if (layer.path / "4").exists() == is_there:
             yield f"the folder of mag 4 is {'still there' if is_there else 'missing'}"
         yield from world.left_over()

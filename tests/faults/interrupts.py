@@ -76,8 +76,7 @@ def _case(world: World, interrupts: Interrupts, random: np.random.Generator, num
         yield from attempt.check_late()
 
     def note(fault: str) -> None:
-        kind = "a signal" if is_timed else "a chosen place"
-        faults[f"FAULT {operation.name}, {kind}: {fault} in case {number}"] += 1
+        faults[f"FAULT {operation.name}, {interrupts.moment}: {fault} in case {number}"] += 1
 
     outcome = interrupts.during(operation.name, attempt.call, random, is_timed)
     try:
@@ -102,6 +101,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._armed = self._interrupted = False
+        self.moment = ""  # of the last interrupt
         self._seconds: dict[str, float] = {}
         self._places: dict[str, Places] = {}
         signal.signal(signal.SIGALRM, self._on_signal)
@@ -124,11 +124,14 @@ class Interrupts:
     def during(self, name: str, call: Callable[[], object], random: np.random.Generator, is_timed: bool) -> str:
         """Interrupt a call, and return what came of it; its traceback is forgotten, as in a shell."""
         self._interrupted = False
+        self.moment = "at a random time"
         try:
             if is_timed:
                 self._at_random(call, random.uniform(2e-5, 1.2 * self._seconds[name]))
             else:
-                act_at(self._places[name].choose(random), self._interrupt, call)
+                place = self._places[name].choose(random)
+                self.moment = f"at {place}"
+                act_at(place, self._interrupt, call)
         except KeyboardInterrupt:
             return "interrupted"
         except Exception as error:
