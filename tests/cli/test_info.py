@@ -136,7 +136,8 @@ def test_numbers_for_people():
     assert format_shape((1, 2)) == "1 x 2"
 
 
-def test_what_a_crash_has_left_is_named(command, dataset):
+def test_what_a_crash_has_left_is_named(command, dataset, tmp_path):
+    dataset = shutil.copytree(dataset, tmp_path / "copy")
     left = [dataset / "color" / ".4.0123456789ab.wkgpu", dataset / "color" / "1" / "z0" / "y0" / ".x0.wkw.partial"]
     left[0].mkdir()
     left[1].touch()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,30 @@ def test_dask_writes_pieces_of_a_shard(dataset, tmp_path):
     assert len(list(tmp_path.glob("*.died"))) == 2
     for mag_view in mags.values():
         np.testing.assert_array_equal(mag_view.read()[0], whole)
+
+
+def test_threads_draw_patches_of_different_shapes(dataset):
+    """Each gets its own patch, also beyond the border, and no file stays open for one that was read."""
+    volume = np.random.default_rng(0).integers(0, 9, (96, 96, 96), dtype="uint8")
+    mag_view = dataset.add_layer("patches", "color").add_mag(1, chunk_shape=8, shard_shape=16)
+    mag_view.write(volume)
+    padded = np.pad(volume, (0, 64))
+
+    def draw(seed):
+        random = np.random.default_rng(seed)
+        for number in range(40):
+            size = random.integers(1, 40, 3).tolist()
+            corners = random.integers(0, 110, (3, 3)).tolist()
+            boxes = [wk.BoundingBox(corner, size) for corner in corners]
+            found = mag_view.read_many(boxes) if number % 2 else [mag_view.read(absolute_bounding_box=b) for b in boxes]
+            for box, patch in zip(boxes, found, strict=True):
+                np.testing.assert_array_equal(patch[0], padded[box.to_slices()])
+
+    def run(first):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(draw, range(first, first + 4)))
+        return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+
+    run(0)
+    before = run(4)
+    assert run(8) <= before + 3

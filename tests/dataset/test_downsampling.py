@@ -519,3 +519,32 @@ def test_earlier_generations(made):
     with pytest.warns(DeprecationWarning, match="by name"):
         made.downsample(wk.Mag(2), wk.Mag(4), "max", True, "isotropic", False)
     assert list(made.mags) == ["1", "2-2-1", "2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor"), [((33, 17, 9), (2, 2, 2)), ((31, 20, 5), (4, 2, 1)), ((1, 40, 1), (2, 2, 2))]
+)
+def test_odd_shapes_and_extreme_values(tmp_path, shape, factor, dtype="int64"):
+    """The far border has all that it can have, and no block gets a value that none of its voxels has."""
+    limits = np.iinfo(dtype)
+    values = np.array([limits.min, limits.max, 0, 1, limits.max - 1, limits.max // 2 + 1], dtype)
+    data = np.random.default_rng(0).choice(values, shape)
+    full = np.pad(data, [(0, -length % step) for length, step in zip(shape, factor, strict=True)], mode="symmetric")
+    cut = [piece for length, step in zip(full.shape, factor, strict=True) for piece in (length // step, step)]
+    blocks = full.reshape(cut).transpose(0, 2, 4, 1, 3, 5).reshape(*cut[::2], -1)
+    counts = (blocks[..., None] == blocks[..., None, :]).sum(-1)
+    dataset = wk.Dataset(tmp_path / "dataset", voxel_size=(1, 1, 1))
+    for mode in ("max", "min", "mode", "median"):
+        layer = dataset.add_layer(mode, "color", dtype=dtype)
+        layer.add_mag(1, chunk_shape=8, shard_shape=32).write(data)
+        layer.downsample_mag(1, factor, interpolation_mode=mode, chunk_shape=8, shard_shape=32)
+        found = layer.get_mag(factor).read()[0]
+        if mode == "mode":
+            np.testing.assert_array_equal((blocks == found[..., None]).sum(-1), counts.max(-1))
+        elif mode == "median":
+            ordered = np.sort(blocks, axis=-1)
+            middle = blocks.shape[-1] // 2
+            assert (ordered[..., middle - 1] <= found).all()
+            assert (found <= ordered[..., middle]).all()
+        else:
+            np.testing.assert_array_equal(found, getattr(blocks, mode)(axis=-1))

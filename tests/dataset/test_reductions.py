@@ -215,3 +215,21 @@ class TestLargestSegmentId:
             found = mag_view.layer.largest_segment_id
             theirs.refresh_largest_segment_id()
             assert found == theirs.largest_segment_id == max(value, 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_ids_that_are_larger_than_there_are_voxels(dataset, dtype):
+    """Counts, the largest id and relabelling are exact beyond 2^53 and for negative ids."""
+    limits = np.iinfo(dtype)
+    ids = np.array([limits.min, 0, 2**53, 2**53 + 1, 7_112_614_941, limits.max - 1, limits.max], dtype)
+    data = np.random.default_rng(0).choice(ids, (40, 33, 20))
+    layer = dataset.add_layer("ids", "segmentation", dtype=dtype)
+    mag_view = layer.add_mag(1, chunk_shape=16, shard_shape=32)
+    mag_view.write(data)
+    for found, wanted in zip(mag_view.count_labels(), np.unique(data, return_counts=True), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert mag_view.largest_id() == limits.max
+    target = dataset.add_layer("fewer", "segmentation", dtype=dtype).add_mag(1, chunk_shape=16, shard_shape=32)
+    mag_view.map_voxels(wk.maps.relabel({2**53 + 1: 5, int(limits.max): 6}), target)
+    wanted = np.where(data == ids[3], 5, np.where(data == limits.max, 6, data)).astype(dtype)
+    np.testing.assert_array_equal(target.read()[0], wanted)

@@ -556,3 +556,25 @@ def test_an_interrupt_moves_no_slices(mag_view, volume):
             act_at(place, interrupt, write)
         found = mag_view.read()
         assert ((found == before) | (found == expected)).all(), str(place)
+
+
+@pytest.mark.parametrize(("mag", "compress"), [((2, 2, 2), True), ((4, 2, 1), False)])
+@pytest.mark.parametrize("kind", ["absolute_offset", "relative_offset", "absolute_bounding_box"])
+def test_a_few_slices_in_a_coarser_mag_change_only_their_box(dataset, mag, compress, kind):
+    """Fewer slices than the buffer holds, at an offset that fits no chunk: what lies beside them stays."""
+    layer = dataset.add_layer("coarse", "color")
+    mag_view = layer.add_mag(mag, chunk_shape=8, shard_shape=16, compress=compress)
+    truth = np.random.default_rng(1).integers(1, 250, (40, 40, 40), dtype="uint8")
+    mag_view.write(truth, absolute_offset=(0, 0, 0))
+    corner = tuple(position * factor for position, factor in zip((7, 5, 3), mag, strict=True))
+    for axis, (slices, buffer_size) in enumerate(((5, 8), (11, 4), (1, 32))):
+        shape = [9, 10, 13]
+        shape[axis] = slices
+        new = np.random.default_rng(axis).integers(0, 250, shape, dtype="uint8")
+        size = [extent * factor for extent, factor in zip(shape, mag, strict=True)]
+        where = wk.BoundingBox(corner, size) if kind == "absolute_bounding_box" else corner
+        with mag_view.get_buffered_slice_writer(buffer_size, axis, **{kind: where}) as writer:
+            for number in range(slices):
+                writer.send(np.take(new, number, axis))
+        truth[7 : 7 + shape[0], 5 : 5 + shape[1], 3 : 3 + shape[2]] = new
+        np.testing.assert_array_equal(mag_view.read(absolute_offset=(0, 0, 0), size=[40 * m for m in mag])[0], truth)
