@@ -1,16 +1,14 @@
 """Random changes of properties files: layers that can be used, or an error or a warning that names the file.
 
-``python tests/faults/properties.py --count 5000 --seed 1`` prints how often each outcome came, and the faults; the exit
-status is 1 if there were any. The datasets are used in a process of their own, so that a crash is seen as one.
+``PYTHONPATH=tests python -m faults.properties --count 5000 --seed 1`` prints how often each outcome came, and the
+faults; the exit status is 1 if there were any. The datasets are used in a process of their own, so that a crash is seen
+as one.
 """
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
 import io
 import json
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -22,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from .processes import Outcomes, main, print_cases, run_cases
+
 NAME = "datasource-properties.json"
-SECONDS_PER_CASE = 5.0
+BATCH = 1000
 
 
-def run(count: int, seed: int) -> dict[str, int]:
+def run(count: int, seed: int) -> Outcomes:
     """Change properties files and use their datasets, and count the outcomes.
 
     Returns
@@ -35,33 +35,7 @@ def run(count: int, seed: int) -> dict[str, int]:
         Counts of "used" (all layers), "left out" (layers, with a warning that names the file), "refused" (a WkgpuError,
         which names the file where that is the cause), and of faults, whose names begin with "FAULT".
     """
-    outcomes: Counter[str] = Counter()
-    first = 0
-    while first < count:
-        outcomes_of_process, done, end = _in_process(first, count, seed)
-        outcomes += outcomes_of_process
-        first += done
-        if end is not None:
-            outcomes[f"FAULT {end} in case {first} of seed {seed}"] += 1
-            first += 1
-    return dict(outcomes)
-
-
-def _in_process(first: int, count: int, seed: int) -> tuple[Counter[str], int, str | None]:
-    """Run cases in another process until it ends; returns outcomes, how many cases, and what ended it early."""
-    command = [sys.executable, __file__, "--first", str(first), "--count", str(count), "--seed", str(seed), "--work"]
-    limit = 60 + SECONDS_PER_CASE * (count - first)
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return Counter(), 0, f"no end after {limit} s"
-    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    outcomes: Counter[str] = Counter()
-    for line in lines:
-        outcomes.update(line)
-    if len(lines) == count - first:
-        return outcomes, len(lines), None
-    return outcomes, len(lines), f"process ended with {result.returncode}: {result.stderr[-600:]}"
+    return run_cases("properties", 0, count, seed, BATCH)
 
 
 # ---- In the other process
@@ -69,20 +43,18 @@ def _in_process(first: int, count: int, seed: int) -> tuple[Counter[str], int, s
 
 def work(first: int, count: int, seed: int) -> None:
     """Run the cases from ``first`` on, and print a line of JSON for each: its outcomes."""
-    faulthandler.enable()
     from wkgpu.settings import config
 
     config.threads = 1
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
         documents = _documents(dataset)
-        for number in range(first, count):
-            faulthandler.dump_traceback_later(SECONDS_PER_CASE * 4, exit=True)  # a hang ends the process
-            random = np.random.default_rng([seed, number])
+
+        def case(random: np.random.Generator, number: int) -> Outcomes:
             content = _changed(documents[number % len(documents)], random)
-            outcomes = Counter(_outcome(dataset, content, use, f"case {number} of seed {seed}") for use in _USES)
-            print(json.dumps(outcomes), flush=True)
-            faulthandler.cancel_dump_traceback_later()
+            return Counter(_outcome(dataset, content, use, f"case {number} of seed {seed}") for use in _USES)
+
+        print_cases(case, first, count, seed)
 
 
 def _documents(folder: Path) -> list[dict[str, Any]]:
@@ -346,22 +318,5 @@ def _tidy(folder: Path) -> None:
 _USES = (_look, _info, _change)
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1000, help="how many properties files are changed")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.work:
-        work(arguments.first, arguments.count, arguments.seed)
-        return 0
-    outcomes = run(arguments.count, arguments.seed)
-    for outcome, count in sorted(outcomes.items(), key=lambda item: -item[1]):
-        print(f"{count:8}  {outcome}")
-    return int(any(outcome.startswith("FAULT") for outcome in outcomes))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, run, work, 1000))

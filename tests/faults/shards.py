@@ -1,33 +1,32 @@
 """Random damage to shards and headers: right voxels, or an error that names the file; never a crash, never a hang.
 
-``python tests/faults/shards.py --count 20000 --seed 1`` prints how often each outcome came, and the faults; the exit
-status is 1 if there were any. The reads run in a process of their own, so that a crash is seen as one.
+``PYTHONPATH=tests python -m faults.shards --count 20000 --seed 1`` prints how often each outcome came, and the faults;
+the exit status is 1 if there were any. The reads run in a process of their own, so that a crash is seen as one.
 """
 
 from __future__ import annotations
 
-import argparse
-import faulthandler
-import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from .processes import Outcomes, main, print_cases, run_cases
 
 CODECS = ("raw", "lz4", "lz4hc")
 KINDS = (("uint8", 1), ("uint16", 1), ("uint32", 1), ("uint8", 3))
 SHAPE = (16, 8, 8)  # two shards of 2x2x2 chunks of 4x4x4 voxels; the first one is damaged
 SHARD = "z0/y0/x0.wkw"
 TABLE_END = 16 + 8 * 8
-SECONDS_PER_CASE = 5.0
+BATCH = 2000
 
 
-def run(count: int, seed: int) -> dict[str, int]:
+def run(count: int, seed: int) -> Outcomes:
     """Damage shards and use them, and count the outcomes.
 
     Returns
@@ -37,33 +36,7 @@ def run(count: int, seed: int) -> dict[str, int]:
         mag), "other voxels" (damaged bytes that no check can see: those of raw chunks, or inside of an LZ4 chunk), and
         of faults, whose names begin with "FAULT".
     """
-    outcomes: Counter[str] = Counter()
-    first = 0
-    while first < count:
-        outcomes_of_process, done, end = _in_process(first, count, seed)
-        outcomes += outcomes_of_process
-        first += done
-        if end is not None:
-            outcomes[f"FAULT {end} in case {first} of seed {seed}"] += 1
-            first += 1
-    return dict(outcomes)
-
-
-def _in_process(first: int, count: int, seed: int) -> tuple[Counter[str], int, str | None]:
-    """Run cases in another process until it ends; returns outcomes, how many cases, and what ended it early."""
-    command = [sys.executable, __file__, "--first", str(first), "--count", str(count), "--seed", str(seed), "--work"]
-    limit = 60 + SECONDS_PER_CASE * (count - first)
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-    except subprocess.TimeoutExpired:
-        return Counter(), 0, f"no end after {limit} s"
-    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    outcomes: Counter[str] = Counter()
-    for line in lines:
-        outcomes.update(line)
-    if len(lines) == count - first:
-        return outcomes, len(lines), None
-    return outcomes, len(lines), f"process ended with {result.returncode}: {result.stderr[-600:]}"
+    return run_cases("shards", 0, count, seed, BATCH)
 
 
 # ---- In the other process
@@ -71,17 +44,12 @@ def _in_process(first: int, count: int, seed: int) -> tuple[Counter[str], int, s
 
 def work(first: int, count: int, seed: int) -> None:
     """Run the cases from ``first`` on, and print a line of JSON for each: its outcomes."""
-    faulthandler.enable()
     from wkgpu.settings import config
 
     config.threads = 1
     with tempfile.TemporaryDirectory() as folder:
         mags = _Mags(Path(folder))
-        for number in range(first, count):
-            faulthandler.dump_traceback_later(SECONDS_PER_CASE * 4, exit=True)  # a hang ends the process
-            random = np.random.default_rng([seed, number])
-            print(json.dumps(_case(mags, random, number)), flush=True)
-            faulthandler.cancel_dump_traceback_later()
+        print_cases(partial(_case, mags), first, count, seed)
 
 
 class _Mags:
@@ -345,22 +313,5 @@ def _check(is_right: bool) -> None:
 _USES = (_read, _read_intact_chunks, _read_many, _content_is_equal, _min_max, _write_in_part)
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="how many shards are damaged")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.work:
-        work(arguments.first, arguments.count, arguments.seed)
-        return 0
-    outcomes = run(arguments.count, arguments.seed)
-    for outcome, count in sorted(outcomes.items(), key=lambda item: -item[1]):
-        print(f"{count:8}  {outcome}")
-    return int(any(outcome.startswith("FAULT") for outcome in outcomes))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, run, work, 2000))

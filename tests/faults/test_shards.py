@@ -1,6 +1,6 @@
 """The short form of the trial of damaged shards."""
 
-from . import shards
+from . import processes, shards
 
 
 def test_damaged_shards():
@@ -13,7 +13,7 @@ def test_damaged_shards():
 
 def test_a_crash_is_seen(monkeypatch):
     """A process that ends early is a fault of the case that it was at, and the others are run all the same."""
-    monkeypatch.setattr(shards, "_in_process", crashing(shards._in_process))
+    monkeypatch.setattr(processes, "_in_process", crashing(processes._in_process))
     outcomes = shards.run(3, 5)
     (fault,) = (outcome for outcome in outcomes if outcome.startswith("FAULT"))
     assert fault == "FAULT process ended with -11:  in case 1 of seed 5"
@@ -21,10 +21,10 @@ def test_a_crash_is_seen(monkeypatch):
 
 
 def crashing(in_process):
-    def run(first, count, seed):
+    def run(trial, first, count, seed):
         if first > 1:
-            return in_process(first, count, seed)
-        outcomes, done, _ = in_process(first, 1, seed)
+            return in_process(trial, first, count, seed)
+        outcomes, done, _ = in_process(trial, first, 1, seed)
         return outcomes, done, "process ended with -11: "
 
     return run
