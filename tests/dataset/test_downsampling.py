@@ -524,8 +524,9 @@ def test_earlier_generations(made):
 @pytest.mark.parametrize(
     ("shape", "factor"), [((33, 17, 9), (2, 2, 2)), ((31, 20, 5), (4, 2, 1)), ((1, 40, 1), (2, 2, 2))]
 )
-def test_odd_shapes_and_extreme_values(tmp_path, shape, factor, dtype="int64"):
+def test_odd_shapes_and_extreme_values(tmp_path, shape, factor):
     """The far border has all that it can have, and no block gets a value that none of its voxels has."""
+    dtype = "int64"  # signed, and with values beyond 2^53
     limits = np.iinfo(dtype)
     values = np.array([limits.min, limits.max, 0, 1, limits.max - 1, limits.max // 2 + 1], dtype)
     data = np.random.default_rng(0).choice(values, shape)
