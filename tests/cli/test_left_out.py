@@ -44,6 +44,13 @@ def test_commands_for_a_dataset_do_what_can_be_done(mixed, command, tmp_path):
     assert list(wk.Dataset.open(tmp_path / "copy").layers) == ["b"]
 
 
+def test_info_shows_the_others(mixed, command):
+    result = command("info", mixed)
+    assert result.exit_code == 0
+    assert "Warning: s3://bucket/url/1 is not a local path" in result.output
+    assert any(line.split()[:2] == ["b", "1"] for line in result.output.splitlines())
+
+
 def test_what_is_named_is_not_left_out(mixed, command):
     for name, reason in (("url", "s3://bucket/url/1"), ("broken", "mags")):
         result = command("compress", mixed, name, "1")

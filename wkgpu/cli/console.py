@@ -59,9 +59,14 @@ def _reporting(command: Callable[_Parameters, None], exit_code: int) -> Callable
 
 
 def _show_warning(message: Warning | str, *_args: object, **_keywords: object) -> None:
-    """Print a warning as one line on stderr, without the line of Python that gives it."""
+    """Print a warning without the line of Python that gives it."""
+    print_warning(str(message))
+
+
+def print_warning(message: str) -> None:
+    """Print a line in yellow on stderr, whatever its length."""
     console = Console(stderr=True, highlight=False)
-    console.print(f"[bold]Warning:[/] {escape(str(message))}", style="yellow", soft_wrap=True)
+    console.print(f"[bold]Warning:[/] {escape(message)}", style="yellow", soft_wrap=True)
 
 
 def print_error(message: str) -> None:

@@ -13,23 +13,31 @@ from rich.markup import escape
 
 from wkgpu import ArrayInfo, MagView, WkgpuError
 from wkgpu.cli.boxes import format_box
-from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error
+from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error, print_warning
 from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.source import ListedLayer, Source, list_source
 from wkgpu.cli.wording import for_the_command_line
 from wkgpu.dataset.leftovers import leftovers
+from wkgpu.errors import UnsupportedError
 
 _REMOVAL = "The next change in its folder (a mag added or deleted, a mag compressed, a shard written) removes it."
 
 
 @dataclass(frozen=True)
 class MagReport:
-    """What there is to say about a mag; `info` and `use` are None where `error` says why."""
+    """What there is to say about a mag; `info` and `use` are None where `error` says why.
+
+    Attributes
+    ----------
+    is_supported : bool
+        False if the mag may be as good as any, and wkgpu does not read its format or its kind of storage.
+    """
 
     mag_view: MagView
     info: ArrayInfo | None = None
     use: DiskUse | None = None
     error: str | None = None
+    is_supported: bool = True
 
     @classmethod
     def of(cls, mag_view: MagView) -> MagReport:
@@ -37,7 +45,8 @@ class MagReport:
         try:
             return cls(mag_view, mag_view.info, disk_use(mag_view))
         except (WkgpuError, OSError) as error:
-            return cls(mag_view, error=for_the_command_line(str(error)))
+            is_supported = not isinstance(error, UnsupportedError)
+            return cls(mag_view, error=for_the_command_line(str(error)), is_supported=is_supported)
 
     @property
     def codec(self) -> str:
@@ -49,7 +58,7 @@ Report = list[tuple[ListedLayer, list[MagReport]]]
 
 
 def show_info(path: Path, as_json: bool, console: Console) -> bool:
-    """Print what a path holds; returns whether all of it could be opened.
+    """Print what a path holds; returns whether all of it that wkgpu can read could be opened.
 
     Raises
     ------
@@ -63,10 +72,10 @@ def show_info(path: Path, as_json: bool, console: Console) -> bool:
         console.print(text, markup=False, soft_wrap=True)
     else:
         _print_tables(source, report, console)
-    errors = [mag.error for _, mags in report for mag in mags if mag.error is not None]
-    for error in errors:
-        print_error(error)
-    return not errors
+    failed = [mag for _, mags in report for mag in mags if mag.error is not None]
+    for mag in failed:
+        (print_error if mag.is_supported else print_warning)(str(mag.error))
+    return not any(mag.is_supported for mag in failed)
 
 
 def _print_tables(source: Source, report: Report, console: Console) -> None:
