@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -373,7 +374,8 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
         if listed.path is not None:
             return listed_path(self._dataset.path, listed.path)
         short, long = self.path / listed.mag.to_layer_name(), self.path / listed.mag.to_long_layer_name()
-        return long if long.exists() and not short.exists() else short
+        # Path.exists raises where a folder cannot be looked into; such a mag is an error when it is used.
+        return long if os.path.exists(long) and not os.path.exists(short) else short  # noqa: PTH110
 
     # ---- How it shows itself, and travels
 

@@ -144,16 +144,15 @@ class LayerProperties:
 
     @property
     def _where(self) -> str:
-        return f"{self._file}: layer {self.document.get('name')!r}"
+        return f"{self._file}: layer {self.document.get('name')!r:.300}"
 
     @property
     def name(self) -> str:
         """Name of the layer."""
         name = str(required(self.document, "name", f"{self._file}: a layer"))
-        if (
-            "/" in name or "\0" in name or name in ("", ".", "..")
-        ):  # it becomes a path, and deleting the layer deletes that
-            raise PropertiesError(f"{self._file}: the layer name {name!r} is no name of a folder; correct it.")
+        # It becomes a path, and deleting the layer deletes that.
+        if "/" in name or "\0" in name or name in ("", ".", "..") or len(name.encode(errors="replace")) > 255:
+            raise PropertiesError(f"{self._file}: the layer name {name!r:.300} is no name of a folder; correct it.")
         return name
 
     @property

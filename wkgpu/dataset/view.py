@@ -28,6 +28,7 @@ from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.settings import config
 from wkgpu.storage.links import HOW_TO_ALLOW, real_path_outside
+from wkgpu.storage.local_path import is_remote
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 
@@ -357,7 +358,8 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
         """Return the real path of files that lie outside of the dataset's folder and may not be changed; else None."""
         if self._root is None or self._allow_foreign_writes or config.foreign_writes:
             return None
-        return real_path_outside(self._path, self._root)
+        outside = real_path_outside(self._path, self._root)
+        return None if outside is not None and is_remote(self._path) else outside  # of a URL, opening it says more
 
     # ---- Smaller views
 
