@@ -11,7 +11,7 @@ from numba import njit
 from numba.core import event
 
 from .announcements import announce
-from .compiler_thread import uninterrupted
+from .compiler_thread import compiled_elsewhere
 from .kernel_files import report_no_folder, use_kernel_files
 
 
@@ -45,7 +45,7 @@ def cached_kernel(function):
     installation and a home that are both read-only, the kernel is compiled by every process. Ctrl+C does not reach the
     compiler; see `compiler_thread`.
     """
-    return uninterrupted(_cached(partial(njit, nogil=True), function, _STAMP))
+    return compiled_elsewhere(_cached(partial(njit, nogil=True), function, _STAMP))
 
 
 def cached_cuda_kernel(function):

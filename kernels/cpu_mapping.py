@@ -9,7 +9,7 @@ from numba.extending import overload
 from . import arithmetic, mapping
 from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
 from .compilation import cached_kernel
-from .compiler_thread import uninterrupted
+from .compiler_thread import compiled_elsewhere
 
 
 @overload(arithmetic.multiply, target="cpu", inline="always")
@@ -39,7 +39,7 @@ def compiled(function, count):
     def kernel(first, last, target, geometry, sources, constants):
         lines(first, last, 1, 0, 1, function, target, geometry, sources, constants)
 
-    return uninterrupted(kernel)
+    return compiled_elsewhere(kernel)
 
 
 @cached_kernel

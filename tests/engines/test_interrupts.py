@@ -48,3 +48,43 @@ def test_nothing_is_written_after_an_interrupt_at_any_line(tmp_path, monkeypatch
             assert (out == 0xEE).all(), line
         finally:
             sys.settrace(before)
+
+
+FIRST_READ = """
+import faulthandler, itertools, signal, tempfile, threading
+import numpy as np
+import wkgpu as wk
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+def read():
+    out = np.ones((1, 8, 8, 8), "uint8", order="F")
+    mag.read(absolute_offset=(0, 0, 0), size=(8, 8, 8), out=out)
+    assert not out.any()
+
+mag = wk.Dataset(tempfile.mkdtemp() + "/ds", voxel_size=(1, 1, 1)).add_layer("c", "color").add_mag(1)
+signal.signal(signal.SIGALRM, interrupt)
+faulthandler.dump_traceback_later(90, exit=True)
+interrupts = 0
+for number in itertools.count():
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05 + 0.07 * number)
+        read()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        break
+    except KeyboardInterrupt:
+        interrupts += 1
+threads = [threading.Thread(target=read) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+read()
+print(interrupts > 1)
+"""
+
+
+def test_interrupts_while_modules_are_loaded_and_kernels_compiled(run_python, tmp_path):
+    """Half an import of Numba, or half a compilation, is of no use to the process: both go on without the caller."""
+    assert run_python(FIRST_READ, NUMBA_CACHE_DIR=str(tmp_path), WKGPU_DEVICE="cpu") == "True\n"

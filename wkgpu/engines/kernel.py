@@ -139,7 +139,7 @@ class FunctionKernel(NamedTuple):
         self.on_cpu()  # with it come the primitives of this machine
         name = self.function.__qualname__
         instead = "Correct that, or do arbitrary Python with map_chunk() or for_each_chunk()."
-        function = _loaded("wkgpu.kernels.compiler_thread", "uninterrupted")(njit(nogil=True)(self.function))
+        function = _loaded("wkgpu.kernels.compiler_thread", "compiled_elsewhere")(njit(nogil=True)(self.function))
         try:
             kinds = tuple(map(typeof, arguments))
             if kinds in self._kept:

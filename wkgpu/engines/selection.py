@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
+from contextlib import suppress
+from importlib import import_module
 from types import TracebackType
 
 from wkgpu.engines.cuda.diagnosis import why_no_cuda
 from wkgpu.engines.engine import Engine
 from wkgpu.errors import DeviceError
 from wkgpu.forking import call_in_child, loading
+from wkgpu.kernels.uninterrupted import uninterrupted
 from wkgpu.settings import config
 
 _CUDA = re.compile(r"cuda(?::([0-9]{1,4}))?")
@@ -51,6 +54,7 @@ def get_engine(device: object = None) -> Engine:
     engine = _engines.get(name)
     if engine is not None:
         return engine
+    _import_uninterrupted(name)
     with loading:
         if name not in _engines:
             _engines[name] = _decide() if name == "auto" else _start(name, _origin(device))
@@ -168,6 +172,20 @@ def _working_cuda_engine(ordinal: int) -> Engine:
     if reason is not None:
         raise DeviceError(reason)
     return _cuda_engine(ordinal)
+
+
+def _import_uninterrupted(name: str) -> None:
+    """Import what an engine compiles with; what is wrong with it, its start reports.
+
+    Half an import of Numba would be of no use to this process any more, so that Ctrl+C only ends the waiting for it.
+    """
+
+    def load() -> None:
+        with loading, suppress(Exception):
+            import_module("numba" if name.startswith("cuda") else "wkgpu.engines.cpu.engine")
+
+    if not loading._is_owned():  # type: ignore[attr-defined] # by what this is a part of: another thread would wait
+        uninterrupted(load)
 
 
 def _cpu_engine() -> Engine:
