@@ -27,6 +27,7 @@ from wkgpu.errors import (
     NameTakenError,
     StorageAccessError,
 )
+from wkgpu.storage import workspace
 
 from .conftest import counted
 
@@ -322,3 +323,27 @@ def test_folders_of_a_layer_that_cannot_be_understood_stay(tmp_path):
     dataset.get_layer("c").delete_mag(1)
     dataset.delete_layer("c")
     assert (tmp_path / "dataset" / "c" / "1" / "header.wkw").exists()
+
+
+def test_a_name_is_free_before_the_old_files_are_deleted(tmp_path, monkeypatch):
+    make_dataset(tmp_path / "dataset")
+    deleting, may_end, discard = threading.Event(), threading.Event(), workspace.discard
+
+    def discard_slowly(path):
+        if path.name == "content" and any(path.iterdir()):
+            deleting.set()
+            may_end.wait(20)
+        discard(path)
+
+    monkeypatch.setattr(workspace, "discard", discard_slowly)
+    thread = threading.Thread(target=wk.Dataset.open(tmp_path / "dataset").delete_layer, args=("c",))
+    thread.start()
+    try:
+        assert deleting.wait(20)
+        wk.Dataset.open(tmp_path / "dataset").add_layer("c", "color").add_mag(1)
+        assert thread.is_alive()
+    finally:
+        may_end.set()
+        thread.join()
+    assert wk.Dataset.open(tmp_path / "dataset").get_layer("c").get_mag(1).info
+    assert leftovers(tmp_path / "dataset") == []

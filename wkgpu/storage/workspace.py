@@ -112,21 +112,30 @@ class Workspace:
             raise refusal(f"Cannot delete {self.place}", error) from error
 
     def discard(self) -> None:
-        """Delete the workspace with its content. Must be locked.
+        """Delete the workspace with its content, under a name that no place has. Must be locked.
+
+        So the name of the place is free for others before the files are deleted, which may take its time.
 
         Raises
         ------
         ReadOnlyError, StorageAccessError
             If it cannot be deleted.
         """
-        with suppress(FileNotFoundError):  # with the layer's folder
+        doomed = self.path.with_name(f".deleted.{secrets.token_hex(6)}.wkgpu")
+        try:
             os.close(_opened(self._journal, os.O_WRONLY | os.O_TRUNC))  # the inode becomes free for others
-            for path in self.path.iterdir():  # the content, and what it was written to before it was whole
-                if path != self._journal:
+            self.path.rename(doomed)
+        except FileNotFoundError:  # it went with the layer's folder
+            return
+        except OSError as error:
+            raise refusal(f"Cannot delete {self.path}", error) from error
+        with suppress(FileNotFoundError):
+            for path in doomed.iterdir():  # the content, and what it was written to before it was whole
+                if path.name != _JOURNAL:
                     discard(path)
-            discard(self._journal)
-        with suppress(OSError):  # another process waits for its lock, and removes it
-            self.path.rmdir()
+            discard(doomed / _JOURNAL)
+            with suppress(OSError):
+                doomed.rmdir()
 
     def _watched(self) -> int | None:
         with open(_opened(self._journal, os.O_RDONLY), "rb") as file:
