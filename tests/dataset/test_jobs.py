@@ -271,9 +271,7 @@ def test_slurm_gets_one_array_job(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE", str(tmp_path))
     monkeypatch.setenv("USER", "nobody")
-    monkeypatch.setattr(
-        sys.modules["__main__"], "__file__", __file__, raising=False
-    )  # which may be relative, and is looked for
+    monkeypatch.setattr(sys, "argv", [__file__])  # it looks for the script, whose path may be relative
     monkeypatch.chdir(tmp_path)
     resources = {"mem": "1M"}
     with cluster_tools.get_executor("slurm", job_resources=resources, cfut_dir=str(tmp_path / "cfut")) as executor:

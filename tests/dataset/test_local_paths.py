@@ -62,7 +62,7 @@ def test_urls_are_refused_by_name(dataset, mag_view, here, url):
 
 @pytest.mark.parametrize("path", [None, 5, b"/tmp", "a\0b", ["a"], "\ud800"])
 def test_what_is_no_path(path):
-    with pytest.raises(ArgumentError, match="no path"):
+    with pytest.raises(ArgumentError, match="Give dataset_path" if path is None else "no path"):
         wk.Dataset.open(path)
 
 

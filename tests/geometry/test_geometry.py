@@ -35,7 +35,7 @@ def test_geometry_stands_alone():
         "print(sorted(n for n in sys.modules if n == 'numpy' or n.startswith('wkgpu') and not n.startswith('wkgpu.g')))"
     )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "['wkgpu', 'wkgpu.errors']"
+    assert printed.strip() == "['wkgpu', 'wkgpu.errors', 'wkgpu.forking']"
 
 
 @pytest.mark.parametrize(

@@ -368,11 +368,11 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
             path.stat()
         except FileNotFoundError as error:
             raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
-    if not path.is_dir():
-        raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
-    for name, found in _OTHER_FORMATS.items():
-        if (path / name).exists():
-            raise UnsupportedError(f"{path} is {found}, which this version of wkgpu does not read; it reads WKW.")
+        if not path.is_dir():
+            raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
+        for name, found in _OTHER_FORMATS.items():
+            if (path / name).exists():
+                raise UnsupportedError(f"{path} is {found}, which this version of wkgpu does not read; it reads WKW.")
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")
 
 
