@@ -133,7 +133,7 @@ def main() -> int:
     with Progress(*columns, console=console) as progress:
         kinds = list(_chosen(arguments.names, console))
         results = [run(kind, arguments.scale, arguments.seed, progress) for kind in kinds]
-    console.print(table(results), markup=False)
+    console.print(table(results), markup=False, soft_wrap=True)
     for result in results:
         for outcome, count in result.outcomes.items():
             if is_fault(outcome):
