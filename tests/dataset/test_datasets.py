@@ -581,3 +581,21 @@ def test_a_layer_like_another(dataset, tmp_path):
         assert not like.mags
     image = dataset.add_layer("rgb", "color", dtype="uint8", num_channels=3)
     assert other.add_layer_like(image, "rgb").num_channels == 3
+
+
+@pytest.mark.parametrize("is_listed_with_path", [True, False])
+def test_a_uniform_mag_in_a_folder_of_its_long_name(dataset, layer, is_listed_with_path):
+    """As older cubers and other tools name them."""
+    for mag in (1, 2):
+        layer.add_mag(mag, chunk_shape=8, shard_shape=16).write(counted((16, 16, 16)) + np.uint8(mag))
+    (layer.path / "2").rename(layer.path / "2-2-2")
+    with dataset._changing() as properties:
+        entry = properties.layer("color").document["mags"][1]
+        entry.update({"path": "./color/2-2-2"}) if is_listed_with_path else entry.pop("path")
+    for step in (lambda: None, lambda: layer.get_mag(2).rechunk(chunk_shape=16, shard_shape=16)):
+        step()
+        found = wk.Dataset.open(dataset.path).get_layer("color").get_mag(2)
+        np.testing.assert_array_equal(found.read(), counted((16, 16, 16)) + np.uint8(2))
+    assert wk.open_mag(layer.path / "2-2-2").mag == wk.Mag(2)
+    dataset.get_layer("color").delete_mag(2)
+    assert not (layer.path / "2-2-2").exists()
