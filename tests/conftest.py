@@ -7,6 +7,7 @@ import functools
 import inspect
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -165,6 +166,14 @@ def run_python(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def interruptible():
+    """Let SIGINT raise KeyboardInterrupt, also in a shell's background, which ignores it, and after other tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ echo $id
 }
 
 
-def test_slurm_gets_one_array_job(tmp_path, monkeypatch):
+def test_slurm_gets_one_array_job(tmp_path, monkeypatch, interruptible):
     """Stand-ins for Slurm's commands do the tasks here, and count the calls of sbatch."""
     cluster_tools = pytest.importorskip("cluster_tools", reason="webknossos is not installed")
     tools = tmp_path / "bin"

@@ -93,14 +93,6 @@ def test_more_threads_later(team, config):
         team.run(lambda _, together=together: together.wait(10), threads)
 
 
-@pytest.fixture
-def interruptible():
-    """Let SIGINT raise KeyboardInterrupt also where the tests run in a shell's background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_caller_waits_for_its_threads(team, config):
     """Its memory and files must not be given back while other threads work on them."""

@@ -24,7 +24,7 @@ def kernel(tmp_path):
     return cached_kernel(module.add)
 
 
-def test_an_interrupt_while_a_kernel_is_compiled(kernel, monkeypatch):
+def test_an_interrupt_while_a_kernel_is_compiled(kernel, monkeypatch, interruptible):
     save, may_end, threads = kernel._cache.save_overload, threading.Event(), []
 
     def save_slowly(*arguments):
@@ -123,6 +123,7 @@ import signal, threading, time
 from wkgpu.kernels.compilation import cached_kernel
 from small import add
 kernel = cached_kernel(add)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main = threading.get_ident()
 def load(*arguments):
     signal.pthread_kill(main, signal.SIGINT)
