@@ -18,6 +18,7 @@ from typing import Self
 
 from wkgpu.dataset.properties_file import PropertiesFile
 from wkgpu.errors import AlreadyExistsError, NameTakenError, WkgpuError
+from wkgpu.storage.access import refusal
 from wkgpu.storage.workspace import Workspace, check_free, new_workspace, workspaces_in
 
 
@@ -144,7 +145,12 @@ class FolderRemoval(FolderChange):
         return super().__enter__() if os.path.lexists(self._path) else self
 
     def _prepare(self, workspace: Workspace) -> None:
-        workspace.watch(self._path)
+        try:
+            workspace.watch(self._path)
+        except FileNotFoundError:  # another process has just deleted it
+            return
+        except OSError as error:
+            raise refusal(f"Cannot delete {self._path}", error) from error
 
 
 def settle(workspace: Workspace, file: PropertiesFile | None) -> None:
