@@ -108,6 +108,19 @@ def test_torch_takes_what_is_read_without_a_copy(view, torch, data):
     np.testing.assert_array_equal(tensor.cpu().numpy(), data)
 
 
+def test_a_patch_that_a_side_stream_still_reads_is_not_overwritten_by_the_next(view, torch, data):
+    """As in the loop of a loader: the patch is copied on a stream that is busy, and dropped before the copy is made."""
+    side = torch.cuda.Stream()
+    for _ in range(10):
+        view.read()  # everything is compiled and allocated
+        with torch.cuda.stream(side):
+            torch.cuda._sleep(200_000_000)  # the step before this one
+            batch = torch.from_dlpack(view.read()).clone()
+        view.read(absolute_offset=(7, 5, 3), size=SHAPE)  # as many other voxels
+        side.synchronize()
+        np.testing.assert_array_equal(batch.cpu().numpy(), data)
+
+
 @pytest.mark.parametrize("place", ["cuda", "cpu"])
 def test_tensors_are_written(view, torch, data, place):
     change = np.ascontiguousarray(data[:, ::-1])
