@@ -28,7 +28,7 @@ class DiskUse:
         Bytes of all files of the mag; holes that a file has are not counted.
     decoded_bytes : int
         Bytes of the voxels that these shards hold inside the mag's bounding box, decoded. A shard is as large as the
-        format makes it, 1024³ voxels by default, and what it has outside of the box are zeros that nobody wrote.
+        format makes it, 1024³ voxels by default, and what it has outside of the box are zeros that were never written.
     """
 
     shard_files: int

@@ -57,7 +57,7 @@ _END_OF_A_CLAUSE = re.compile(r"(?<=[;:.]) (?=\S)|, (?=or )")
 
 
 def for_the_command_line(message: str) -> str:
-    """Return an error's message as somebody who types commands needs it.
+    """Return an error's message in the words of the command line.
 
     Examples
     --------

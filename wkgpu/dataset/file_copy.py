@@ -36,7 +36,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def _stretches(descriptor: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """Yield where the data of a file begins and ends. Between them a raw shard has a hole for what nobody wrote."""
+    """Yield where the data of a file begins and ends. Between them a raw shard has holes where nothing was written."""
     if not hasattr(os, "SEEK_DATA"):
         yield 0, nbytes
         return

@@ -86,7 +86,7 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
     for shard_write in target.stack_writes(corners, cells.shape):
         with shard_write as plan:
-            if keeping:  # read under the shard's lock: nobody's write gets lost
+            if keeping:  # read under the shard's lock: no write gets lost
                 old = read_stack(target, engine, corners[:keeping], cells.shape)
                 _keep(engine, voxels, old, ~cells.is_new[:keeping])
             engine.write(plan, voxels)

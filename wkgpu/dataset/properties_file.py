@@ -137,7 +137,7 @@ def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exi
 
 
 def _holds_something_else(folder: Path) -> bool:
-    """Whether a path is a file, or a folder with more than the properties that somebody is about to write."""
+    """Whether a path is a file, or a folder with more than the properties that another process is about to write."""
     if not folder.is_dir():
         return folder.exists()
     return any(PROPERTIES_NAME not in entry.name for entry in folder.iterdir())

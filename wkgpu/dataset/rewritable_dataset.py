@@ -64,7 +64,7 @@ class RewritableDataset(ABC):
         ReadOnlyError
             If the dataset is read-only.
         MismatchError
-            If somebody has written to a mag meanwhile; that mag stays as it was.
+            If another process has written to a mag meanwhile; that mag stays as it was.
 
         Examples
         --------

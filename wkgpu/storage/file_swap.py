@@ -15,7 +15,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.storage.access import refusal
+from wkgpu.storage.deletion import discard
 from wkgpu.storage.links import first_link
 from wkgpu.storage.locks import LOCKS_BYTES, file_lock
 from wkgpu.storage.regular_file import read_regular
@@ -264,22 +264,3 @@ def _flush(folder: Path) -> None:
                     os.close(descriptor)
     except OSError as error:
         raise refusal(f"Cannot flush {folder} to the disk", error) from error
-
-
-def discard(folder: Path) -> None:
-    """Delete a file, a link, or a folder with all that it holds; what does not exist needs nothing.
-
-    Raises
-    ------
-    ReadOnlyError, StorageAccessError
-        If it cannot be deleted.
-    """
-    try:
-        if folder.is_symlink() or not folder.is_dir():
-            folder.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(folder)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise refusal(f"Cannot delete {folder}, which is not needed any more", error) from error

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from wkgpu.errors import AlreadyExistsError, NotFoundError
 from wkgpu.storage.access import refusal
-from wkgpu.storage.file_swap import discard
+from wkgpu.storage.deletion import discard
 from wkgpu.storage.locks import file_lock
 
 _NAME = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.wkgpu")
