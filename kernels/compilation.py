@@ -16,9 +16,13 @@ from .kernel_files import report_no_folder, use_kernel_files
 
 
 def _sources() -> tuple[object, ...]:
-    """What compiled kernels depend on: all the files of this folder, and the liblz4 whose sizes they contain."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return (lz4.__version__, *((file.name, file.stat().st_mtime, file.stat().st_size) for file in files))
+    """What compiled kernels depend on: all Python files of this folder, and the liblz4 whose sizes they contain."""
+    folder = Path(__file__).parent
+    files = sorted(folder.rglob("*.py"))
+    return (
+        lz4.__version__,
+        *((str(file.relative_to(folder)), file.stat().st_mtime, file.stat().st_size) for file in files),
+    )
 
 
 _STAMP = _sources()

@@ -32,6 +32,6 @@ def test_a_source_tree_that_is_not_installed(monkeypatch):
 
 def test_no_text_says_that_an_index_has_wkgpu():
     """There is no such package: pip finds nothing, or a stranger's."""
-    texts = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "wkgpu").rglob("*.py"), *(ROOT / "kernels").glob("*.py")]
+    texts = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "wkgpu").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]
     wrong = re.compile(r"""(install|add) ["']?wkgpu\b|["']wkgpu\[""")
     assert [path.name for path in texts if wrong.search(path.read_text(encoding="utf-8"))] == []

@@ -62,4 +62,4 @@ def test_an_engine_sees_plans_and_no_formats():
 
 
 def test_kernels_import_nothing_of_wkgpu():
-    assert [module for file in (ROOT / "kernels").glob("*.py") for module in imports(file)] == []
+    assert [module for file in (ROOT / "kernels").rglob("*.py") for module in imports(file)] == []

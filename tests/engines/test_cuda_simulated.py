@@ -14,7 +14,7 @@ from strategies import voxels
 from wkgpu.dataset.transfer import read_box, read_boxes, write_box
 from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, StorageAccessError
-from wkgpu.kernels import cuda as kernels
+from wkgpu.kernels.cuda import packing, placement
 from wkgpu.storage.layout import ArrayLayout
 
 SHAPE = (32, 32, 32)
@@ -65,7 +65,7 @@ def machine(simulated_device, monkeypatch):
             monkeypatch.setattr(kind, name, recorded(getattr(kind, name), name, made))
     stream = type(simulated_device.new_stream())
     launch = stream.launch
-    names = {id(kernel): name for name, kernel in vars(kernels).items()}
+    names = {id(kernel): name for name, kernel in (vars(packing) | vars(placement)).items()}
     monkeypatch.setattr(
         stream,
         "launch",

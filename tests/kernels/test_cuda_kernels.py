@@ -17,7 +17,7 @@ pytest.importorskip("numba_cuda")
 
 from numba import config as numba_config
 
-from wkgpu.kernels import cuda as kernels
+from wkgpu.kernels.cuda import packing, placement
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning")
 few = settings(max_examples=60)
@@ -46,8 +46,8 @@ def random_words(count, dtype=np.uint16, seed=0):
 def table_of(header, starts, bases, corners, before):
     """A table that begins after other numbers, and the item at which it begins."""
     columns = [starts, bases, *np.transpose(corners)]
-    assert len(columns) == kernels.COLUMNS
-    header = [*header, *[-1] * (kernels.HEADER - len(header))]
+    assert len(columns) == placement.COLUMNS
+    header = [*header, *[-1] * (placement.HEADER - len(header))]
     return np.concatenate([[-7] * before, header, *columns, [-7]]).astype(np.int64), before
 
 
@@ -111,7 +111,7 @@ class Placed:
 def test_place_chunks(run, place, grid, shares):
     made, (lanes, threads) = Placed(place), shares
     table, at = made.table
-    run(kernels.place_chunks, grid, threads, table, at, len(made.starts), lanes, made.source, made.target)
+    run(placement.place_chunks, grid, threads, table, at, len(made.starts), lanes, made.source, made.target)
     np.testing.assert_array_equal(made.target, made.placed)
 
 
@@ -120,7 +120,7 @@ def test_place_chunks(run, place, grid, shares):
 def test_clear_chunks(run, place, grid, shares):
     made, (lanes, threads) = Placed(place), shares
     table, at = made.table
-    run(kernels.clear_chunks, grid, threads, table, at, len(made.starts), lanes, made.target)
+    run(placement.clear_chunks, grid, threads, table, at, len(made.starts), lanes, made.target)
     np.testing.assert_array_equal(made.target, made.cleared)
 
 
@@ -165,7 +165,7 @@ def test_exchange_chunks(run, exchange, grid, shares, into_box):
             wanted[in_chunk] = boxes[in_box]
     header = [*chunk, *box, *of_box, *of_chunk, *axes, units]
     table, at = table_of(header, starts, np.full(len(corners), 5), corners, 1)
-    run(kernels.exchange_chunks, grid, threads, table, at, len(corners), lanes, boxes, chunks, int(into_box))
+    run(placement.exchange_chunks, grid, threads, table, at, len(corners), lanes, boxes, chunks, int(into_box))
     np.testing.assert_array_equal(boxes if into_box else chunks, wanted)
 
 
@@ -177,14 +177,14 @@ encoded = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 def test_add_up_lengths(run, lengths, grid, threads):
     count = len(lengths)
     table = np.array([-7, *lengths, -7, -7, *[-1] * count, -7])
-    run(kernels.add_up_lengths, grid, threads, table, 1, count + 3, count, 9)
+    run(packing.add_up_lengths, grid, threads, table, 1, count + 3, count, 9)
     np.testing.assert_array_equal(table, [-7, *lengths, -7, -7, *np.cumsum(lengths), -7])
 
 
 def test_lengths_that_cannot_be_are_limited(run):
     """Those of chunks that could not be encoded: what is packed must stay inside, until somebody sees the statuses."""
     table = np.array([3, -(2**62), 2**62, 10, 0, 0, 0, 0])
-    run(kernels.add_up_lengths, (1, 1), 1, table, 0, 4, 4, 9)
+    run(packing.add_up_lengths, (1, 1), 1, table, 0, 4, 4, 9)
     np.testing.assert_array_equal(table, [3, 0, 9, 9, 3, 3, 12, 21])
 
 
@@ -195,7 +195,7 @@ def test_pack_chunks(run, lengths, blocks, threads):
     table = np.array([-7, *lengths, *np.cumsum(lengths)])
     source = random_words(count * stride, np.uint8)
     target = np.zeros(sum(lengths) + 3, np.uint8)
-    run(kernels.pack_chunks, (blocks, 1), threads, table, 1, 1 + count, count, stride, source, target)
+    run(packing.pack_chunks, (blocks, 1), threads, table, 1, 1 + count, count, stride, source, target)
     parts = [source[row * stride : row * stride + length] for row, length in enumerate(lengths)]
     np.testing.assert_array_equal(target, [*np.concatenate(parts), 0, 0, 0])
 
@@ -206,20 +206,21 @@ def test_words_of_all_widths(run, dtype):
     table, at = made.table
     factor = np.array(max(np.iinfo(dtype).max // 0xFFFF, 1), dtype)  # so that all bytes of a word are used
     source, target, placed = (memory.astype(dtype) * factor for memory in (made.source, made.target, made.placed))
-    run(kernels.place_chunks, (2, 2), 4, table, at, len(made.starts), 2, source, target)
+    run(placement.place_chunks, (2, 2), 4, table, at, len(made.starts), 2, source, target)
     np.testing.assert_array_equal(target, placed)
 
 
 def test_no_chunks(run):
     table, at = table_of([1] * 21, [], [], np.zeros((0, 3)), 0)
     target = random_words(5)
-    run(kernels.place_chunks, (2, 1), 4, table, at, 0, 1, random_words(5), target)
-    run(kernels.clear_chunks, (2, 1), 4, table, at, 0, 1, target)
-    run(kernels.exchange_chunks, (2, 1), 4, table, at, 0, 1, target, random_words(5), 1)
+    run(placement.place_chunks, (2, 1), 4, table, at, 0, 1, random_words(5), target)
+    run(placement.clear_chunks, (2, 1), 4, table, at, 0, 1, target)
+    run(placement.exchange_chunks, (2, 1), 4, table, at, 0, 1, target, random_words(5), 1)
     np.testing.assert_array_equal(target, random_words(5))
 
 
 def test_every_kernel_is_tested_here():
     text = Path(__file__).read_text()
-    tested = {name for name in vars(kernels) if f"run(kernels.{name}," in text}
-    assert tested == {name for name, value in vars(kernels).items() if hasattr(value, "py_func")}
+    for topic, module in (("packing", packing), ("placement", placement)):
+        tested = {name for name in vars(module) if f"run({topic}.{name}," in text}
+        assert tested == {name for name, value in vars(module).items() if hasattr(value, "py_func")}

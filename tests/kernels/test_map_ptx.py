@@ -17,7 +17,8 @@ from numba.cuda.cudadrv import nvrtc
 
 cc = tuple(json.loads(sys.argv[1]) or max(nvrtc.get_supported_ccs()))
 dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=cc)
-from wkgpu.kernels import arithmetic, cuda_mapping, cuda_reducing
+from wkgpu.kernels import arithmetic
+from wkgpu.kernels.cuda import mapping, reducing
 from numba.types import Tuple, UniTuple, float32, float64, int64, uint8, uint16, uint32, uint64
 
 GEOMETRY = Tuple([UniTuple(int64, 3), int64, UniTuple(int64, 2)])
@@ -41,7 +42,7 @@ def unfused(a, by):
 
 
 SIGNATURES = {
-    cuda_mapping: [
+    mapping: [
         ("threshold", mapped(uint8, [uint16], [uint16, uint8, uint8])),
         ("clip", mapped(float32, [float32], [float32, float32])),
         ("rescale_to_integer", mapped(uint8, [uint16], [float64] * 5)),
@@ -52,7 +53,7 @@ SIGNATURES = {
         ("search_or_keep", mapped(uint64, [uint64], [uint64[::1], uint64[::1]])),
         ("mask", mapped(uint32, [uint32, uint8], [uint32])),
     ],
-    cuda_reducing: [
+    reducing: [
         ("find_extremes", (float32[::1], int64, float32[::1], float32[::1])),
         ("count_values", (uint8[::1], int64, int64[::1], int64, int64)),
         ("count_between", (float32[::1], int64, int64[::1], float32[::1], float64)),
@@ -62,8 +63,8 @@ SIGNATURES = {
 }
 kernels = [(name, getattr(module, name), kinds) for module, named in SIGNATURES.items() for name, kinds in named]
 kernels += [
-    ("of_users", cuda_mapping.compiled(of_users, 2), mapped(float32, [uint8, uint32], [float32[::1]])),
-    ("unfused", cuda_mapping.compiled(unfused, 1), mapped(float32, [float32], [float32])),
+    ("of_users", mapping.compiled(of_users, 2), mapped(float32, [uint8, uint32], [float32[::1]])),
+    ("unfused", mapping.compiled(unfused, 1), mapped(float32, [float32], [float32])),
 ]
 found = {"ptx": {}, "all": [
     name for module in SIGNATURES for name, kernel in vars(module).items()

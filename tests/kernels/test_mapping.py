@@ -132,7 +132,7 @@ def launch(request):
     if request.param == "cpu":
         return lambda name, rows, *arguments: getattr(cpu_mapping, name)(0, rows, *arguments)
     pytest.importorskip("numba_cuda")
-    from wkgpu.kernels import cuda_mapping
+    from wkgpu.kernels.cuda import mapping as cuda_mapping
 
     if request.param == "gpu":
         return lambda name, rows, *arguments: getattr(cuda_mapping, name)[3, 64](rows, 32, *arguments)

@@ -343,9 +343,9 @@ def cuda_pooling(request):
 
     if request.param != "gpu" and not numba_config.ENABLE_CUDASIM:
         pytest.skip("Numba does not simulate CUDA here")
-    from wkgpu.kernels import cuda_pooling
+    from wkgpu.kernels.cuda import pooling
 
-    return cuda_pooling
+    return pooling
 
 
 small_factors = ((2, 2, 2), (2, 2, 1), (1, 1, 2), (3, 1, 2))

@@ -36,9 +36,9 @@ what = json.loads(sys.argv[1])
 cc = tuple(what["cc"]) if what["cc"] else max(nvrtc.get_supported_ccs())
 # Device functions are compiled for the current device, of which there is none.
 dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=cc)
-module = importlib.import_module("wkgpu.kernels.cuda")
 found = {"cc": cc, "ptx": [], "pooling": []}
-for name, kernel in vars(module).items():
+modules = map(importlib.import_module, ("wkgpu.kernels.cuda.placement", "wkgpu.kernels.cuda.packing"))
+for name, kernel in (item for module in modules for item in vars(module).items()):
     if not isinstance(kernel, dispatcher.CUDADispatcher):
         continue
     code = kernel.py_func.__code__
@@ -53,7 +53,7 @@ for name, kernel in vars(module).items():
         signature = types.void(*map(kind, parameters))
         ptx, _ = cuda.compile(kernel.py_func, signature, device=False, abi="numba", cc=cc, output="ptx")
         found["ptx"].append([name, bits, ptx])
-module = importlib.import_module("wkgpu.kernels.cuda_pooling")
+module = importlib.import_module("wkgpu.kernels.cuda.pooling")
 pair, triple = types.UniTuple(types.int64, 2), types.UniTuple(types.int64, 3)
 geometry = types.Tuple([types.int64, triple, triple, types.int64, pair, types.int64, pair])
 for name, kernel in vars(module).items():

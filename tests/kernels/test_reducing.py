@@ -36,7 +36,7 @@ def launch(request):
     if request.param == "cpu":
         return lambda name, rows, lanes, *arguments: getattr(cpu_reducing, name)(0, rows, *arguments)
     pytest.importorskip("numba_cuda")
-    from wkgpu.kernels import cuda_reducing
+    from wkgpu.kernels.cuda import reducing as cuda_reducing
 
     if request.param == "gpu":
         return lambda name, rows, lanes, *arguments: getattr(cuda_reducing, name)[3, 64](rows, lanes, *arguments)

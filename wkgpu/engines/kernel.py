@@ -57,7 +57,7 @@ class NamedKernel(NamedTuple):
     Attributes
     ----------
     topic : str
-        It is one of ``wkgpu.kernels.cpu_{topic}`` and of ``wkgpu.kernels.cuda_{topic}``, which are imported when they
+        It is one of ``wkgpu.kernels.cpu_{topic}`` and of ``wkgpu.kernels.cuda.{topic}``, which are imported when they
         are needed.
     name : str
         Its name in both.
@@ -84,7 +84,7 @@ class NamedKernel(NamedTuple):
 
     def on_cuda(self) -> Any:
         """See `Kernel.on_cuda`."""
-        return _loaded(f"wkgpu.kernels.cuda_{self.topic}", self.name)
+        return _loaded(f"wkgpu.kernels.cuda.{self.topic}", self.name)
 
 
 class FunctionKernel(NamedTuple):

@@ -196,7 +196,7 @@ def _cpu_engine() -> Engine:
 
 def _cuda_engine(ordinal: int) -> Engine:
     from wkgpu.engines.cuda.engine import CudaEngine  # here, because they import the GPU libraries
-    from wkgpu.engines.cuda.gpu import CudaDevice
+    from wkgpu.engines.cuda.gpu.device import CudaDevice
 
     return CudaEngine(CudaDevice(ordinal))
 

@@ -17,7 +17,7 @@ from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels import cuda as kernels
+from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED, WRONG_LENGTH
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints

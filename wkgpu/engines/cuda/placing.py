@@ -10,7 +10,7 @@ from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
-from wkgpu.kernels import cuda as kernels
+from wkgpu.kernels.cuda import placement as kernels
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import Gaps, ReadPlan
 
@@ -61,7 +61,7 @@ def lanes_of(device: Device, words: int) -> int:
 
 
 def described(table: Table, header: list[int], starts: Ints, bases: Ints, corners: Ints, scale: int, width: int) -> int:
-    """Add the header and the columns of chunks to a table; see `wkgpu.kernels.cuda`.
+    """Add the header and the columns of chunks to a table; see `wkgpu.kernels.cuda.placement`.
 
     Parameters
     ----------

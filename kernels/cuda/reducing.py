@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import cuda_primitives as _primitives  # noqa: F401 - those of this machine
-from . import reducing
-from .compilation import cached_cuda_kernel
+from .. import reducing
+from ..compilation import cached_cuda_kernel
+from . import primitives as _primitives  # noqa: F401 - those of this machine
 
 
 @cuda.jit(device=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import config, types
 
-from . import arithmetic, bodies, placement  # noqa: F401 - bodies: they can call each other
+from .. import arithmetic, bodies, placement  # noqa: F401 - bodies: they can call each other
 
 
 def _copy_run(target, at, source, start, units, streaming, lane, lanes):

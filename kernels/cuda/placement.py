@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import cuda_primitives  # noqa: F401 - the primitives on this machine
-from .compilation import cached_cuda_kernel
-from .exchange import exchange
-from .packing import add_up, pack
-from .placement import clear_group, place_group
+from ..compilation import cached_cuda_kernel
+from ..exchange import exchange
+from ..placement import clear_group, place_group
+from . import primitives  # noqa: F401 - the primitives on this machine
 
 HEADER = 24
 """Items before the columns of a table."""
@@ -106,25 +105,3 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
         start, base = table[item], table[item + count]
         corner = (0, table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
         exchange(first, step, lane, lanes, corner, layout, box, base, chunks, start, into_box != 0)
-
-
-@cached_cuda_kernel
-def add_up_lengths(table, lengths_at, ends_at, count, stride):
-    """Write the prefix sums of encoded lengths. A batch has some thousand: one thread has added them up in no time."""
-    if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
-        add_up(count, stride, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
-
-
-@cached_cuda_kernel
-def pack_chunks(table, lengths_at, ends_at, count, stride, source, target):
-    """Move encoded chunks next to each other; a block copies one chunk, its threads are the lanes.
-
-    Parameters
-    ----------
-    table, lengths_at, ends_at, count
-        Where in the table the ``lengths`` and ``ends`` of `packing.pack` begin.
-    """
-    lengths = table[lengths_at : lengths_at + count]
-    ends = table[ends_at : ends_at + count]
-    first, step = cuda.blockIdx.x, cuda.gridDim.x
-    pack(first, count, step, cuda.threadIdx.x, cuda.blockDim.x, source, stride, lengths, ends, target)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from numba import cuda
 
-from . import blocks, columns, pooling
-from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
-from .compilation import cached_cuda_kernel
+from .. import blocks, columns, pooling
+from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from ..compilation import cached_cuda_kernel
 
 
 @cached_cuda_kernel

@@ -1,0 +1,34 @@
+"""The bodies of `packing` as kernels of a CUDA device, on whatever grid they are launched with.
+
+What they have to know of the chunks comes in one ``table`` of int64; see `placement`.
+"""
+
+from __future__ import annotations
+
+from numba import cuda
+
+from ..compilation import cached_cuda_kernel
+from ..packing import add_up, pack
+from . import primitives  # noqa: F401 - those of this machine
+
+
+@cached_cuda_kernel
+def add_up_lengths(table, lengths_at, ends_at, count, stride):
+    """Write the prefix sums of encoded lengths. A batch has some thousand: one thread has added them up in no time."""
+    if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
+        add_up(count, stride, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
+
+
+@cached_cuda_kernel
+def pack_chunks(table, lengths_at, ends_at, count, stride, source, target):
+    """Move encoded chunks next to each other; a block copies one chunk, its threads are the lanes.
+
+    Parameters
+    ----------
+    table, lengths_at, ends_at, count
+        Where in the table the ``lengths`` and ``ends`` of `packing.pack` begin.
+    """
+    lengths = table[lengths_at : lengths_at + count]
+    ends = table[ends_at : ends_at + count]
+    first, step = cuda.blockIdx.x, cuda.gridDim.x
+    pack(first, count, step, cuda.threadIdx.x, cuda.blockDim.x, source, stride, lengths, ends, target)

@@ -1,0 +1,191 @@
+"""A CUDA GPU."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import cupy
+import cupyx
+import numpy as np
+from cupy.cuda import runtime
+from numba import cuda as numba_cuda
+from numpy.typing import NDArray
+
+from wkgpu.engines.cuda import nvcomp
+from wkgpu.engines.cuda.device import Bytes
+from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
+from wkgpu.engines.cuda.gpu.codec import NvcompCodec
+from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
+from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
+from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream
+from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
+from wkgpu.settings import config
+
+_THREADS = 256
+_BLOCKS_PER_MULTIPROCESSOR = 16  # of which it runs 2 or 3 at a time, for the registers that the kernels need
+
+
+class CudaDevice:
+    """A GPU; see `wkgpu.engines.cuda.device.Device`.
+
+    Parameters
+    ----------
+    ordinal : int
+        Its number among those that CUDA shows this process.
+
+    Raises
+    ------
+    DeviceError
+        Where there is no such GPU, or a library does not work.
+    """
+
+    xp: ModuleType = cupy
+    threads = _THREADS
+
+    def __init__(self, ordinal: int) -> None:
+        count = runtime.getDeviceCount()
+        if not 0 <= ordinal < count:
+            raise DeviceError(f"cuda:{ordinal} does not exist; CUDA shows {count} GPU(s), from cuda:0 on.")
+        self.ordinal = ordinal
+        self.name = f"cuda:{ordinal}"
+        multiprocessors = int(runtime.getDeviceProperties(ordinal)["multiProcessorCount"])
+        self.blocks = multiprocessors * _BLOCKS_PER_MULTIPROCESSOR
+        self._codecs = {"lz4": NvcompCodec(nvcomp.load().lz4)}
+        set_defaults()
+
+    def active(self) -> Any:
+        """Make it CuPy's current device, which is also Numba's and nvCOMP's."""
+        return cupy.cuda.Device(self.ordinal)  # one each: these context managers remember what was current before
+
+    def fence(self) -> CudaEvent:
+        """Return the event of what CuPy's current stream has been given."""
+        return CudaEvent(cupy.cuda.get_current_stream())
+
+    def new_stream(self) -> CudaStream:
+        """Return a stream of the engine's own."""
+        return CudaStream()
+
+    def memory(self, nbytes: int) -> CudaMemory:
+        """Take memory from CuPy's pool."""
+        memory = CudaMemory(self._allocated((nbytes,), np.dtype(np.uint8)))
+        # Work that the caller has queued may still use memory that it has already given back to the pool.
+        self.fence().wait()
+        return memory
+
+    def host_memory(self, nbytes: int) -> Bytes:
+        """Take pinned memory."""
+        try:
+            memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
+        except runtime.CUDARuntimeError as error:
+            raise DeviceMemoryError(
+                f"{nbytes} bytes of the host's memory cannot be pinned for {self.name}: {error}. Lower "
+                f"wkgpu.config.batch_bytes, which is {config.batch_bytes}."
+            ) from error
+        return memory
+
+    def release(self) -> None:
+        """Give what CuPy's pools keep, of the GPU's memory and of pinned memory, back to CUDA."""
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+    def free_bytes(self) -> int:
+        """Return what CUDA has free and CuPy's pool keeps; another allocator, as of managed memory, tells nothing."""
+        pool = cupy.get_default_memory_pool()
+        if cupy.cuda.get_allocator() != pool.malloc:
+            return sys.maxsize
+        free, limit = int(runtime.memGetInfo()[0] + pool.free_bytes()), int(pool.get_limit())
+        return min(free, limit - int(pool.used_bytes())) if limit else free
+
+    def span(self, array: Any) -> tuple[CudaMemory, int]:
+        """Return the memory of an array; see `wkgpu.engines.cuda.device.Device`."""
+        reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
+        low = sum(min(way, 0) for way in reach)
+        nbytes = sum(max(way, 0) for way in reach) - low + array.itemsize
+        return CudaMemory(cupy.ndarray((nbytes,), np.uint8, memptr=array.data + low)), -low
+
+    def open(self, descriptor: int, *, writable: bool = False) -> KvikioFile:
+        """Open the file of a descriptor for KvikIO."""
+        return KvikioFile(f"/proc/self/fd/{descriptor}", "r+" if writable else "r")
+
+    def codec(self, name: str) -> NvcompCodec | None:
+        """Return nvCOMP's codec of a name."""
+        return self._codecs.get(name)
+
+    def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
+        """Queue a kernel in CuPy's current stream."""
+        stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
+        kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
+
+    # ---- Arrays
+
+    def asarray(self, data: Any) -> Any:
+        """Return data as a CuPy array on this GPU, copied only where it lies elsewhere."""
+        if not isinstance(data, cupy.ndarray):
+            data = imported(data)
+        if isinstance(data, np.ndarray):
+            return self._uploaded(data)
+        try:
+            array = cupy.asarray(data)
+            return array if array.device.id == self.ordinal else array.copy()
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise self._full(getattr(data, "nbytes", 0)) from error
+
+    def _uploaded(self, data: NDArray[Any]) -> Any:
+        """Return a copy in the order of the data; CuPy's own way would pin as much memory, and transpose parts."""
+        if not (data.flags.c_contiguous or data.flags.f_contiguous):
+            data = data.copy(order="K")
+        array = self._allocated(data.shape, data.dtype, "F" if data.flags.f_contiguous else "C")
+        if data.size:
+            array.set(data)
+        return array
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """Return an array as a NumPy array."""
+        host: NDArray[Any] = cupy.asnumpy(array, order="A")
+        return host
+
+    def as_output(self, out: Any) -> Any:
+        """Return a CuPy array on the memory of ``out``: a CuPy array, or what speaks DLPack, on this GPU."""
+        array = out
+        if not isinstance(out, cupy.ndarray):
+            kind = type(out).__name__
+            if isinstance(out, np.ndarray) or not hasattr(out, "__dlpack__") or is_on_host(out):
+                raise ShapeError(
+                    f"out is a {kind} in the host's memory, but the view is on {self.name}; pass a CuPy array or a "
+                    f'CUDA tensor, or read with view.to("cpu").'
+                )
+            try:
+                array = cupy.from_dlpack(out)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                raise ShapeError(f"out is a {kind} that {self.name} cannot fill: {error}") from error
+        if array.device.id != self.ordinal:
+            raise ShapeError(f"out lies on cuda:{array.device.id}, but the view is on {self.name}.")
+        return array
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return uninitialised memory in Fortran order."""
+        return self._allocated(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
+        """Return zeroed memory in Fortran order."""
+        array = self._allocated(shape, dtype)
+        array.data.memset_async(0, array.nbytes)
+        return array
+
+    def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], order: str = "F") -> Any:
+        try:
+            return cupy.empty(shape, dtype, order=order)
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            raise self._full(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) from error
+
+    def _full(self, nbytes: int) -> DeviceMemoryError:
+        free, total = runtime.memGetInfo()
+        limit = cupy.get_default_memory_pool().get_limit()
+        capped = f", and CuPy's pool is limited to {limit}" if limit else ""
+        return DeviceMemoryError(
+            f"{self.name} has no room for {nbytes} bytes more: {free} of its {total} bytes are free{capped}. Work on "
+            f"smaller boxes, drop arrays that are not needed any more, or lower wkgpu.config.batch_bytes, which is "
+            f"{config.batch_bytes}."
+        )
