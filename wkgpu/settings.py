@@ -41,6 +41,12 @@ def _truth(text: str) -> bool:
     return text.lower() in ("1", "true", "yes", "on")
 
 
+def _lz4_decoder(text: str) -> str:
+    if text not in ("auto", "kernel", "nvcomp"):
+        raise ValueError("give auto, kernel or nvcomp")
+    return text
+
+
 def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -68,6 +74,9 @@ class Config:
     batch_bytes : int
         Bytes of decoded chunks that a CUDA engine works on at a time, while it fetches as many for the next batch. A
         call takes up to about five times as much of the GPU's memory beside its output.
+    cuda_lz4 : {"auto", "kernel", "nvcomp"}
+        What decodes LZ4 on a GPU: a kernel of wkgpu, or nvCOMP behind a kernel that looks for damage; by default the
+        one that is faster, see `wkgpu.engines.cuda.decoding`.
     pool_bytes : int
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.
@@ -92,6 +101,7 @@ class Config:
     threads: int = _setting("threads", _count, _usable_cores)
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
     batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)
+    cuda_lz4: str = _setting("cuda_lz4", _lz4_decoder, lambda: "auto")
     pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)
     coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
     durable_writes: bool = _setting("durable_writes", _truth, lambda: False)

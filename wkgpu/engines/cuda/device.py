@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
@@ -79,6 +80,48 @@ class Stream(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Chunks to decode: addresses of device memory that holds an int64 for each."""
+
+    sources: int
+    """Addresses of the encoded chunks."""
+    lengths: int
+    """Encoded bytes."""
+    targets: int
+    """Addresses of where they are decoded to."""
+    capacities: int
+    """Decoded bytes; what a target holds."""
+    wanted: int
+    """How many of the decoded bytes are needed."""
+    count: int
+
+
+class Lz4Kernels(Protocol):
+    """The kernels of ``lz4.cu``. They look at every bound: no chunk makes them touch what is not its own.
+
+    ``statuses`` (int32) and ``decoded`` (int64) are addresses of what they say of each chunk: a code of
+    `wkgpu.kernels.failures`, and the bytes that it was decoded to.
+    """
+
+    def decode(self, stream: Any, columns: Columns, statuses: int, decoded: int) -> None:
+        """Queue decoding chunks; behind the wanted bytes of a target there is anything."""
+        ...
+
+    def check(self, stream: Any, columns: Columns, zeros: int, zeros_bytes: int, statuses: int, decoded: int) -> None:
+        """Queue finding the chunks that are damaged, and putting the encoded chunk ``zeros`` in their place.
+
+        Their sources and lengths are replaced in the columns; their status and decoded bytes are those that they have.
+        """
+        ...
+
+    def join(
+        self, stream: Any, columns: Columns, found_statuses: int, found_decoded: int, statuses: int, decoded: int
+    ) -> None:
+        """Queue adding what another decoder has found, of chunks whose status was good before."""
+        ...
+
+
 class BatchCodec(Protocol):
     """Decodes and encodes many chunks at once.
 
@@ -107,7 +150,7 @@ class BatchCodec(Protocol):
         self, stream: Any, sources: int, lengths: int, capacities: int, decoded: int, count: int, temp: Memory,
         targets: int, statuses: int,
     ) -> None:  # fmt: skip
-        """Queue decoding chunks; ``decoded`` receives their decoded bytes."""
+        """Queue decoding chunks that have been checked; ``decoded`` receives their decoded bytes."""
         ...
 
     def encode(
@@ -203,6 +246,11 @@ class Device(Protocol):
 
     def open(self, descriptor: int, *, writable: bool = False) -> DeviceFile:
         """Open the file of a descriptor once more."""
+        ...
+
+    @property
+    def lz4(self) -> Lz4Kernels:
+        """The kernels for LZ4 chunks that come with wkgpu."""
         ...
 
     def codec(self, name: str) -> BatchCodec | None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
 from wkgpu.engines.cuda.placing import described, exchange, items_described
@@ -18,7 +19,7 @@ from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.cuda import packing as kernels
-from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED, WRONG_LENGTH
+from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import Segments
@@ -147,8 +148,8 @@ class CudaEncoder:
 class _Encoding:
     """One batch of a compressed shard on its way through a slot.
 
-    The results of a batch are, one behind the other: the decoded bytes of its old chunks (int64), their statuses, and
-    the statuses of its encoded chunks (both int32).
+    It decodes the old chunks to where the new ones are gathered, and encodes them. The encoder leaves a status (int32)
+    for each chunk.
     """
 
     def __init__(self, encoder: CudaEncoder, codec: BatchCodec, first: int, last: int, slot: Slot) -> None:
@@ -159,41 +160,45 @@ class _Encoding:
         self._count = count = last - first
         self._partly = partly = encoder.partly(first, last)
         self._old_lengths = encoder.plan.touched.nbytes[first + partly]
-        size, old = encoder.size, len(partly)
+        size = encoder.size
+        refused = first_refused(self._old_lengths, size)
+        if refused is not None:
+            raise write_error(encoder.plan, MALFORMED, first + int(partly[refused]), 0)
         self._stride = codec.bound(size)
         self._staging = slot.memory("staging", int(self._old_lengths.sum()))
         self._chunks = slot.memory("decoded", count * size)
         self._encoded = slot.memory("encoded", count * self._stride)
         self._packed = slot.memory("packed", count * self._stride)
-        work = codec.encode_temp_bytes(count, size), codec.decode_temp_bytes(old, size) if old else 0
-        self._temp = slot.memory("temp", max(work))
-        self._results = slot.memory("results", 8 * old + 4 * (old + count))
+        self._temp = slot.memory("temp", codec.encode_temp_bytes(count, size))
+        self._statuses = slot.memory("statuses", 4 * count)
+        self._decoding: Decoding | None = None
 
     def run(self) -> Batch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
-        table = Table(slot, items_described(count) + 4 * old + 5 * count)
+        table = Table(slot, items_described(count) + Decoding.items(old, encoder.size) + 5 * count)
         at = encoder.describe(table, self._first, self._last)
-        olds, news = self._describe_old(table), self._describe_new(table)
+        if old:
+            self._decoding = self._describe_old(table)
+        news = self._describe_new(table)
         table.upload()
         lengths = table.leave(2 * count)
         if not encoder.is_covered(self._first, self._last):
             slot.stream.clear(self._chunks, count * encoder.size)
-        if old:
+        if self._decoding is not None:
             encoder.fetch_old(self._first, self._partly, self._staging, slot)
-            self._decode_old(table, olds)
+            self._decoding.queue()
         encoder.gather(table, at, count, self._chunks, slot)
         self._encode(table, news, lengths)
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)
 
-    def _describe_old(self, table: Table) -> int:
-        lengths, size = self._old_lengths, self._encoder.size
-        at = table.add(lengths.cumsum() - lengths + self._staging.address)
-        table.add(lengths)
-        table.add(np.full(len(lengths), size, np.int64))
-        table.add(self._partly * size + self._chunks.address)
-        return at
+    def _describe_old(self, table: Table) -> Decoding:
+        lengths, encoder = self._old_lengths, self._encoder
+        sources = lengths.cumsum() - lengths + self._staging.address
+        targets = self._partly * encoder.size + self._chunks.address
+        codec = encoder.plan.layout.codec
+        return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
 
     def _describe_new(self, table: Table) -> int:
         numbers, size = np.arange(self._count), self._encoder.size
@@ -202,20 +207,12 @@ class _Encoding:
         table.add(numbers * self._stride + self._encoded.address)
         return at
 
-    def _decode_old(self, table: Table, at: int) -> None:
-        old = len(self._partly)
-        sources, lengths, capacities, targets = (table.address(at + column * old) for column in range(4))
-        decoded = self._results.address
-        self._codec.decode(
-            self._slot.stream, sources, lengths, capacities, decoded, old, self._temp, targets, decoded + 8 * old
-        )
-
     def _encode(self, table: Table, at: int, encoded_at: int) -> None:
-        count, old = self._count, len(self._partly)
+        count = self._count
         sources, lengths, targets = (table.address(at + column * count) for column in range(3))
         self._codec.encode(
             self._slot.stream, sources, lengths, self._encoder.size, count, self._temp, targets,
-            table.address(encoded_at), self._results.address + 12 * old,
+            table.address(encoded_at), self._statuses.address,
         )  # fmt: skip
 
     def _pack(self, table: Table, lengths: int, ends: int) -> None:
@@ -229,23 +226,23 @@ class _Encoding:
 
     def _download(self, table: Table, lengths: int) -> Batch:
         """Queue fetching what the host has to know: lengths, and whether all went well."""
-        slot, count, old = self._slot, self._count, len(self._partly)
-        results = slot.host("results", 8 * old + 4 * (old + count))
-        slot.stream.download(self._results, 0, results)
+        slot, count = self._slot, self._count
+        if self._decoding is not None:
+            self._decoding.download()
+        statuses = slot.host("statuses", 4 * count)
+        slot.stream.download(self._statuses, 0, statuses)
         found = slot.host("lengths", 8 * count)
         slot.stream.download(table.memory, 8 * lengths, found)
-        statuses = results[8 * old :].view(np.int32)
-        slot.end(lambda: self._check(results[: 8 * old].view(np.int64), statuses[:old], statuses[old:]))
+        slot.end(lambda: self._check(statuses.view(np.int32)))
         return Batch(self._first, self._last, slot, self._packed, found.view(np.int64))
 
-    def _check(self, decoded: Ints, decoder_statuses: NDArray[np.int32], encoder_statuses: NDArray[np.int32]) -> None:
+    def _check(self, statuses: NDArray[np.int32]) -> None:
         """Raise the error of the first chunk that could not be decoded or encoded."""
-        plan, size = self._encoder.plan, self._encoder.size
-        bad = ((decoder_statuses != 0) | (decoded != size)).nonzero()[0]
-        if len(bad):
-            number = int(bad[0])
-            code = MALFORMED if decoder_statuses[number] != 0 else WRONG_LENGTH
-            raise write_error(plan, code, self._first + int(self._partly[number]), int(decoded[number]))
-        bad = encoder_statuses.nonzero()[0]
+        plan = self._encoder.plan
+        failed = self._decoding.first_failed() if self._decoding is not None else None
+        if failed is not None:
+            chunk, code, decoded = failed
+            raise write_error(plan, code, self._first + int(self._partly[chunk]), decoded)
+        bad = statuses.nonzero()[0]
         if len(bad):
             raise write_error(plan, ENCODE_FAILED, self._first + int(bad[0]), self._stride)

@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.decoding import Decoding, first_refused
+from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.placing import Placement, chosen_placement
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
-from wkgpu.engines.failures import check_read, read_error
+from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.kernels.failures import MALFORMED, WRONG_LENGTH
+from wkgpu.kernels.failures import MALFORMED
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import ReadPlan, Segments
-
-_RESULT_BYTES = 12  # of a chunk: its decoded bytes (int64) and a status (int32)
 
 
 class CudaReader:
@@ -48,13 +47,14 @@ class CudaReader:
         self._plan = plan
         self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
         self._placement: Placement = chosen_placement(device, plan, out)
-        self._codec: BatchCodec | None = None
-        if plan.layout.codec != "raw":
-            self._codec = device.codec("lz4")
+        self._device = device
+        self._is_encoded = plan.layout.codec != "raw"
 
     def run(self) -> None:
         """Fill the output."""
         plan = self._plan
+        if self._is_encoded and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None:
+            raise read_error(plan, MALFORMED, row, 0)
         slots = cycle(self._slots)
         if len(plan.gaps.box):
             slot = next(slots)
@@ -75,8 +75,8 @@ class CudaReader:
         arrive = self.fetch(batch, slot)
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
-        table = Table(slot, self._placement.items(count) + 4 * heads)
-        if self._codec is None:
+        table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
+        if not self._is_encoded:
             at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
             table.upload()
             arrive()
@@ -84,7 +84,7 @@ class CudaReader:
             return None
         chunks = slot.memory("decoded", heads * plan.pieces.nbytes)
         at = self._placement.describe(table, batch.decoded * plan.pieces.nbytes, rows)
-        settle = self.decode(batch, slot, table, staging, chunks, arrive, self._codec)
+        settle = self.decode(batch, slot, table, staging, chunks, arrive)
         self._placement.place(table, at, count, chunks, slot)
         return settle
 
@@ -100,49 +100,40 @@ class CudaReader:
         return self._fetcher.fetch(segments, staging, batch.nbytes_staged, slot, on_failure)
 
     def decode(
-        self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None],
-        codec: BatchCodec,
-    ) -> Callable[[], None]:  # fmt: skip
+        self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None]
+    ) -> Callable[[], None]:
         """Queue decoding a batch; what is returned makes sure that every chunk has been."""
-        plan, size, count = self._plan, self._plan.pieces.nbytes, len(batch.heads)
-        temp = slot.memory("temp", codec.decode_temp_bytes(count, size))
-        results = slot.memory("results", count * _RESULT_BYTES)
-        sources = table.add(plan.chunks.place[batch.heads] - batch.begin + staging.address)
-        lengths = table.add(plan.chunks.nbytes[batch.heads])
-        capacities = table.add(np.full(count, size, np.int64))
-        targets = table.add(np.arange(count) * size + chunks.address)
+        decoding = self.decoding(batch, slot, table, staging, chunks)
         table.upload()
         arrive()
-        statuses = results.address + 8 * count
-        codec.decode(
-            slot.stream, table.address(sources), table.address(lengths), table.address(capacities), results.address,
-            count, temp, table.address(targets), statuses,
-        )  # fmt: skip
-        found = slot.host("results", count * _RESULT_BYTES)
-        slot.stream.download(results, 0, found)
+        decoding.queue()
+        decoding.download()
 
         def settle() -> None:
-            decoded = found[: 8 * count].view(np.int64)
-            check_decoded(plan, batch.heads, decoded, found[8 * count :].view(np.int32), size)
+            failed = decoding.first_failed()
+            if failed is not None:
+                chunk, code, decoded = failed
+                raise read_error(self._plan, code, int(batch.heads[chunk]), decoded)
 
         return settle
 
+    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> Decoding:
+        """Describe how a batch is decoded."""
+        plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
+        sources = plan.chunks.place[heads] - batch.begin + staging.address
+        targets = np.arange(len(heads)) * size + chunks.address
+        wanted = _wanted_bytes(plan, batch)
+        return Decoding(
+            self._device, slot, table, plan.layout.codec, sources, plan.chunks.nbytes[heads], targets, size, wanted
+        )
 
-def check_decoded(plan: ReadPlan, rows: Ints, decoded: Ints, statuses: Any, size: int) -> None:
-    """Raise the error of the first chunk that was not decoded to ``size`` bytes.
 
-    Parameters
-    ----------
-    rows : int64 (n,)
-        Of each decoded chunk: its row in the plan's table.
-    decoded, statuses : int64 (n,), int32 (n,)
-        What the codec says of it.
-    """
-    bad = ((statuses != 0) | (decoded != size)).nonzero()[0]
-    if len(bad):
-        first = int(bad[0])
-        code = MALFORMED if statuses[first] != 0 else WRONG_LENGTH
-        check_read(plan, np.array([code, rows[first], decoded[first]], np.int64))
+def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
+    """Return how many bytes of each chunk are needed: those up to the last plane that any of its boxes wants."""
+    planes = plan.pieces.shape[2]
+    last = np.minimum(plan.shape[2] - plan.chunks.origin[batch.first : batch.last, 2], planes)
+    wanted: Ints = np.maximum.reduceat(last, batch.heads - batch.first) * (plan.pieces.nbytes // planes)
+    return wanted
 
 
 def _row_at(plan: ReadPlan, batch: Batch, segments: Segments, segment: int, offset: int) -> int:

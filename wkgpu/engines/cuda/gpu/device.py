@@ -18,6 +18,7 @@ from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
 from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
+from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
 from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream
 from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
@@ -52,6 +53,7 @@ class CudaDevice:
         self.name = f"cuda:{ordinal}"
         multiprocessors = int(runtime.getDeviceProperties(ordinal)["multiProcessorCount"])
         self.blocks = multiprocessors * _BLOCKS_PER_MULTIPROCESSOR
+        self.lz4 = CudaLz4()
         self._codecs = {"lz4": NvcompCodec(nvcomp.load().lz4)}
         set_defaults()
 
