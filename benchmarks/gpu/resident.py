@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.gpu.bench import Bench
-from benchmarks.gpu.recording import RecordingDevice, RecordingStream
+from benchmarks.gpu.recording import RecordedDecoding, RecordingDevice, RecordingStream
 from benchmarks.volumes import Shape
 from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
 from wkgpu.engines.cuda.fetching import Fetcher
@@ -48,13 +48,12 @@ class ResidentRead:
         self._stack = ExitStack()
         self._slots: list[Slot] = []
         self._streams: list[RecordingStream] = []
-        self._calls: list[Any] = []  # of the codec, one for each slot
+        self._decoded: list[RecordedDecoding] = []  # one for each slot
         self.plans: list[ReadPlan] = []
 
     def __enter__(self) -> ResidentRead:
         bench = self._bench
         device = RecordingDevice(bench.device)
-        self._codec = device.recorded
         with ExitStack() as stack:
             stack.enter_context(bench.device.active())
             for plan in self._array.read_plans(self._toplefts, self._box):
@@ -71,7 +70,7 @@ class ResidentRead:
                 with ExitStack() as opened:
                     CudaReader(device, bench.team, slots, plan, self.out, opened).run()  # type: ignore[arg-type]
                 self._slots += slots
-            self._calls = self._codec.decoded
+            self._decoded = device.decoded
             self._stack = stack.pop_all()
         return self
 
@@ -97,12 +96,12 @@ class ResidentRead:
     @property
     def decoded_bytes(self) -> int:
         """Bytes that are decoded; more than the output where boxes cut chunks."""
-        return sum(int(call[5]) for call in self._calls) * self.plans[0].pieces.nbytes
+        return sum(batch.count for batch in self._decoded) * self.plans[0].pieces.nbytes
 
     @property
     def batches(self) -> int:
         """How many batches there are."""
-        return len(self._calls)
+        return len(self._decoded)
 
     # ---- Steps
 
@@ -113,11 +112,11 @@ class ResidentRead:
     def decode(self, number: int = 0) -> None:
         """Decode all batches from the memory where they lie to where their decoded chunks lie."""
         flight: list[Any] = []
-        for call in self._calls:
+        for batch in self._decoded:
             if len(flight) == _IN_FLIGHT:
                 flight.pop(0).wait()
-            self._codec.decode_again(call)
-            flight.append(call[0].record())
+            batch.again()
+            flight.append(batch.stream.record())
         for event in flight:
             event.wait()
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task, Work, in_turns
-from benchmarks.gpu.recording import RecordingDevice
 from benchmarks.volumes import Shape
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slot, Table
@@ -66,7 +66,6 @@ class _Thin:
 
     def __init__(self, bench: Bench, plan: ReadPlan, batch: Batch, slot: Slot, reader: CudaReader) -> None:
         self.bench, self.plan, self.batch, self.slot, self._reader = bench, plan, batch, slot, reader
-        self._codec = RecordingDevice(bench.device).recorded
         self.count, self.chunk_bytes = len(batch.heads), plan.pieces.nbytes
         self.nbytes = self.count * self.chunk_bytes
         self.staging = slot.memory("staging", batch.nbytes_staged)
@@ -87,13 +86,13 @@ class _Thin:
         self.slot.finish()
 
     def both(self, number: int = 0) -> None:
-        self._codec.decoded.clear()
-        table = Table(self.slot, 4 * self.count)
-        codec: Any = self._codec
-        self.wait(self._reader.decode(self.batch, self.slot, table, self.staging, self.chunks, lambda: None, codec))
+        table = Table(self.slot, Decoding.items(self.count, self.chunk_bytes))
+        self._decoding = self._reader.decoding(self.batch, self.slot, table, self.staging, self.chunks)
+        table.upload()
+        self.decode()
 
     def decode(self, number: int = 0) -> None:
-        self._codec.decode_again(self._codec.decoded[0])
+        self._decoding.queue()
         self.wait()
 
 
