@@ -52,12 +52,11 @@ def _steps(bench: Bench, kind: str) -> Iterator[GpuFigure]:
         with bench.profile() as profile:
             whole(0)
         ratio = read.encoded_bytes / read.nbytes
-        about: Details = {"batches": read.batches, "batch_bytes": config.batch_bytes, "encoded_per_decoded": ratio}
-        means = {
-            "fetch": "bytes of the files, KvikIO or gather",
-            "decode": f"cuda_lz4={config.cuda_lz4}",
-            "place": "kernel",
-        }
+        about: Details = {
+            "batches": read.batches, "batch_bytes": config.batch_bytes, "encoded_per_decoded": ratio,
+            "cuda_lz4": config.cuda_lz4,
+        }  # fmt: skip
+        means = {"fetch": "bytes of the files, KvikIO or gather", "decode": "LZ4", "place": "kernel"}
         for name, what in means.items():
             more = {"encoded_gb_per_s": median(rounds[name]) * ratio} if name == "fetch" else {}
             yield GpuFigure(
