@@ -93,9 +93,12 @@ def simulated_device():
 
     if not numba_config.ENABLE_CUDASIM:
         pytest.skip(f"Numba does not simulate CUDA here, because there is a GPU or {SIMULATOR}=0 is set")
+    from happens_before import watched
     from simulated_device import SimulatedDevice
 
-    return SimulatedDevice()
+    device = SimulatedDevice()
+    with watched(device) as device.ledger:
+        yield device
 
 
 @pytest.fixture

@@ -330,6 +330,7 @@ class SimulatedDevice:
         if nbytes > self.capacity:
             raise DeviceMemoryError(f"{nbytes} bytes are more than the {self.capacity} of {self.name}.")
         self.allocated.append(nbytes)
+        self.fence().wait()
         return SimulatedMemory(_aligned(nbytes))
 
     def host_memory(self, nbytes: int) -> np.ndarray:

@@ -252,7 +252,7 @@ def test_a_table_is_uploaded_at_once(slot):
     left = table.leave(2)
     assert left == 3
     assert table.address(left) == table.memory.address + 24
-    found = slot.host("found", 24)
+    found = slot.host("results", 24)
     slot.stream.download(table.memory, 0, found)
     slot.end()
     slot.finish()

@@ -1,0 +1,366 @@
+"""A look at each use of a buffer by a CUDA engine: is it ordered behind the other uses, by a wait that is written down?
+
+Each actor (a stream, a request to a file, a thread of the host, a caller's stream) has a vector clock: how far it is,
+and how far all others were when it last waited for them. Two uses of one buffer, of which one writes, are ordered if
+the later actor knew of the earlier use. `watched` looks at any device with the methods of
+`wkgpu.engines.cuda.device`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+from unittest import mock
+
+from wkgpu.engines.cuda.decoding import Decoding
+from wkgpu.engines.cuda.encoder import _Encoding
+from wkgpu.engines.cuda.engine import CudaEngine
+from wkgpu.engines.cuda.ordering import Actor, wait_between
+from wkgpu.engines.cuda.slots import Slot, Slots
+
+Clock = dict[Any, int]
+FRESH = "fresh"
+"""Memory that a slot has just taken, and has not named yet."""
+
+
+class Use(NamedTuple):
+    actor: Any
+    kind: Actor
+    clock: Clock
+
+    def knows(self, other: Use) -> bool:
+        """Whether the other use came before this one."""
+        return other.clock[other.actor] <= self.clock.get(other.actor, 0)
+
+
+class Buffer:
+    def __init__(self, name: str, begin: int, end: int) -> None:
+        self.name, self.begin, self.end = name, begin, end
+        self.writes: dict[Any, Use] = {}
+        self.reads: dict[Any, Use] = {}
+
+
+class Ledger:
+    """Uses of buffers so far, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+        self.waits: set[str] = set()
+        """Names of the waits that have ordered two uses."""
+        self._clocks: dict[Any, Clock] = {}
+        self._buffers: dict[int, Buffer] = {}
+        self._lock = threading.RLock()
+
+    # ---- Clocks
+
+    def host(self) -> Any:
+        return (Actor.HOST, threading.get_ident())
+
+    def caller(self) -> Any:
+        return (Actor.CALLER, threading.get_ident())
+
+    def clock(self, actor: Any) -> Clock:
+        return self._clocks.setdefault(actor, {actor: 0})
+
+    def learn(self, actor: Any, clock: Clock) -> None:
+        """Let an actor know all that another one knew."""
+        own = self.clock(actor)
+        for other, number in clock.items():
+            own[other] = max(own.get(other, 0), number)
+
+    def queued(self, actor: Any) -> Clock:
+        """Return the clock of what the host gives an actor to do now."""
+        with self._lock:
+            self.learn(actor, self.clock(self.host()))
+            own = self.clock(actor)
+            own[actor] += 1
+            return dict(own)
+
+    # ---- Uses
+
+    def name(self, name: str, begin: int, nbytes: int) -> None:
+        """Say what lies at an address from now on."""
+        with self._lock:
+            end = begin + nbytes
+            held = self._buffers.get(begin)
+            if held is not None and held.end == end and held.name in (name, FRESH):
+                held.name = name
+                return
+            for other in [other for other in self._buffers.values() if other.begin < end and begin < other.end]:
+                del self._buffers[other.begin]
+            self._buffers[begin] = Buffer(name, begin, end)
+
+    def find(self, address: int) -> Buffer | None:
+        return next((each for each in self._buffers.values() if each.begin <= address < each.end), None)
+
+    def use(self, address: int, actor: Any, kind: Actor, clock: Clock, *, writes: bool) -> None:
+        with self._lock:
+            buffer = self.find(address)
+            if buffer is None:  # no buffer of the engine's
+                return
+            use = Use(actor, kind, clock)
+            for others in (buffer.writes, buffer.reads) if writes else (buffer.writes,):
+                for other in others.values():
+                    if other.actor != actor:
+                        self._compare(buffer, other, use)
+            (buffer.writes if writes else buffer.reads)[actor] = use
+
+    def _compare(self, buffer: Buffer, first: Use, second: Use) -> None:
+        if buffer.name == "array" and first.kind is second.kind is Actor.SLOT:
+            return  # other voxels
+        if first.kind is second.kind in (Actor.HOST, Actor.FILES, Actor.CALLER):
+            return  # slots pass from thread to thread behind a lock, requests of a batch have parts of their own
+        wait = wait_between(buffer.name, first.kind, second.kind)
+        what = f"{second.kind.value} uses {buffer.name!r} after {first.kind.value}"
+        if not second.knows(first):
+            by = f"nothing waits ({wait.name!r} should)" if wait else "nothing waits, and no wait is written down"
+            self.violations.append(f"{what}: {by}")
+        elif wait is None:
+            self.violations.append(f"{what}: no wait is written down")
+        else:
+            self.waits.add(wait.name)
+
+
+WRITTEN = {
+    "place_chunks": lambda words, numbers: [words[2]],
+    "clear_chunks": lambda words, numbers: [words[1]],
+    "exchange_chunks": lambda words, numbers: [words[1] if numbers[-1] else words[2]],
+    "add_up_lengths": lambda words, numbers: [words[0]],
+    "pack_chunks": lambda words, numbers: [words[2]],
+}
+"""Which of the arrays of a kernel it writes; the table is the first of them."""
+
+
+def address_of(memory: Any) -> int:
+    if hasattr(memory, "address"):
+        return int(memory.address)
+    interface = "__array_interface__" if hasattr(memory, "__array_interface__") else "__cuda_array_interface__"
+    return int(getattr(memory, interface)["data"][0])
+
+
+def _launched(kernel: Any, grid: Any, threads: int, *arguments: Any) -> list[tuple[Any, bool]]:
+    words = [each for each in arguments if not isinstance(each, int)]
+    written = WRITTEN[kernel.py_func.__name__](words, [each for each in arguments if isinstance(each, int)])
+    return [(each, any(each is one for one in written)) for each in words]
+
+
+STREAM_OPERATIONS: dict[str, Callable[..., list[tuple[Any, bool]]]] = {
+    "upload": lambda source, target, begin=0: [(source, False), (target, True)],
+    "download": lambda source, begin, target: [(source, False), (target, True)],
+    "clear": lambda memory, nbytes: [(memory, True)],
+    "launch": _launched,
+}
+"""Of each operation: the memory that it uses, and whether it writes it."""
+
+
+class _Watch:
+    """Makes methods that tell the ledger, of a device and of the slots."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def by_stream(self, stream: Any, uses: Iterable[tuple[Any, bool]]) -> None:
+        """Tell of what is being queued on a stream."""
+        actor = (Actor.SLOT, id(stream))
+        clock = self.ledger.queued(actor)
+        for memory, writes in uses:
+            self.ledger.use(address_of(memory), actor, Actor.SLOT, clock, writes=writes)
+
+    def operation(self, name: str, original: Any) -> Any:
+        def operation(stream: Any, *arguments: Any) -> None:
+            self.by_stream(stream, STREAM_OPERATIONS[name](*arguments))
+            original(stream, *arguments)
+
+        return operation
+
+    def after(self, original: Any) -> Any:
+        def after(stream: Any, event: Any) -> None:
+            self.ledger.learn((Actor.SLOT, id(stream)), event.clock)
+            original(stream, event)
+
+        return after
+
+    def record(self, original: Any) -> Any:
+        def record(stream: Any) -> Any:
+            event = original(stream)
+            event.clock = self.ledger.queued((Actor.SLOT, id(stream)))
+            return event
+
+        return record
+
+    def wait(self, original: Any) -> Any:
+        def wait(event: Any) -> None:
+            original(event)
+            if hasattr(event, "clock"):
+                self.ledger.learn(self.ledger.host(), event.clock)
+
+        return wait
+
+    def fence(self, original: Any) -> Any:
+        def fence(device: Any) -> Any:
+            event = original(device)
+            event.clock = self.ledger.queued(self.ledger.caller())
+            return event
+
+        return fence
+
+    def device_memory(self, original: Any) -> Any:
+        """The caller has given this memory back a moment ago, and its stream still uses it."""
+        ledger = self.ledger
+
+        def memory(device: Any, nbytes: int) -> Any:
+            clock = ledger.queued(ledger.caller())
+            found = original(device, nbytes)
+            ledger.name(FRESH, found.address, found.nbytes)
+            ledger.use(found.address, ledger.caller(), Actor.CALLER, clock, writes=True)
+            return found
+
+        return memory
+
+    def opened(self, original: Any) -> Any:
+        def opened(device: Any, descriptor: int, *, writable: bool = False) -> Any:
+            file = original(device, descriptor, writable=writable)
+            file.read, file.write = self.request(file.read, writes=True), self.request(file.write, writes=False)
+            return file
+
+        return opened
+
+    def request(self, original: Any, *, writes: bool) -> Any:
+        ledger = self.ledger
+
+        def request(memory: Any, begin: int, nbytes: int, offset: int) -> Any:
+            actor = (Actor.FILES, object())
+            clock = ledger.queued(actor)
+            ledger.use(memory.address, actor, Actor.FILES, clock, writes=writes)
+            try:
+                settle = original(memory, begin, nbytes, offset)
+            except OSError:
+                ledger.learn(ledger.host(), clock)
+                raise
+
+            def settled() -> int:
+                try:
+                    return int(settle())
+                finally:
+                    ledger.learn(ledger.host(), clock)
+
+            return settled
+
+        return request
+
+    # ---- The engine's own
+
+    def slot_memory(self, original: Any) -> Any:
+        def memory(slot: Any, name: str, nbytes: int) -> Any:
+            found = original(slot, name, nbytes)
+            if found is not None:
+                self.ledger.name(name, found.address, found.nbytes)
+            return found
+
+        return memory
+
+    def slot_begin(self, original: Any) -> Any:
+        """The thread that is lent a slot knows what the one knew that gave it back: a lock is between them."""
+
+        def begin(slot: Any, fence: Any) -> None:
+            self.ledger.learn(self.ledger.host(), getattr(slot, "given_back", {}))
+            original(slot, fence)
+
+        return begin
+
+    def slots_keep(self, original: Any) -> Any:
+        def keep(slots: Any, pair: Any) -> None:
+            for slot in pair:
+                slot.given_back = dict(self.ledger.clock(self.ledger.host()))
+            original(slots, pair)
+
+        return keep
+
+    def slot_host(self, original: Any) -> Any:
+        ledger = self.ledger
+
+        def host(slot: Any, name: str, nbytes: int) -> Any:
+            found = original(slot, name, nbytes)
+            whole = slot._host[name]
+            ledger.name(f"host {name}", address_of(whole), whole.nbytes)
+            ledger.use(address_of(whole), ledger.host(), Actor.HOST, ledger.queued(ledger.host()), writes=True)
+            return found
+
+        return host
+
+    def decoding(self, original: Any) -> Any:
+        def initialised(decoding: Any, device: Any, slot: Any, table: Any, codec: str, sources: Any, lengths: Any,
+                        targets: Any, size: int, wanted: Any) -> None:  # fmt: skip
+            original(decoding, device, slot, table, codec, sources, lengths, targets, size, wanted)
+            decoding.first = int(sources[0]), int(targets[0])
+
+        return initialised
+
+    def decoding_queue(self, original: Any) -> Any:
+        def queue(decoding: Any) -> None:
+            actor = (Actor.SLOT, id(decoding._slot.stream))
+            clock = self.ledger.queued(actor)
+            source, target = decoding.first
+            written = [target, decoding._results.address]
+            written += [decoding._found.address, decoding.columns.sources] if decoding.decoder == "nvcomp" else []
+            for address in written:
+                self.ledger.use(address, actor, Actor.SLOT, clock, writes=True)
+            for address in (source, decoding.columns.sources):
+                self.ledger.use(address, actor, Actor.SLOT, clock, writes=False)
+            original(decoding)
+
+        return queue
+
+    def encode(self, original: Any) -> Any:
+        def encode(encoding: Any, table: Any, at: int, encoded_at: int) -> None:
+            written = [encoding._encoded, encoding._temp, encoding._statuses, table.memory]
+            self.by_stream(encoding._slot.stream, [(encoding._chunks, False), *((each, True) for each in written)])
+            original(encoding, table, at, encoded_at)
+
+        return encode
+
+    def call(self, original: Any) -> Any:
+        """Before a call and after it, the caller uses its array."""
+        ledger = self.ledger
+
+        def call(engine: Any, plan: Any, array: Any) -> None:
+            with engine.device.active():
+                span = engine.device.span(array)[0] if isinstance(array, engine.xp.ndarray) and array.size else None
+
+            def use() -> None:
+                if span is not None:
+                    ledger.name("array", span.address, span.nbytes)
+                    clock = ledger.queued(ledger.caller())
+                    ledger.use(span.address, ledger.caller(), Actor.CALLER, clock, writes=True)
+
+            use()
+            original(engine, plan, array)
+            use()
+
+        return call
+
+
+@contextmanager
+def watched(device: Any) -> Iterator[Ledger]:
+    """Look at all uses of buffers by engines on devices of one class, and fail in the end if one is not ordered."""
+    ledger = Ledger()
+    watch = _Watch(ledger)
+    stream = device.new_stream()
+    kind, streams, events = type(device), type(stream), type(stream.record())
+    replaced = [
+        *((streams, name, partial(watch.operation, name)) for name in STREAM_OPERATIONS),
+        (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
+        (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
+        (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
+        (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
+        (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),
+        (_Encoding, "_encode", watch.encode), (CudaEngine, "read", watch.call), (CudaEngine, "write", watch.call),
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        for owner, name, make in replaced:
+            stack.enter_context(mock.patch.object(owner, name, make(getattr(owner, name))))
+        yield ledger
+    assert not ledger.violations, "\n".join(dict.fromkeys(ledger.violations))
