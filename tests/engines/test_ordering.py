@@ -1,17 +1,18 @@
 """The waits between streams, files and the host: without one of them, a use of a buffer is an error that names it."""
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext
 from unittest import mock
 
 import numpy as np
 import pytest
 from arrays import read_box, write_box
 from happens_before import watched
-from simulated_device import SimulatedDevice
+from simulated_device import SimulatedDevice, SimulatedStream
 from strategies import voxels
 
 from wkgpu.engines.cuda import fetching, writer
+from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import WAITS
 from wkgpu.engines.cuda.slots import Slot
@@ -28,15 +29,29 @@ def work(make_array, cpu, config, monkeypatch):
     for array in arrays:
         write_box(array, cpu, (0, 0, 0), voxels(array.layout, SHAPE, 3))
 
-    def run(engine):
+    def run(engine, written=("lz4", "raw")):
         for long_bytes in (0, 1 << 60):
             for module in (fetching, writer):
                 monkeypatch.setattr(module, "LONG_BYTES", long_bytes)
             for array in arrays:
                 for config.cuda_lz4 in ("kernel", "nvcomp"):
                     read_box(array, engine, (1, 2, 3), (14, 13, 12))
-                    write_box(array, engine, (3, 5, 7), voxels(array.layout, (9, 9, 9), 1))
-                    write_box(array, engine, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+                    if array.layout.codec in written:
+                        write_box(array, engine, (3, 5, 7), voxels(array.layout, (9, 9, 9), 1))
+                        write_box(array, engine, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+
+    return run
+
+
+@pytest.fixture
+def work_without(work, monkeypatch):
+    """Does the work with something left out; what is queued then does not run, because its addresses may be wrong."""
+
+    def run(device, what=nullcontext):
+        monkeypatch.setattr(SimulatedStream, "run_to", nothing)
+        monkeypatch.setattr(Decoding, "first_failed", nothing)
+        with watched(device), what():
+            work(CudaEngine(device), written=("raw",))
 
     return run
 
@@ -48,12 +63,16 @@ def test_every_wait_that_is_written_down_orders_something(work):
     assert ledger.waits == {wait.name for wait in WAITS}
 
 
-def nothing(*arguments):
+def nothing(*arguments, **options):
     pass
 
 
 def not_arriving(fetch):
-    return lambda *arguments: (fetch(*arguments), nothing)[1]
+    def begin(self, segments, staging, nbytes, slot, on_failure):
+        fetch(self, segments, staging, nbytes, slot, on_failure)
+        return slot.requests.clear
+
+    return begin
 
 
 LEFT_OUT = {
@@ -71,25 +90,18 @@ NAMES = {
 
 
 @pytest.mark.parametrize("left_out", NAMES)
-def test_a_wait_that_is_left_out_is_named(work, left_out):
-    device = SimulatedDevice()
-    ledgers = []
-
-    def run():
-        with watched(device) as ledger:
-            ledgers.append(ledger)
-            with LEFT_OUT[left_out](), suppress(Exception):
-                work(CudaEngine(device))
-
-    with pytest.raises(AssertionError, match="nothing waits"):
-        run()
-    said = set(re.findall(r"\('(.*)' should\)", "\n".join(ledgers[0].violations)))
-    assert said & NAMES[left_out], said
-    assert not any("written down" in line for line in ledgers[0].violations)
+def test_a_wait_that_is_left_out_is_named(work_without, left_out):
+    with pytest.raises(AssertionError, match="nothing waits") as caught:
+        work_without(SimulatedDevice(), LEFT_OUT[left_out])
+    said = set(re.findall(r"\('(.*)' should\)", str(caught.value)))
+    assert said == NAMES[left_out]
+    assert "written down" not in str(caught.value)
 
 
-def test_memory_that_is_handed_out_without_its_wait_is_named(work, monkeypatch):
+def test_memory_that_is_handed_out_without_its_wait_is_named(work_without):
     class Hasty(SimulatedDevice):
+        is_hasty = False
+
         def fence(self):
             event = super().fence()
             if self.is_hasty:
@@ -103,16 +115,8 @@ def test_memory_that_is_handed_out_without_its_wait_is_named(work, monkeypatch):
             finally:
                 self.is_hasty = False
 
-        is_hasty = False
-
-    device = Hasty()
-
-    def run():
-        with watched(device):
-            work(CudaEngine(device))
-
     with pytest.raises(AssertionError, match=r"'staging' after the caller's stream: nothing waits \('pool"):
-        run()
+        work_without(Hasty())
 
 
 def test_a_buffer_that_the_table_does_not_know_is_an_error():
