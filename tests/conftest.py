@@ -17,6 +17,7 @@ import pytest
 import strategies  # noqa: F401  it loads the profile of hypothesis, for all tests
 
 SIMULATOR = "NUMBA_ENABLE_CUDASIM"
+OWN_PROCESS = "WKGPU_TEST_IN_ITS_OWN_PROCESS"
 
 
 def has_gpu() -> bool:
@@ -51,6 +52,25 @@ def pytest_runtest_setup(item):
     """Skip tests that need a GPU here, and not in a fixture: then the reason is reported once for all of them."""
     if item.get_closest_marker("gpu") is not None and (reason := why_no_gpu()) is not None:
         pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run what may lose the GPU in a process of its own, so that the tests after it still have one."""
+    if pyfuncitem.get_closest_marker("own_process") is None or pyfuncitem.get_closest_marker("gpu") is None:
+        return None
+    if OWN_PROCESS in os.environ:
+        return None
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid],
+        env={**os.environ, OWN_PROCESS: "1"},
+        cwd=pyfuncitem.config.rootpath,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return True
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from itertools import pairwise
 import lz4.block
 import numpy as np
 import pytest
-from arrays import read_box, read_boxes, write_box
+from arrays import on_host, read_box, read_boxes, write_box
 from strategies import voxels
 
 from wkgpu.engines.cuda.decoding import MAX_CHUNK_BYTES, chosen_decoder, first_refused
@@ -24,6 +24,12 @@ TABLE_END = 16 + 8 * 64
 def decoder(request, config):
     config.cuda_lz4 = request.param
     return request.param
+
+
+@pytest.fixture(params=["simulated", pytest.param("gpu", marks=[pytest.mark.gpu, pytest.mark.own_process])])
+def cuda(request):
+    """The CUDA engine, on the simulated device and on a GPU."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def too_many(chunk):
 
 @pytest.mark.parametrize("damage", [noise, cut_short, too_few, too_many])
 @pytest.mark.usefixtures("decoder")
-def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(array, shard, simulated, cpu, damage):
+def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(array, shard, cuda, cpu, damage):
     replaced(shard, {41: damage})
     before = shard.read_bytes()
 
@@ -93,20 +99,20 @@ def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(array, shard, simula
         assert [path.name for path in shard.parent.iterdir()] == [shard.name]
         return str(caught.value)
 
-    assert read(simulated) == read(cpu)
-    assert write(simulated) == write(cpu)
+    assert read(cuda) == read(cpu)
+    assert write(cuda) == write(cpu)
 
 
 @pytest.mark.usefixtures("decoder")
-def test_chunks_beside_damaged_ones_keep_their_voxels(array, shard, simulated, config):
+def test_chunks_beside_damaged_ones_keep_their_voxels(array, shard, cuda, config):
     """All are decoded in one batch, and only some are damaged: nothing is placed that the error does not tell of."""
     config.batch_bytes = 1 << 30
     replaced(shard, dict.fromkeys([3, 17, 18, 40, 63], noise))
-    out = np.zeros((1, *SHAPE, 1), np.uint16, order="F")
+    out = cuda.zeros((1, *SHAPE, 1), np.dtype("uint16"))
     (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
     with plan, pytest.raises(ChunkError):
-        simulated.read(plan, out)
-    same = (out[..., 0] == volume()).reshape(4, 8, 4, 8, 4, 8).all(axis=(1, 3, 5))
+        cuda.read(plan, out)
+    same = (on_host(cuda, out)[..., 0] == volume()).reshape(4, 8, 4, 8, 4, 8).all(axis=(1, 3, 5))
     assert same.sum() == 64 - 5
 
 
@@ -151,10 +157,33 @@ def test_what_nvcomp_cannot_decode_is_an_error(array, shard, simulated, config, 
 
 
 @pytest.mark.usefixtures("decoder")
-def test_boxes_that_want_other_planes_of_a_chunk(array, simulated, cpu, config):
+def test_random_damage_does_what_it_does_on_the_cpu(array, shard, cuda, cpu, random):
+    """Each chunk is an error on both engines, or has the same voxels on both."""
+    intact = shard.read_bytes()
+    corners = list(np.ndindex(4, 4, 4))
+
+    def outcome(engine, corner):
+        try:
+            return read_box(array, engine, tuple(8 * number for number in corner), (8, 8, 8)).tobytes()
+        except ChunkError as error:
+            return str(error)
+
+    for _ in range(3):
+        content = np.frombuffer(intact, np.uint8).copy()
+        content[random.integers(TABLE_END, len(content), 60)] ^= random.integers(1, 256, 60).astype(np.uint8)
+        shard.write_bytes(content)
+        outcomes = [(outcome(cuda, corner), outcome(cpu, corner)) for corner in corners]
+        assert all(one == other for one, other in outcomes)
+        assert sum(isinstance(one, str) for one, _ in outcomes) > 5
+    shard.write_bytes(intact)
+    np.testing.assert_array_equal(read_box(array, cuda, (0, 0, 0), SHAPE), volume())
+
+
+@pytest.mark.usefixtures("decoder")
+def test_boxes_that_want_other_planes_of_a_chunk(array, cuda, cpu, config):
     config.batch_bytes = 1 << 30
     corners = [(1, 2, 3), (1, 2, 6), (9, 1, 0), (0, 0, 4)]
-    found = read_boxes(array, simulated, corners, (9, 5, 3))
+    found = read_boxes(array, cuda, corners, (9, 5, 3))
     for box, expected in zip(found, read_boxes(array, cpu, corners, (9, 5, 3)), strict=True):
         np.testing.assert_array_equal(box, expected)
 

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from arrays import on_device, on_host, read_box, write_box
+from arrays import on_device, on_host, read_box
 from strategies import voxels
 
 from wkgpu.dataset import transfer
@@ -40,47 +40,30 @@ def ends_of(shard):
     return [TABLE_END, *np.frombuffer(shard.read_bytes()[16:TABLE_END], "<u8").tolist()]
 
 
-def damage(shard, chunk, change):
-    """Change the bytes of a chunk, whose length stays."""
-    ends = ends_of(shard)
-    content = bytearray(shard.read_bytes())
-    content[ends[chunk] : ends[chunk + 1]] = change(content[ends[chunk] : ends[chunk + 1]])
-    shard.write_bytes(content)
+# ---- Damage; what becomes of single chunks is in tests/engines/test_decoding.py
 
 
-# ---- Damage
-
-
+@pytest.mark.own_process
+@pytest.mark.parametrize("decoder", ["kernel", "nvcomp"])
 @pytest.mark.usefixtures("ways")
-def test_a_corrupted_chunk(array, shard, gpu):
-    expected = read_box(array, gpu, (0, 0, 0), SHAPE)
-    intact = shard.read_bytes()
-    damage(shard, 41, lambda chunk: b"\xff" * len(chunk))
-    damaged = shard.read_bytes()
-    with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel \(\d+, \d+, \d+\) .*damaged"):
-        read_box(array, gpu, (0, 0, 0), SHAPE)
-    with pytest.raises(ChunkError, match=rf"{shard}: chunk 41 of the shard.*damaged"):
-        write_box(array, gpu, (1, 1, 1), voxels(LAYOUT, (126, 126, 126), 1))
-    assert shard.read_bytes() == damaged
-    shard.write_bytes(intact)
-    np.testing.assert_array_equal(read_box(array, gpu, (0, 0, 0), SHAPE), expected)
-
-
-@pytest.mark.usefixtures("ways")
-def test_any_damage_is_an_error_or_other_voxels_and_never_a_crash(array, shard, gpu, random):
+def test_any_damage_is_an_error_or_other_voxels_and_never_a_crash(array, shard, gpu, cpu, config, random, decoder):
     """A flipped byte that still decodes cannot be seen; whatever happens, the next read works."""
+    config.cuda_lz4 = decoder
     intact = shard.read_bytes()
-    expected = read_box(array, gpu, (0, 0, 0), SHAPE)
     for _ in range(40):
         content = np.frombuffer(intact, np.uint8).copy()
         content[random.integers(TABLE_END, len(content), 5)] ^= random.integers(1, 256, 5).astype(np.uint8)
         shard.write_bytes(content)
-        try:
-            assert read_box(array, gpu, (0, 0, 0), SHAPE).shape == (1, *SHAPE)
-        except ChunkError as error:
-            assert str(shard) in str(error)  # noqa: PT017 - that there is an error is not promised
+        found = []
+        for engine in (cpu, gpu):
+            try:
+                found.append(read_box(array, engine, (0, 0, 0), SHAPE).tobytes())
+            except ChunkError as error:
+                assert str(shard) in str(error)  # noqa: PT017 - that there is an error is not promised
+                found.append(None)
+        assert found[0] == found[1]
     shard.write_bytes(intact)
-    np.testing.assert_array_equal(read_box(array, gpu, (0, 0, 0), SHAPE), expected)
+    np.testing.assert_array_equal(read_box(array, gpu, (0, 0, 0), SHAPE), read_box(array, cpu, (0, 0, 0), SHAPE))
 
 
 def test_a_truncated_chunk(array, shard, gpu):
