@@ -89,6 +89,12 @@ class Ledger:
             if held is not None and held.end == end and held.name in (name, FRESH):
                 held.name = name
                 return
+            self.name_fresh(begin, nbytes, name)
+
+    def name_fresh(self, begin: int, nbytes: int, name: str = FRESH) -> None:
+        """Say that memory has just been taken: what used it before is not known here."""
+        with self._lock:
+            end = begin + nbytes
             for other in [other for other in self._buffers.values() if other.begin < end and begin < other.end]:
                 del self._buffers[other.begin]
             self._buffers[begin] = Buffer(name, begin, end)
@@ -214,11 +220,19 @@ class _Watch:
         def memory(device: Any, nbytes: int) -> Any:
             clock = ledger.queued(ledger.caller())
             found = original(device, nbytes)
-            ledger.name(FRESH, found.address, found.nbytes)
+            ledger.name_fresh(found.address, found.nbytes)
             ledger.use(found.address, ledger.caller(), Actor.CALLER, clock, writes=True)
             return found
 
         return memory
+
+    def host_memory(self, original: Any) -> Any:
+        def host_memory(device: Any, nbytes: int) -> Any:
+            found = original(device, nbytes)
+            self.ledger.name_fresh(address_of(found), found.nbytes)
+            return found
+
+        return host_memory
 
     def opened(self, original: Any) -> Any:
         def opened(device: Any, descriptor: int, *, writable: bool = False) -> Any:
@@ -354,6 +368,7 @@ def watched(device: Any) -> Iterator[Ledger]:
         *((streams, name, partial(watch.operation, name)) for name in STREAM_OPERATIONS),
         (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
         (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
+        (kind, "host_memory", watch.host_memory),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
         (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
         (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),

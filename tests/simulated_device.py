@@ -320,6 +320,9 @@ class SimulatedDevice:
     def active(self):
         return nullcontext()
 
+    def carried(self):
+        return nullcontext
+
     def fence(self) -> SimulatedEvent:
         return SimulatedStream(self).record()
 

@@ -10,7 +10,7 @@ from strategies import voxels
 
 import wkgpu as wk
 from wkgpu.dataset import transfer
-from wkgpu.errors import ShapeError
+from wkgpu.errors import DeviceError, ShapeError
 from wkgpu.storage.layout import ArrayLayout
 
 pytestmark = pytest.mark.gpu
@@ -119,6 +119,41 @@ def test_a_patch_that_a_side_stream_still_reads_is_not_overwritten_by_the_next(v
         view.read(absolute_offset=(7, 5, 3), size=SHAPE)  # as many other voxels
         side.synchronize()
         np.testing.assert_array_equal(batch.cpu().numpy(), data)
+
+
+def test_what_cupy_still_reads_is_not_overwritten_from_a_side_stream(view, torch, cupy, data):
+    """CuPy works in its own stream there, on memory that was taken in PyTorch's."""
+    expected = int(data.sum(dtype=np.int64))
+    busy = cupy.zeros((1 << 28,), np.uint8)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        for _ in range(10):
+            patch = view.read()
+            for _ in range(20):
+                busy += 1
+            total = cupy.sum(patch, dtype=np.int64)
+            del patch
+            view.read(absolute_offset=(7, 5, 3), size=SHAPE)
+            assert int(total) == expected
+
+
+def test_what_is_computed_in_a_side_stream_is_ready_for_both(view, torch, cupy, data):
+    with torch.cuda.stream(torch.cuda.Stream()):
+        tensor = torch.zeros((2, *SHAPE), dtype=torch.int16, device="cuda")
+        torch.cuda._sleep(100_000_000)
+        tensor += torch.from_dlpack(view.read())
+        view.write(tensor, absolute_offset=(0, 0, 0))
+        lowest, highest = view.min_max()
+        assert (int(lowest), int(highest)) == (data.min(), data.max())
+        np.testing.assert_array_equal(cupy.asnumpy(view.read()), data)
+
+
+def test_a_stream_that_captures_a_graph_is_refused(view, torch, data):
+    out = torch.zeros((2, *SHAPE), dtype=torch.int16, device="cuda")
+    with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        out += 1
+        with pytest.raises(DeviceError, match="captures a CUDA graph"):
+            view.read(out=out)
+    np.testing.assert_array_equal(view.read(out=out).cpu().numpy(), data)
 
 
 @pytest.mark.parametrize("place", ["cuda", "cpu"])
