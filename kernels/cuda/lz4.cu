@@ -14,9 +14,10 @@
 //
 // The verdicts are those of liblz4's LZ4_decompress_safe. Literals that end exactly where the source ends are the last;
 // all others are followed by at least 8 bytes of source and 12 of target. A match ends at least 5 bytes before the
-// target does, and the bytes of its length lie before the last 4 of the source. There is one difference: an offset of
-// 0, which the format forbids and liblz4 accepts, is MALFORMED. A chunk whose `wanted` is less than its capacity is
-// decoded up to there, and what follows is not checked.
+// target does, and the bytes of its length lie before the last 4 of the source. A short sequence that liblz4 copies at
+// once is exempt; see `is_short_cut`. There is one difference: an offset of 0, which the format forbids and liblz4
+// accepts, is MALFORMED. A chunk whose `wanted` is less than its capacity is decoded up to there, and what follows is
+// not checked.
 //
 // Reads are of whole words: of a source, of 16-byte blocks that hold one of its bytes, and of a target, of 4-byte words
 // that hold one. Writes are exact.
@@ -45,6 +46,7 @@ const i64 MAX_SIZE = 0x7E000000;
 const int SOURCE_AFTER_LITERALS = 8, TARGET_AFTER_LITERALS = 12, SOURCE_AFTER_LENGTH = 4, TARGET_AFTER_MATCH = 5;
 
 // A sequence of up to SHORT literals is parsed from 8 bytes at once: token, literals, offset, and a byte of the length.
+// So few literals obey the rules above also where liblz4 exempts them.
 const int SHORT = 4;
 
 // ---- What both kernels know of a chunk
@@ -67,6 +69,15 @@ __device__ __forceinline__ bool literals_fit(int literals, int source_left, int 
 __device__ __forceinline__ u64 joined(u32 word, u32 next, u32 last, int shift)
 {
     return (u64)__funnelshift_r(next, last, shift) << 32 | __funnelshift_r(word, next, shift);
+}
+
+// Whether liblz4 copies literals before it looks at the rules: their length is in the token, and the longest literals
+// and match of such a token fit. Then they are exempt, and so is the match, if its length is in the token, too, and its
+// offset at least 8.
+__device__ __forceinline__ bool is_short_cut(int literals, int source_left, int target_left)
+{
+    const int max_literals = LONG - 1, max_match = LONG - 1 + MIN_MATCH, offset_bytes = 2;
+    return literals < LONG && source_left > max_literals + offset_bytes && target_left >= max_literals + max_match;
 }
 
 // ---- Decoding: the source through a window
@@ -233,7 +244,7 @@ struct Pending {
     bool is_some;
 };
 
-// Store what is pending; then every lane may read all that was decoded.
+// Store what is pending. Called before each sequence is copied: then every lane may read all that was decoded before.
 __device__ __forceinline__ void store(Pending& pending)
 {
     if (pending.is_some) *pending.at = (u8)pending.byte;
@@ -259,7 +270,6 @@ __device__ __forceinline__ void copy_sequence(
     if (lane < literals) target[lane] = literal;
     if (literals) __syncwarp();  // the match may begin with them
     copy_match(target + literals, offset, match, lane);
-    __syncwarp();
 }
 
 // Copy literals: short ones from the window, where they are, and long ones from the source, past the window.
@@ -277,8 +287,8 @@ __device__ __forceinline__ void copy_literals(const Source& source, u8* target, 
 __device__ __forceinline__ int decode_chunk(
     Source& source, u8* target, int size, int wanted, int& done, Pending& pending)
 {
-    while (done < wanted) {
-        look_ahead(source, 48);  // as many as any window holds: a length that follows is there, too
+    while (true) {
+        look_ahead(source, 48);  // as many as any window holds; further bytes of lengths are mostly among them
         int at = source.position - source.first, word = at >> 2, lane = source.lane;
         const u32* window = source.window;
         u64 bytes = joined(window[word], window[word + 1], window[word + 2], (at & 3) * 8);
@@ -307,27 +317,28 @@ __device__ __forceinline__ int decode_chunk(
             source.position++;
             if (literals == LONG && !add_length(source, literals, source.end, size)) return MALFORMED;
             int left = source.end - source.position, count = min(literals, wanted - done);
-            if (!literals_fit(literals, left, size - done)) return MALFORMED;
+            bool is_exempt = is_short_cut(literals, left, size - done);
+            if (!is_exempt && !literals_fit(literals, left, size - done)) return MALFORMED;
             store(pending);
             copy_literals(source, target + done, count);
             if (literals == left || count == wanted - done) {  // the last ones of the chunk, or of what is wanted
                 done += count;
-                break;
+                return done >= wanted ? OK : WRONG_LENGTH;
             }
             source.position += literals;
             look_ahead(source, 2 + LANES);
             offset = (int)(byte_at(source, source.position) | byte_at(source, source.position + 1) << 8);
             source.position += 2;
             if (offset == 0 || offset > done + literals) return MALFORMED;
+            is_exempt = is_exempt && match < LONG && offset >= 8;
             if (match == LONG && !add_length(source, match, source.end - SOURCE_AFTER_LENGTH, size)) return MALFORMED;
             match += MIN_MATCH;
-            if (match > size - TARGET_AFTER_MATCH - done - literals) return MALFORMED;
+            if (!is_exempt && match > size - TARGET_AFTER_MATCH - done - literals) return MALFORMED;
             copy_match(target + done + literals, offset, match, lane);
-            __syncwarp();
         }
         done += literals + match;
+        if (done >= wanted && wanted < size) return OK;  // a whole chunk ends with literals
     }
-    return done >= wanted ? OK : WRONG_LENGTH;
 }
 
 // Decode chunks, a warp each, in blocks of 32 * WARPS threads; of any number of blocks.
@@ -394,6 +405,7 @@ __device__ __forceinline__ int check_chunk(const u8* source, int end, int size, 
     while (position < end) {
         u64 bytes = next_bytes(source + position, end - position);
         int literals = (int)(bytes >> 4) & 15, match = (int)bytes & 15, offset;
+        bool is_exempt = false;
         if (literals <= SHORT && position + 1 + literals + SOURCE_AFTER_LITERALS <= end) {
             u64 behind = bytes >> (8 * (1 + literals));
             offset = (int)(behind & 0xffff);
@@ -411,7 +423,8 @@ __device__ __forceinline__ int check_chunk(const u8* source, int end, int size, 
         } else {
             position++;
             if (literals == LONG && !add_length_alone(source, position, literals, end, size)) return MALFORMED;
-            if (!literals_fit(literals, end - position, size - done)) return MALFORMED;
+            is_exempt = is_short_cut(literals, end - position, size - done);
+            if (!is_exempt && !literals_fit(literals, end - position, size - done)) return MALFORMED;
             if (literals == end - position) {
                 done += literals;
                 return done == size ? OK : WRONG_LENGTH;
@@ -419,12 +432,13 @@ __device__ __forceinline__ int check_chunk(const u8* source, int end, int size, 
             position += literals;
             offset = (int)(__ldg(source + position) | __ldg(source + position + 1) << 8);
             position += 2;
+            is_exempt = is_exempt && match < LONG && offset >= 8;
             if (match == LONG && !add_length_alone(source, position, match, end - SOURCE_AFTER_LENGTH, size))
                 return MALFORMED;
         }
         match += MIN_MATCH;
         if (offset == 0 || offset > done + literals) return MALFORMED;
-        if (match > size - TARGET_AFTER_MATCH - done - literals) return MALFORMED;
+        if (!is_exempt && match > size - TARGET_AFTER_MATCH - done - literals) return MALFORMED;
         done += literals + match;
     }
     return MALFORMED;
