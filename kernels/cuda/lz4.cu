@@ -49,6 +49,15 @@ const int SOURCE_AFTER_LITERALS = 8, TARGET_AFTER_LITERALS = 12, SOURCE_AFTER_LE
 // So few literals obey the rules above also where liblz4 exempts them.
 const int SHORT = 4;
 
+// What lies at an address. The compiler is told that this is global memory: then it does not look elsewhere, and knows
+// that no store there changes what is in shared memory.
+__device__ __forceinline__ u8* memory_at(u64 address)
+{
+    u8* pointer = (u8*)address;
+    __builtin_assume(__isGlobal(pointer));
+    return pointer;
+}
+
 // ---- What both kernels know of a chunk
 
 // Whether a chunk of this length may have this size at all: LZ4 adds a byte for every 255, and 16. Besides, all
@@ -155,6 +164,7 @@ __device__ __forceinline__ void copy_words(u32* target, const u32* source, int s
         target[word + 2 * LANES] = c;
         target[word + 3 * LANES] = d;
     }
+#pragma unroll 1  // at most three times
     for (; word < words; word += LANES) target[word] = load_word<IS_ALIGNED>(source, word, shift);
 }
 
@@ -174,7 +184,7 @@ __device__ __forceinline__ void copy_bytes(u8* target, const u8* source, int cou
     source += head;
     count -= head;
     int words = count >> 2, shift = (int)((u64)source & 3) * 8, done = words << 2;
-    const u32* from = (const u32*)((u64)source & ~(u64)3);
+    const u32* from = (const u32*)(source - ((u64)source & 3));
     if (shift == 0)
         copy_words<true>((u32*)target, from, 0, words, lane);
     else
@@ -341,13 +351,14 @@ __device__ __forceinline__ int decode_chunk(
     }
 }
 
-// Decode chunks, a warp each, in blocks of 32 * WARPS threads; of any number of blocks.
+// Decode chunks, a warp each, in any number of blocks of 32 * WARPS threads. The bound of 32 warps at a time lets the
+// compiler use 64 registers: without it, it takes fewer for some GPUs, and spills.
 //
 // sources, lengths     encoded bytes
 // targets, capacities  where decoded bytes go, and how many a sound chunk has
 // wanted               how many of them are needed, from the first one on; more than these may be written
 // statuses, decoded    written: the verdict, and how many bytes were decoded
-extern "C" __global__ void __launch_bounds__(LANES * WARPS) lz4_decode(
+extern "C" __global__ void __launch_bounds__(LANES * WARPS, 32 / WARPS) lz4_decode(
     const u64* sources, const i64* lengths, const u64* targets, const i64* capacities, const i64* wanted, i64 count,
     int* statuses, i64* decoded)
 {
@@ -356,12 +367,13 @@ extern "C" __global__ void __launch_bounds__(LANES * WARPS) lz4_decode(
     for (i64 chunk = (i64)blockIdx.x * WARPS + warp; chunk < count; chunk += (i64)gridDim.x * WARPS) {
         int status = MALFORMED, done = 0;
         if (is_possible(lengths[chunk], capacities[chunk])) {
-            const u8* begin = (const u8*)sources[chunk];
-            int before = (int)((u64)begin & 15), size = (int)capacities[chunk];
-            Source source = {begin - before, before, before + (int)lengths[chunk], windows[warp], -W, lane};
-            Pending pending = {(u8*)targets[chunk], 0, false};
-            int until = wanted[chunk] < size ? max((int)wanted[chunk], 0) : size;
-            status = decode_chunk(source, (u8*)targets[chunk], size, until, done, pending);
+            int before = (int)(sources[chunk] & 15), size = (int)capacities[chunk];
+            const u8* origin = memory_at(sources[chunk]) - before;
+            u8* target = memory_at(targets[chunk]);
+            Source source = {origin, before, before + (int)lengths[chunk], windows[warp], -W, lane};
+            Pending pending = {target, 0, false};
+            int until = wanted[chunk] < size ? (int)max(wanted[chunk], (i64)0) : size;
+            status = decode_chunk(source, target, size, until, done, pending);
             store(pending);
         }
         if (lane == 0) {
@@ -389,7 +401,7 @@ __device__ __forceinline__ bool add_length_alone(const u8* source, int& position
 __device__ __forceinline__ u64 next_bytes(const u8* source, int left)
 {
     int shift = (int)((u64)source & 3) * 8;
-    const u32* words = (const u32*)((u64)source & ~(u64)3);
+    const u32* words = (const u32*)(source - ((u64)source & 3));
     u32 next = 0, last = 0;
     if (left >= 8) {
         next = __ldg(words + 1);
@@ -454,7 +466,7 @@ extern "C" __global__ void lz4_check(
     for (i64 chunk = (i64)blockIdx.x * blockDim.x + threadIdx.x; chunk < count; chunk += threads) {
         int status = MALFORMED, done = 0;
         if (is_possible(lengths[chunk], capacities[chunk]))
-            status = check_chunk((const u8*)sources[chunk], (int)lengths[chunk], (int)capacities[chunk], done);
+            status = check_chunk(memory_at(sources[chunk]), (int)lengths[chunk], (int)capacities[chunk], done);
         if (status != OK) {
             sources[chunk] = zeros;
             lengths[chunk] = zeros_bytes;

@@ -19,9 +19,10 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 #define __shared__ static
 #define __align__(bytes) __attribute__((aligned(bytes)))
+#define __builtin_assume(condition)
 
 using std::max;
 using std::min;
