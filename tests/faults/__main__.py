@@ -39,6 +39,8 @@ Each fault is printed with its seed. A kill or an interrupt is repeated with
 class Kind(NamedTuple):
     """A trial: a module of this package with a function ``run(count, seed)``.
 
+    If it also has a function ``why_skipped()``, this gives the reason why it cannot run on this machine, or None.
+
     Attributes
     ----------
     part : int
@@ -53,6 +55,7 @@ class Kind(NamedTuple):
 
 KINDS = (
     Kind("shards", "damaged shards and headers, used in seven ways each", 20_000, 2000),
+    Kind("lz4_chunks", "damaged LZ4 chunks in the CUDA kernels, which are compiled for the CPU", 20_000, 2000),
     Kind("properties", "damaged properties files", 5000, 1000),
     Kind("kills", "kills (SIGKILL) of what changes files", 1500, 250),
     Kind("interrupts", "interrupts (Ctrl+C) of all operations", 50_000, 2500),
@@ -118,6 +121,10 @@ def _chosen(names: list[str], console: Console) -> Iterator[Kind]:
         if importlib.util.find_spec(f"faults.{kind.name}") is None:
             console.print(f"There is no trial of {kind.title} yet.")
             continue
+        module = importlib.import_module(f"faults.{kind.name}")
+        if (reason := getattr(module, "why_skipped", lambda: None)()) is not None:
+            console.print(f"The trial of {kind.title} is skipped: {reason}", markup=False)
+            continue
         yield kind
 
 
@@ -138,7 +145,7 @@ def main() -> int:
         for outcome, count in result.outcomes.items():
             if is_fault(outcome):
                 console.print(f"{result.kind.name}: {count} x {outcome}", markup=False, highlight=False, soft_wrap=True)
-    if not arguments.names and arguments.scale >= 1:
+    if len(kinds) == len(KINDS) and arguments.scale >= 1:
         DOCUMENT.parent.mkdir(exist_ok=True)
         DOCUMENT.write_text(TEXT.format(table=table(results)), encoding="utf-8")
     return int(any(result.faults for result in results))
