@@ -43,9 +43,6 @@ class NaiveEngine:
     def active(self):
         return nullcontext()
 
-    def carried(self):
-        return nullcontext
-
     def asarray(self, data: Any) -> np.ndarray:
         return np.asarray(data)
 

@@ -320,9 +320,6 @@ class SimulatedDevice:
     def active(self):
         return nullcontext()
 
-    def carried(self):
-        return nullcontext
-
     def fence(self) -> SimulatedEvent:
         return SimulatedStream(self).record()
 

@@ -158,11 +158,9 @@ def fetched(
     needed : callable
         Returns the box of each source for a piece.
     """
-    carried = engine.carried()
 
     def fetch(piece: Box) -> list[Array]:
-        with carried():
-            return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
 
     if len(pieces) == 1:
         yield pieces[0], fetch(pieces[0])

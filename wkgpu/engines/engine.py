@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -39,13 +38,6 @@ class Engine(Protocol):
 
     def active(self) -> AbstractContextManager[Any]:
         """Make its device the calling thread's current one, for a ``with`` block that computes with `xp`."""
-        ...
-
-    def carried(self) -> Callable[[], AbstractContextManager[Any]]:
-        """Return what another thread enters to work for this one: on a GPU in the same stream.
-
-        Which stream that is, is found out in the thread that calls this.
-        """
         ...
 
     def asarray(self, data: Any) -> Any:

@@ -63,10 +63,6 @@ class CpuEngine:
         """There is no other device."""
         return nullcontext()
 
-    def carried(self) -> Callable[[], AbstractContextManager[Any]]:
-        """There are no streams; see `Engine.carried`."""
-        return nullcontext
-
     def asarray(self, data: Any) -> NDArray[Any]:
         """Return data as a NumPy array: without a copy where it lies in this machine's memory."""
         if isinstance(data, np.ndarray):

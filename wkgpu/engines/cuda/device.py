@@ -210,10 +210,6 @@ class Device(Protocol):
         """Make it the current device of the calling thread for a ``with`` block, in which all else is called."""
         ...
 
-    def carried(self) -> Callable[[], AbstractContextManager[Any]]:
-        """Return what makes, in another thread, `active` mean what it means in this one."""
-        ...
-
     def fence(self) -> Event:
         """Return the event that is reached when what the caller has given to the device before is done."""
         ...

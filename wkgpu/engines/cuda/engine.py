@@ -76,11 +76,6 @@ class CudaEngine:
         """Make this GPU CuPy's current one."""
         return self.device.active()
 
-    def carried(self) -> Callable[[], AbstractContextManager[Any]]:
-        """Return what another thread enters to work in this one's stream; see `Engine.carried`."""
-        self._check_process()
-        return self.device.carried()
-
     def asarray(self, data: Any) -> Any:
         """Return data as an array of this device; what is there already is not copied."""
         return self._with_room(lambda: self.device.asarray(data))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +17,6 @@ from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
-from wkgpu.engines.cuda.gpu.current import Current
 from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
@@ -61,13 +58,8 @@ class CudaDevice:
         set_defaults()
 
     def active(self) -> Any:
-        """Make it CuPy's current device, and so Numba's and nvCOMP's, and enter PyTorch's stream if one is set."""
-        return Current(self.ordinal)
-
-    def carried(self) -> Callable[[], Any]:
-        """Return what another thread enters to work in the stream that this thread works in."""
-        with self.active():
-            return partial(Current, self.ordinal, cupy.cuda.get_current_stream())
+        """Make it CuPy's current device, which is also Numba's and nvCOMP's."""
+        return cupy.cuda.Device(self.ordinal)  # one each: these context managers remember what was current before
 
     def fence(self) -> CudaEvent:
         """Return the event of what CuPy's current stream has been given."""
