@@ -18,7 +18,7 @@ from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.dataset.voxels import Array
-from wkgpu.engines import Engine, get_engine
+from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.settings import config
@@ -158,9 +158,11 @@ def fetched(
     needed : callable
         Returns the box of each source for a piece.
     """
+    streams = side_streams()
 
     def fetch(piece: Box) -> list[Array]:
-        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+        with in_streams(streams):
+            return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
 
     if len(pieces) == 1:
         yield pieces[0], fetch(pieces[0])
