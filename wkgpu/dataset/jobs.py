@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain, islice
 from queue import SimpleQueue
 from threading import get_ident
@@ -222,12 +222,13 @@ class _Worker(Generic[_Job, _Result]):
 
     def __call__(self, numbered: _Numbered[_Job]) -> _Result:
         """Do a job."""
-        self.has_run_here = self.has_run_here or get_ident() == self._thread
+        is_here = get_ident() == self._thread
+        self.has_run_here = self.has_run_here or is_here
         try:
-            with in_streams(self._streams):
+            with nullcontext() if is_here else in_streams(self._streams):
                 return self._function(numbered[0])
         except Exception:
-            self.has_failed_here = get_ident() == self._thread
+            self.has_failed_here = is_here
             raise
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:

@@ -158,16 +158,20 @@ def fetched(
     needed : callable
         Returns the box of each source for a piece.
     """
-    streams = side_streams()
 
     def fetch(piece: Box) -> list[Array]:
-        with in_streams(streams):
-            return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
 
     if len(pieces) == 1:
         yield pieces[0], fetch(pieces[0])
         return
-    coming = [Ahead(partial(fetch, piece)) for piece in pieces]
+    streams = side_streams()
+
+    def fetch_ahead(piece: Box) -> list[Array]:
+        with in_streams(streams):
+            return fetch(piece)
+
+    coming = [Ahead(partial(fetch_ahead, piece)) for piece in pieces]
     try:
         coming[0].start()
         for number, piece in enumerate(pieces):

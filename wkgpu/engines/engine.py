@@ -134,8 +134,8 @@ class Engine(Protocol):
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on arrays.
 
-        What it does to arrays of this engine is done, or on a GPU queued in the order of CuPy's current stream, when
-        this returns.
+        What it does to arrays of this engine is done, or on a GPU queued in the order of the caller's stream, when this
+        returns.
 
         Parameters
         ----------

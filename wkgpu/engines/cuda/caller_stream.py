@@ -24,7 +24,7 @@ Streams: TypeAlias = dict[int, int]
 """The ``cudaStream_t`` by the number of its GPU. Default streams are left out."""
 
 DEFAULTS = frozenset((0, 1, 2))
-"""The null stream, ``cudaStreamLegacy`` and ``cudaStreamPerThread``: CUDA lets the last and the others wait."""
+"""The null stream, ``cudaStreamLegacy`` and ``cudaStreamPerThread``, which wait for each other in CUDA."""
 
 
 class _Handed(local):
@@ -81,10 +81,11 @@ def _cuda_of_torch() -> Any:
 
 @contextmanager
 def joined(own: _Stream, stream: _Stream, follow: Callable[[_Stream, _Stream], None]) -> Iterator[None]:
-    """Put what a block queues in a stream behind what CuPy's own one has been given, and the latter's next work behind.
+    """Let a block work in a stream instead of CuPy's own one, in one order with it.
 
-    So memory that CuPy's stream still reads, or has given back, is not overwritten, and what is made in the block is
-    there for it: an event of the stream stands for both.
+    What CuPy's stream has been given is done before the block's work, and that before what CuPy's stream is given next.
+    So an event of the stream stands for both, memory that was given back while CuPy's stream reads it is not
+    overwritten, and CuPy's functions find what the block has made.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def joined(own: _Stream, stream: _Stream, follow: Callable[[_Stream, _Stream], N
 
 
 def side_streams_of_thread() -> Streams:
-    """Return the streams that PyTorch's calls and those that this thread works for use, for `in_streams`."""
+    """Return PyTorch's side streams in this thread, and those that were handed to it, for `in_streams`."""
     streams = dict(_handed.streams)
     if "torch" in sys.modules and (cuda := _cuda_of_torch()) is not None:
         for ordinal in range(cuda.device_count()):

@@ -166,13 +166,13 @@ class CudaEngine:
             return bool(self.xp.array_equal(*voxels))
 
     def wait(self) -> None:
-        """Wait for what CuPy's current stream has been given."""
+        """Wait for what the caller's stream has been given."""
         self._check_process()
         with self.device.active():
             self.device.fence().wait()
 
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
-        """Queue a kernel behind what CuPy's current stream has been given; see `Engine.launch`."""
+        """Queue a kernel behind what the caller's stream has been given; see `Engine.launch`."""
         self._check_process()
         if rows <= 0:
             return

@@ -71,7 +71,7 @@ class CudaDevice:
         return {} if stream in DEFAULTS else {self.ordinal: stream}
 
     def fence(self) -> CudaEvent:
-        """Return the event of what CuPy's current stream has been given."""
+        """Return the event of what CuPy's current stream has been given, and what `active` has put before it."""
         return CudaEvent(cupy.cuda.get_current_stream())
 
     def new_stream(self) -> CudaStream:
