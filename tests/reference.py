@@ -43,6 +43,9 @@ class NaiveEngine:
     def active(self):
         return nullcontext()
 
+    def side_streams(self):
+        return {}
+
     def asarray(self, data: Any) -> np.ndarray:
         return np.asarray(data)
 

@@ -320,6 +320,9 @@ class SimulatedDevice:
     def active(self):
         return nullcontext()
 
+    def side_streams(self) -> dict[int, int]:
+        return {}
+
     def fence(self) -> SimulatedEvent:
         return SimulatedStream(self).record()
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from itertools import chain, islice
 from queue import SimpleQueue
 from threading import get_ident
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import uuid4
 
+from wkgpu.engines import in_streams, side_streams
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
 _Job = TypeVar("_Job")
@@ -207,20 +208,27 @@ class _Batch(Generic[_Job, _Result]):
 
 
 class _Worker(Generic[_Job, _Result]):
-    """What an executor calls with each numbered job. Where it is called in this process, the caller can see that."""
+    """What an executor calls with each numbered job. Where it is called in this process, the caller can see that.
+
+    Threads of this process work in the caller's streams of a GPU, so that what they return is used in the same order
+    as if the caller had made it.
+    """
 
     def __init__(self, function: Callable[[_Job], _Result]) -> None:
         self._function = function
         self._thread = get_ident()
+        self._streams = side_streams()
         self.has_run_here = self.has_failed_here = False
 
     def __call__(self, numbered: _Numbered[_Job]) -> _Result:
         """Do a job."""
-        self.has_run_here = self.has_run_here or get_ident() == self._thread
+        is_here = get_ident() == self._thread
+        self.has_run_here = self.has_run_here or is_here
         try:
-            return self._function(numbered[0])
+            with nullcontext() if is_here else in_streams(self._streams):
+                return self._function(numbered[0])
         except Exception:
-            self.has_failed_here = get_ident() == self._thread
+            self.has_failed_here = is_here
             raise
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:

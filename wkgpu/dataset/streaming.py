@@ -18,7 +18,7 @@ from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_
 from wkgpu.dataset.jobs import Executor, run_jobs
 from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.dataset.voxels import Array
-from wkgpu.engines import Engine, get_engine
+from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.settings import config
@@ -165,7 +165,13 @@ def fetched(
     if len(pieces) == 1:
         yield pieces[0], fetch(pieces[0])
         return
-    coming = [Ahead(partial(fetch, piece)) for piece in pieces]
+    streams = side_streams()
+
+    def fetch_ahead(piece: Box) -> list[Array]:
+        with in_streams(streams):
+            return fetch(piece)
+
+    coming = [Ahead(partial(fetch_ahead, piece)) for piece in pieces]
     try:
         coming[0].start()
         for number, piece in enumerate(pieces):

@@ -40,6 +40,14 @@ class Engine(Protocol):
         """Make its device the calling thread's current one, for a ``with`` block that computes with `xp`."""
         ...
 
+    def side_streams(self) -> dict[int, int]:
+        """Return the streams (``cudaStream_t``) by GPU that calls of this thread work in; default streams are left out.
+
+        Other threads that work for this one call the engine in a block of `wkgpu.engines.in_streams`, with what
+        `wkgpu.engines.side_streams` returns in this thread.
+        """
+        ...
+
     def asarray(self, data: Any) -> Any:
         """Return data (NumPy, CuPy, anything with DLPack) as this engine's array, copied only where it must be."""
         ...
@@ -126,8 +134,8 @@ class Engine(Protocol):
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on arrays.
 
-        What it does to arrays of this engine is done, or on a GPU queued in the order of CuPy's current stream, when
-        this returns.
+        What it does to arrays of this engine is done, or on a GPU queued in the order of the caller's stream, when this
+        returns.
 
         Parameters
         ----------

@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
 
+from wkgpu.engines.cuda.caller_stream import Streams, side_streams_of_thread
 from wkgpu.engines.cuda.diagnosis import why_no_cuda
 from wkgpu.engines.engine import Engine
 from wkgpu.errors import DeviceError
@@ -59,6 +60,23 @@ def get_engine(device: object = None) -> Engine:
         if name not in _engines:
             _engines[name] = _decide() if name == "auto" else _start(name, _origin(device))
         return _engines[name]
+
+
+def side_streams() -> Streams:
+    """Return the streams of all GPUs that calls of this thread work in; default streams are left out.
+
+    With `wkgpu.engines.in_streams` another thread, which works for this one, works in the same streams.
+
+    Examples
+    --------
+    >>> streams = side_streams()
+    >>> with in_streams(streams):  # in another thread  # doctest: +SKIP
+    ...     voxels = view.read()
+    """
+    streams = side_streams_of_thread()  # also of a GPU whose engine another thread is the first to ask for
+    for engine in list(_engines.values()):
+        streams.update(engine.side_streams())
+    return streams
 
 
 class DeviceSetting:

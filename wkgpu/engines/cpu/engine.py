@@ -63,6 +63,10 @@ class CpuEngine:
         """There is no other device."""
         return nullcontext()
 
+    def side_streams(self) -> dict[int, int]:
+        """There are no streams."""
+        return {}
+
     def asarray(self, data: Any) -> NDArray[Any]:
         """Return data as a NumPy array: without a copy where it lies in this machine's memory."""
         if isinstance(data, np.ndarray):

@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.engines.cuda.caller_stream import Streams
+
 Bytes: TypeAlias = NDArray[np.uint8]
 
 
@@ -207,7 +209,20 @@ class Device(Protocol):
         ...
 
     def active(self) -> AbstractContextManager[Any]:
-        """Make it the current device of the calling thread for a ``with`` block, in which all else is called."""
+        """Make it the current device of the calling thread for a ``with`` block, in which all else is called.
+
+        The current stream is that of the caller, also where PyTorch has another one than CuPy. What has been given to
+        either is before what the block does, and that is before what they are given next.
+
+        Raises
+        ------
+        DeviceError
+            While that stream captures a CUDA graph.
+        """
+        ...
+
+    def side_streams(self) -> Streams:
+        """Return the stream that calls of this thread work in, unless it is a default one."""
         ...
 
     def fence(self) -> Event:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines import host_memory
+from wkgpu.engines.cuda.caller_stream import Streams
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
 from wkgpu.engines.cuda.placing import lanes_of
@@ -73,8 +74,12 @@ class CudaEngine:
             self.slots.release()
 
     def active(self) -> AbstractContextManager[Any]:
-        """Make this GPU CuPy's current one."""
+        """Make this GPU CuPy's current one, and its stream that of the caller."""
         return self.device.active()
+
+    def side_streams(self) -> Streams:
+        """Return the stream that calls of this thread work in, unless it is a default one."""
+        return self.device.side_streams()
 
     def asarray(self, data: Any) -> Any:
         """Return data as an array of this device; what is there already is not copied."""
@@ -161,13 +166,13 @@ class CudaEngine:
             return bool(self.xp.array_equal(*voxels))
 
     def wait(self) -> None:
-        """Wait for what CuPy's current stream has been given."""
+        """Wait for what the caller's stream has been given."""
         self._check_process()
         with self.device.active():
             self.device.fence().wait()
 
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
-        """Queue a kernel behind what CuPy's current stream has been given; see `Engine.launch`."""
+        """Queue a kernel behind what the caller's stream has been given; see `Engine.launch`."""
         self._check_process()
         if rows <= 0:
             return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -14,13 +16,14 @@ from numba import cuda as numba_cuda
 from numpy.typing import NDArray
 
 from wkgpu.engines.cuda import nvcomp
+from wkgpu.engines.cuda.caller_stream import DEFAULTS, Streams, calling_stream, joined, stream_of_call
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
 from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
-from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream
+from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream, as_stream, follow
 from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
 from wkgpu.settings import config
 
@@ -58,11 +61,19 @@ class CudaDevice:
         set_defaults()
 
     def active(self) -> Any:
-        """Make it CuPy's current device, which is also Numba's and nvCOMP's."""
-        return cupy.cuda.Device(self.ordinal)  # one each: these context managers remember what was current before
+        """Make it CuPy's current device, which is also Numba's and nvCOMP's, and its stream that of the caller."""
+        device = cupy.cuda.Device(self.ordinal)  # one each: these context managers remember what was current before
+        own = cupy.cuda.get_current_stream(self.ordinal)
+        stream = stream_of_call(self.ordinal, own.ptr, runtime.streamIsCapturing)
+        return device if stream == own.ptr else _in_stream(device, own, stream)
+
+    def side_streams(self) -> Streams:
+        """Return the stream that calls of this thread work in, unless it is a default one."""
+        stream = calling_stream(self.ordinal, cupy.cuda.get_current_stream(self.ordinal).ptr)
+        return {} if stream in DEFAULTS else {self.ordinal: stream}
 
     def fence(self) -> CudaEvent:
-        """Return the event of what CuPy's current stream has been given."""
+        """Return the event of what CuPy's current stream has been given, and what `active` has put before it."""
         return CudaEvent(cupy.cuda.get_current_stream())
 
     def new_stream(self) -> CudaStream:
@@ -191,3 +202,11 @@ class CudaDevice:
             f"smaller boxes, drop arrays that are not needed any more, or lower wkgpu.config.batch_bytes, which is "
             f"{config.batch_bytes}."
         )
+
+
+@contextmanager
+def _in_stream(device: Any, own: Any, handle: int) -> Iterator[None]:
+    """Work in another stream than CuPy's own one."""
+    stream = as_stream(handle)
+    with device, stream, joined(own, stream, follow):
+        yield

@@ -25,6 +25,26 @@ class CudaEvent:
         self.event.synchronize()
 
 
+class _Handle:
+    """A ``cudaStream_t`` as CuPy takes it, whatever library, and which version of it, the stream is of."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._handle
+
+
+def as_stream(handle: int) -> Any:
+    """Return another library's stream as one of CuPy, which must not outlive it."""
+    return cupy.cuda.Stream.from_external(_Handle(handle))
+
+
+def follow(stream: Any, other: Any) -> None:
+    """Let a stream of CuPy wait for what another one has been given."""
+    stream.wait_event(CudaEvent(other).event)
+
+
 class CudaStream:
     """See `wkgpu.engines.cuda.device.Stream`; a stream that does not wait for the default one."""
 
