@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from kernels.test_ptx import UNAVAILABLE
 
 from wkgpu.engines.cuda import diagnosis, driver, nvcomp, packages
 from wkgpu.engines.cuda.diagnosis import cuda_findings, why_no_cuda
@@ -452,18 +453,31 @@ def numba_of(complete, monkeypatch):
     """Makes Numba see GPUs, or raise an error."""
     from types import SimpleNamespace
 
+    monkeypatch.setattr("wkgpu.kernels.missing_names.complete_numba_cuda", lambda: None)
+
     def use(gpus, compiles=True, simulates=0):
+        diagnosis._why_nothing_compiles.cache_clear()
+
         def list_devices():
             if isinstance(gpus, Exception):
                 raise gpus
             return gpus
 
         config = SimpleNamespace(ENABLE_CUDASIM=simulates)
-        module = SimpleNamespace(list_devices=list_devices, is_available=lambda: compiles, config=config)
+        module = SimpleNamespace(
+            list_devices=list_devices,
+            is_available=lambda: compiles,
+            config=config,
+            compile=lambda function, signature, cc, **options: compiled.append(cc),
+        )
         monkeypatch.setitem(sys.modules, "numba.cuda", module)
         complete(numba=False)
+        return module
 
-    return use
+    compiled = []
+    use.compiled = compiled
+    yield use
+    diagnosis._why_nothing_compiles.cache_clear()
 
 
 def test_numba(numba_of):
@@ -472,6 +486,7 @@ def test_numba(numba_of):
     numba_of([0])
     assert why_no_cuda() is None
     assert finding_of("Numba").text == f"{numba.__version__} with numba-cuda 0.30.4"
+    assert numba_of.compiled == [H200.capability], "once in a process, for the GPU that is there"
     numba_of([0], simulates=1)
     assert "only simulates CUDA" in why_no_cuda()
     assert "unset NUMBA_ENABLE_CUDASIM" in why_no_cuda()
@@ -482,6 +497,29 @@ def test_numba(numba_of):
     numba_of([0], compiles=False)
     assert "NVVM" in why_no_cuda()
     assert CUDA[13] in why_no_cuda()
+
+
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="numba-cuda is not installed")
+@pytest.mark.parametrize("lacking", ["row_stack", "flipud"])
+def test_a_numpy_that_numba_cuda_does_not_fit(run_python, lacking):
+    """What is known to be missing does not matter; what else is, is said before the first read fails."""
+    script = f"""
+from types import SimpleNamespace
+import numpy as np
+vars(np).pop("{lacking}", None) and np.__all__.remove("{lacking}")
+from numba import cuda
+from wkgpu.engines.cuda import diagnosis
+from wkgpu.engines.cuda.driver import Gpu
+cuda.list_devices, cuda.is_available = lambda: [0], lambda: True
+driver = SimpleNamespace(gpus=[Gpu("NVIDIA H200", 1 << 30, (9, 0))], cuda=(13, 0), advice="")
+print(diagnosis._numba(driver, 0))
+"""
+    reason = run_python(UNAVAILABLE).strip()
+    if reason:
+        pytest.skip(f"the CUDA toolkit that compiles kernels is missing: {reason}")
+    said = run_python(script)
+    assert ("cannot compile a kernel: AttributeError: module 'numpy' has no" in said) == (lacking != "row_stack"), said
+    assert (CUDA[13] in said) == (lacking != "row_stack")
 
 
 def test_numba_without_numba_cuda(no_driver, use_packages):
