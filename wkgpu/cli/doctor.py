@@ -105,10 +105,17 @@ def _versions() -> dict[str, str]:
     return {
         "wkgpu": own_version(),
         "Python": platform.python_version(),
-        "NumPy": metadata.version("numpy"),
-        "Numba": metadata.version("numba"),
+        "NumPy": _version("numpy"),
+        "Numba": _version("numba"),
         "liblz4": lz4.library_version_string(),
     }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # it was put there without pip
+        return "(of an unknown version)"
 
 
 def _cores() -> int:
