@@ -9,7 +9,6 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
-import lz4.block
 import numpy as np
 import pytest
 from rich.console import Console
@@ -40,21 +39,6 @@ class SimulatedGpu:
 
     def file_settings(self, threads, task_bytes):
         return nullcontext()
-
-    def vendor_decoder(self, stream, source, target, chunk_bytes, *, known_sizes):
-        if known_sizes:
-            raise ValueError("it has to find them out")
-
-        def describe(offsets, sizes):
-            return offsets.tolist(), sizes.tolist()
-
-        def decode(described):
-            for number, (offset, size) in enumerate(zip(*described, strict=True)):
-                data = lz4.block.decompress(source.array[offset : offset + size].tobytes(), chunk_bytes)
-                begin = number * chunk_bytes
-                target.array[begin : begin + chunk_bytes] = np.frombuffer(data, np.uint8)
-
-        return describe, decode
 
 
 @pytest.fixture
@@ -89,7 +73,6 @@ def test_every_row_is_measured(tiny, tmp_path):
         assert rows[f"read-of-limit-{kind}"]["at_least"] == 0.8
         assert rows[f"patches-2-{kind}"]["above"] == 20_000
         assert rows[f"write-{kind}"]["bound"]
-    assert rows["nvcomp-em"]["details"]["their_sizes"] == "read from the chunks"
     assert runs[0]["machine"]["gpu"] == "simulated"
     assert "missed: patches-2-em" in said
 

@@ -1,16 +1,11 @@
-"""All that the benchmarks ask of CuPy, KvikIO and nvCOMP themselves; a test has another class with these methods."""
+"""All that the benchmarks ask of CuPy and KvikIO themselves; a test has another class with these methods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.metadata import distributions
 from typing import Any, Protocol
-
-from benchmarks.gpu.figures import Skipped
-from wkgpu.engines.cuda.device import Stream
-from wkgpu.storage.chunk_grid import Ints
 
 _PACKAGES = ("cupy", "numba", "kvikio", "libkvikio", "nvidia-nvcomp", "nvidia-libnvcomp", "nvidia-cuda-runtime")
 
@@ -28,27 +23,6 @@ class Gpu(Protocol):
 
     def file_settings(self, threads: int, task_bytes: int) -> AbstractContextManager[Any]:
         """Let files be read by some threads in requests of some bytes, for a ``with`` block."""
-        ...
-
-    def vendor_decoder(
-        self, stream: Stream, source: Any, target: Any, chunk_bytes: int, *, known_sizes: bool
-    ) -> tuple[Callable[[Ints, Ints], Any], Callable[[Any], None]]:
-        """Return how nvCOMP's own Python interface decodes: a function that describes chunks, and one that decodes.
-
-        Parameters
-        ----------
-        stream : Stream
-            Where decoding is queued.
-        source, target : Memory
-            The encoded chunks, and room for the decoded ones, one behind the other.
-        known_sizes : bool
-            Whether it is told the decoded sizes; otherwise it finds them out from the chunks, and waits for that.
-
-        Raises
-        ------
-        Skipped
-            Where the interface is not installed.
-        """
         ...
 
 
@@ -95,39 +69,6 @@ class CudaGpu:
             {"num_threads": threads, "task_size": task_bytes}
         )
         return settings
-
-    def vendor_decoder(
-        self, stream: Any, source: Any, target: Any, chunk_bytes: int, *, known_sizes: bool
-    ) -> tuple[Callable[[Ints, Ints], Any], Callable[[Any], None]]:
-        """Return what decodes raw LZ4 blocks with `nvidia.nvcomp.Codec`."""
-        try:
-            nvcomp = import_module("nvidia.nvcomp")
-        except ImportError as error:
-            raise Skipped(f"nvCOMP's Python interface is not installed ({error})") from error
-        codec = nvcomp.Codec(
-            algorithm="LZ4",
-            bitstream_kind=nvcomp.BitstreamKind.RAW,
-            uncomp_chunk_size=chunk_bytes,
-            cuda_stream=stream.handle,
-            device_id=self._ordinal,
-            decompress_backend=nvcomp.DecompressBackend.NVCOMP_DECOMPRESS_BACKEND_CUDA,
-        )
-
-        def describe(offsets: Ints, sizes: Ints) -> Any:
-            count = len(sizes)
-            encoded = nvcomp.as_arrays(source.array, offsets.tolist(), sizes.tolist(), stream.handle)
-            places = range(0, count * chunk_bytes, chunk_bytes)
-            decoded = nvcomp.as_arrays(target.array, list(places), [chunk_bytes] * count, stream.handle)
-            if not known_sizes:
-                return encoded, {"out": decoded}
-            known = codec.decompression_config(codec.compression_config([chunk_bytes] * count))
-            return encoded, {"out": decoded, "decompression_config": known}
-
-        def decode(described: Any) -> None:
-            encoded, options = described
-            codec.decode(encoded, **options)
-
-        return describe, decode
 
 
 def _versions() -> dict[str, str]:

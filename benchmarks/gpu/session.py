@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from benchmarks.gpu import changes, patches, reads, steps, tuning, vendor, writes
+from benchmarks.gpu import changes, patches, reads, steps, tuning, writes
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task, tidied
 
@@ -18,7 +18,6 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Task]]] = {
     "write": writes.writes,
     "fetch-paths": tuning.fetch_paths,
     "batches": tuning.batch_bytes,
-    "nvcomp": vendor.vendor,
     "write-patch": changes.changes,
     "cold": reads.cold_reads,
     "kvikio": tuning.file_settings,
