@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import tempfile
 from importlib.util import find_spec
+from unittest.mock import Mock
 
 import pytest
 from kernels.test_ptx import UNAVAILABLE
@@ -129,6 +131,7 @@ def use_packages(monkeypatch, tmp_path):
     """Installs packages that are there for the test alone; without a text a package is not there."""
     imported = forget_packages()
     numbers = itertools.count()
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cupy-cache"))
 
     def use(cupy=None, kvikio=None, numba_cuda=None, distributions=()):
         folder = tmp_path / f"packages-{next(numbers)}"
@@ -445,6 +448,36 @@ def test_nvcomp_that_is_not_there(no_driver, use_packages, monkeypatch):
     assert finding.advice.startswith(BOTH)
 
 
+@pytest.mark.parametrize("broken", ["no folder", "no room"])
+def test_cupy_works_without_a_cache_of_kernels(complete, broken, tmp_path, monkeypatch, caplog):
+    """It makes the folder when it is imported, and writes to it whatever it compiles; as this one does."""
+    text = """
+import os
+from pathlib import Path
+Path(os.environ["CUPY_CACHE_DIR"]).mkdir(exist_ok=True)
+if not int(os.environ.get("CUPY_CACHE_IN_MEMORY", 0)):
+    (Path(os.environ["CUPY_CACHE_DIR"]) / "kernel.cubin").write_bytes(b"kernel")
+"""
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
+    complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+    assert finding_of("CuPy").works
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "0", "where it can be kept, all stays as it is"
+    assert [path.name for path in (tmp_path / "kernels").iterdir()] == ["kernel.cubin"]
+
+    (tmp_path / "file").touch()
+    if broken == "no folder":
+        monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "file" / "kernels"))
+    else:
+        monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=OSError(28, "No space left on device")))
+    for _ in range(2):
+        complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+        assert finding_of("CuPy").works
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
+    assert len(caplog.records) == 1
+    assert "choose another one with CUPY_CACHE_DIR" in caplog.text
+
+
 # ---- Numba
 
 
@@ -536,7 +569,8 @@ def test_the_simulator_is_no_gpu(run_python):
 # ---- The whole
 
 
-def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path):
+def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cupy-cache"))
     (tmp_path / "cupy.py").write_text(CUPY.format(allocate=NO_DRIVER, runtime=13020))
     (tmp_path / "kvikio.py").write_text("raise OSError('libcuda.so.1: cannot open shared object file')")
     (tmp_path / "numba_cuda.py").write_text("raise ImportError('no symbol')")

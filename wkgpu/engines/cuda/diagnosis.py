@@ -13,6 +13,7 @@ from functools import cache
 from importlib import import_module
 
 from wkgpu.engines.cuda.driver import Driver, hidden_gpus, no_gpu_advice, read_driver, version
+from wkgpu.engines.cuda.kernel_cache import use_cache_of_cupy
 from wkgpu.engines.cuda.packages import built_for, install_advice, missing_packages
 from wkgpu.forking import loading
 
@@ -136,6 +137,8 @@ def _guarded(subject: str, probe: Callable[[Driver, int], Finding], driver: Driv
 
 
 def _cupy(driver: Driver, ordinal: int) -> Finding:
+    if "CuPy" not in missing_packages():
+        use_cache_of_cupy()  # before it is imported
     cupy = import_module("cupy")
     runtime = cupy.cuda.runtime.runtimeGetVersion()
     cuda = runtime // 1000, runtime % 1000 // 10
