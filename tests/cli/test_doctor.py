@@ -16,7 +16,7 @@ from wkgpu.engines.cuda import diagnosis
 ROOT = Path(__file__).parents[2]
 DRIVER = wk.Finding("NVIDIA driver", False, "not installed ([x] is not there)", "install the driver")
 CUPY = wk.Finding("CuPy", False, "not installed", "pip install 'cupy-cuda13x>=14'")
-STEPS = ["copy an array there and back", "write raw", "read raw", "write LZ4", "read LZ4"]
+STEPS = ["compile the kernels", "copy an array there and back", "write raw", "read raw", "write LZ4", "read LZ4"]
 
 
 class Simulated(CpuEngine):
@@ -135,7 +135,7 @@ class Crashing(Simulated):
     ("engine", "failed", "problem"),
     [
         (Wrong, ["read raw", "read LZ4"], "140,000 voxels are wrong"),
-        (Crashing, ["write LZ4"], "RuntimeError: nvCOMP is broken [x]"),
+        (Crashing, ["compile the kernels", "write LZ4"], "RuntimeError: nvCOMP is broken [x]"),
     ],
 )
 def test_steps_that_fail_do_not_hide_the_others(command, machine, engine, failed, problem):
@@ -176,11 +176,12 @@ def test_json(command, machine):
             "advice": "install the driver",
         }
     ]
+    assert all(step["seconds"] >= 0 for step in document["self_test"])
     assert document["devices"]["cpu"] == {"works": True, "problem": ""}
     assert "voxels are wrong" in document["devices"]["cuda:0"]["problem"]
     assert [step["step"] for step in document["self_test"] if step["device"] == "cuda:0"] == STEPS
     assert [step["works"] for step in document["self_test"] if step["device"] == "cuda:0"] == [
-        True, True, False, True, False,
+        True, True, True, False, True, False,
     ]  # fmt: skip
     assert (document["device"], document["works"], document["auto"]) == ("cpu", True, "cuda:0")
     assert document["threads"] == wk.config.threads

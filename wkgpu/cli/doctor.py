@@ -180,7 +180,13 @@ def _document(report: Report, decisive: str) -> dict[str, Any]:
         "device_setting": config.device,
         "findings": [asdict(finding) for finding in report.findings],
         "self_test": [
-            {"device": step.device, "step": step.name, "works": not step.problem, "problem": step.problem}
+            {
+                "device": step.device,
+                "step": step.name,
+                "works": not step.problem,
+                "problem": step.problem,
+                "seconds": round(step.seconds, 3),
+            }
             for step in report.steps
         ],
         "devices": {
