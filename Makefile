@@ -41,6 +41,7 @@ test: $(call installed,$(TEST_EXTRA))  ## run the linter, the type checker and t
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python tests/install_check.py --newest $(VENV)-newest
 
 test-faults: $(call installed,$(TEST_EXTRA))  ## interrupt, kill and damage at random, and write docs/faults.md; some minutes
 	$(BIN)/python tests/faults $(FAULTS)
@@ -61,7 +62,7 @@ bench-gpu: $(call installed,bench) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EX
 	$(BIN)/python -m benchmarks.gpu $(BENCH)
 
 clean:  ## remove .venv and all else that make has made
-	rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Some systems split ensurepip off Python: then the pip that is there installs one into the new environment.
