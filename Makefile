@@ -7,15 +7,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# A stamp for each set of extras that was installed: only a change of pyproject.toml installs it again.
+# A stamp for each set of extras, with a "+" between them: only a change of pyproject.toml installs it again.
+COMMA := ,
 installed = $(VENV)/.installed-$(1)
 
-# `make demo` runs on the GPU where there is one. nvidia-smi prints the newest CUDA that the driver serves, and is asked
-# only if its answer is needed. Without a GPU, the targets that need one say what is missing.
-ifneq (,$(filter demo test-gpu bench-gpu,$(MAKECMDGOALS)))
+# `make demo` runs on the GPU where there is one. nvidia-smi prints the newest CUDA that the driver serves. Without a GPU,
+# the targets that need one say what is missing. Libraries of CUDA 12 and of CUDA 13 have files of the same names, so that
+# all that is installed here is for one of them: also what the tests need without a GPU, and PyTorch.
+ifneq (,$(filter-out help clean,$(MAKECMDGOALS)))
 CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([0-9][0-9]*\)\..*/\1/p' | head -n 1)
 CUDA_EXTRA := $(if $(CUDA),$(shell test $(CUDA) -ge 13 && echo cuda13 || { test $(CUDA) -eq 12 && echo cuda12; }))
 endif
+IS_12 := $(filter cuda12,$(CUDA_EXTRA))
+TEST_EXTRA := $(if $(IS_12),test-cuda12,test)
+OTHER_CUDA := $(wildcard $(if $(IS_12),$(VENV)/.installed-test $(VENV)/.installed-*cuda13*,$(VENV)/.installed-*cuda12*))
+
+# All at once, so that pip finds versions of the CUDA libraries on which PyTorch and numba-cuda agree.
+GPU_TEST_EXTRAS := $(TEST_EXTRA)$(if $(CUDA_EXTRA),+$(CUDA_EXTRA)+torch$(if $(IS_12),-cuda12))
 
 .PHONY: help demo test test-faults test-gpu format bench bench-gpu clean
 .DEFAULT_GOAL := help
@@ -28,20 +36,21 @@ demo: $(call installed,image)  ## create, write and read a volume, on the GPU wh
 	  echo "The extra $(CUDA_EXTRA) could not be installed; the demo runs on the CPU." >&2,:)
 	$(BIN)/wkgpu demo
 
-test: $(call installed,test)  ## run the linter, the type checker and the tests
+test: $(call installed,$(TEST_EXTRA))  ## run the linter, the type checker and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python tests/install_check.py --newest $(VENV)-newest
 
-test-faults: $(call installed,test)  ## interrupt, kill and damage at random, and write docs/faults.md; some minutes
+test-faults: $(call installed,$(TEST_EXTRA))  ## interrupt, kill and damage at random, and write docs/faults.md; some minutes
 	$(BIN)/python tests/faults $(FAULTS)
 
-test-gpu: $(call installed,test) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTRA)))  ## run the tests that need a GPU
+test-gpu: $(call installed,$(GPU_TEST_EXTRAS))  ## run the tests that need a GPU
 	$(BIN)/wkgpu doctor --device cuda
 	$(BIN)/pytest -m gpu
 
-format: $(call installed,test)  ## format the code, repair what the linter can repair, and list all members in the README
+format: $(call installed,$(TEST_EXTRA))  ## format the code, repair what the linter can repair, and list all members in the README
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tests/members.py
@@ -53,7 +62,7 @@ bench-gpu: $(call installed,bench) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EX
 	$(BIN)/python -m benchmarks.gpu $(BENCH)
 
 clean:  ## remove .venv and all else that make has made
-	rm -rf $(VENV) build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-newest build dist demo-output *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Some systems split ensurepip off Python: then the pip that is there installs one into the new environment.
@@ -67,5 +76,6 @@ $(BIN)/python:
 	  rm -rf $(VENV); exit 1; }
 
 $(call installed,%): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@$(if $(OTHER_CUDA),echo "$(VENV) has libraries of another CUDA than the driver's: run make clean first." >&2; exit 1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(subst +,$(COMMA),$*)]'
 	@touch $@

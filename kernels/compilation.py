@@ -13,6 +13,7 @@ from numba.core import event
 from .announcements import announce
 from .compiler_thread import compiled_elsewhere
 from .kernel_files import report_no_folder, use_kernel_files
+from .missing_names import complete_numba_cuda
 
 
 def _sources() -> tuple[object, ...]:
@@ -56,6 +57,7 @@ def cached_cuda_kernel(function):
     """Do the same for a kernel that is launched on a CUDA device, or run by Numba's simulator of one."""
     from numba import cuda  # here, because the CPU does without it
 
+    complete_numba_cuda()
     version = getattr(sys.modules.get("numba_cuda"), "__version__", None)  # it takes the place of `numba.cuda`
     return _cached(cuda.jit, function, (*_STAMP, version))
 

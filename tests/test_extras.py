@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-@pytest.mark.parametrize("extra", ["cuda12", "cuda13", "dask", "image", "torch"])
+@pytest.mark.parametrize("extra", ["cuda12", "cuda13", "dask", "image", "torch", "torch-cuda12"])
 def test_the_command_names_the_packages_of_the_extra(extra):
     assert sorted(re.findall(r"'(.*?)'", install_command(extra))) == sorted(EXTRAS[extra])
 

@@ -1,9 +1,13 @@
 """WEBKNOSSOS volumes at the speed of the machine: the public names of wkgpu, each loaded at its first use."""
 
 from importlib import import_module
+from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.forking import loading as _loading
+
+if (_Path(__file__).parents[1] / "pyproject.toml").is_file():
+    __path__.append(str(_Path(__file__).parents[1]))  # a source tree, where `wkgpu.kernels` lies beside the package
 
 if TYPE_CHECKING:
     from wkgpu import errors as errors

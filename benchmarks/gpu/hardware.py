@@ -1,4 +1,4 @@
-"""All that the benchmarks ask of CuPy, KvikIO and nvCOMP themselves; a test has another class with these methods."""
+"""All that the benchmarks ask of CuPy and KvikIO themselves; a test has another class with these methods."""
 
 from __future__ import annotations
 

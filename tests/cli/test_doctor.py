@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from wkgpu.engines import selection
 from wkgpu.engines.cpu.engine import CpuEngine
 from wkgpu.engines.cuda import diagnosis
 
+ROOT = Path(__file__).parents[2]
 DRIVER = wk.Finding("NVIDIA driver", False, "not installed ([x] is not there)", "install the driver")
 CUPY = wk.Finding("CuPy", False, "not installed", "pip install 'cupy-cuda13x>=14'")
-STEPS = ["copy an array there and back", "write raw", "read raw", "write LZ4", "read LZ4"]
+STEPS = ["compile the kernels", "copy an array there and back", "write raw", "read raw", "write LZ4", "read LZ4"]
 
 
 class Simulated(CpuEngine):
@@ -132,7 +135,7 @@ class Crashing(Simulated):
     ("engine", "failed", "problem"),
     [
         (Wrong, ["read raw", "read LZ4"], "140,000 voxels are wrong"),
-        (Crashing, ["write LZ4"], "RuntimeError: nvCOMP is broken [x]"),
+        (Crashing, ["compile the kernels", "write LZ4"], "RuntimeError: nvCOMP is broken [x]"),
     ],
 )
 def test_steps_that_fail_do_not_hide_the_others(command, machine, engine, failed, problem):
@@ -173,14 +176,41 @@ def test_json(command, machine):
             "advice": "install the driver",
         }
     ]
+    assert all(step["seconds"] >= 0 for step in document["self_test"])
     assert document["devices"]["cpu"] == {"works": True, "problem": ""}
     assert "voxels are wrong" in document["devices"]["cuda:0"]["problem"]
     assert [step["step"] for step in document["self_test"] if step["device"] == "cuda:0"] == STEPS
     assert [step["works"] for step in document["self_test"] if step["device"] == "cuda:0"] == [
-        True, True, False, True, False,
+        True, True, True, False, True, False,
     ]  # fmt: skip
     assert (document["device"], document["works"], document["auto"]) == ("cpu", True, "cuda:0")
     assert document["threads"] == wk.config.threads
+
+
+def test_a_source_tree_that_is_not_installed(run_python, tmp_path):
+    """And whose packages were put there without pip, so that nothing says what version they are."""
+    for folder in ("wkgpu", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    script = """
+import runpy, sys
+from importlib import metadata
+sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
+def unknown(name): raise metadata.PackageNotFoundError(name)
+metadata.version = metadata.requires = unknown
+sys.argv[:] = ["wkgpu", "doctor", "--device", "cpu"]
+from wkgpu.cli import doctor
+doctor.self_test = lambda device: [doctor.Step(device, "none, which would compile kernels", "", 0)]
+try:
+    runpy.run_module("wkgpu", run_name="__main__")
+finally:
+    from wkgpu.kernels import compilation
+    print(compilation.__file__)
+"""
+    printed = run_python(script).splitlines()
+    assert printed[0].startswith("wkgpu (not installed), Python 3.")
+    assert "ok  cpu     none, which would compile kernels: 0 ms" in printed
+    assert printed[-1] == str(tmp_path / "kernels" / "compilation.py")
 
 
 def test_nothing_stays_behind(command, no_gpu, tmp_path, monkeypatch):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import tempfile
 from importlib.util import find_spec
+from unittest.mock import Mock
 
 import pytest
+from kernels.test_ptx import UNAVAILABLE
 
 from wkgpu.engines.cuda import diagnosis, driver, nvcomp, packages
 from wkgpu.engines.cuda.diagnosis import cuda_findings, why_no_cuda
@@ -128,6 +131,7 @@ def use_packages(monkeypatch, tmp_path):
     """Installs packages that are there for the test alone; without a text a package is not there."""
     imported = forget_packages()
     numbers = itertools.count()
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cupy-cache"))
 
     def use(cupy=None, kvikio=None, numba_cuda=None, distributions=()):
         folder = tmp_path / f"packages-{next(numbers)}"
@@ -444,6 +448,36 @@ def test_nvcomp_that_is_not_there(no_driver, use_packages, monkeypatch):
     assert finding.advice.startswith(BOTH)
 
 
+@pytest.mark.parametrize("broken", ["no folder", "no room"])
+def test_cupy_works_without_a_cache_of_kernels(complete, broken, tmp_path, monkeypatch, caplog):
+    """It makes the folder when it is imported, and writes to it whatever it compiles; as this one does."""
+    text = """
+import os
+from pathlib import Path
+Path(os.environ["CUPY_CACHE_DIR"]).mkdir(exist_ok=True)
+if not int(os.environ.get("CUPY_CACHE_IN_MEMORY", 0)):
+    (Path(os.environ["CUPY_CACHE_DIR"]) / "kernel.cubin").write_bytes(b"kernel")
+"""
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
+    complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+    assert finding_of("CuPy").works
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "0", "where it can be kept, all stays as it is"
+    assert [path.name for path in (tmp_path / "kernels").iterdir()] == ["kernel.cubin"]
+
+    (tmp_path / "file").touch()
+    if broken == "no folder":
+        monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "file" / "kernels"))
+    else:
+        monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=OSError(28, "No space left on device")))
+    for _ in range(2):
+        complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+        assert finding_of("CuPy").works
+    assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
+    assert len(caplog.records) == 1
+    assert "choose another one with CUPY_CACHE_DIR" in caplog.text
+
+
 # ---- Numba
 
 
@@ -452,18 +486,31 @@ def numba_of(complete, monkeypatch):
     """Makes Numba see GPUs, or raise an error."""
     from types import SimpleNamespace
 
+    monkeypatch.setattr("wkgpu.kernels.missing_names.complete_numba_cuda", lambda: None)
+
     def use(gpus, compiles=True, simulates=0):
+        diagnosis._why_nothing_compiles.cache_clear()
+
         def list_devices():
             if isinstance(gpus, Exception):
                 raise gpus
             return gpus
 
         config = SimpleNamespace(ENABLE_CUDASIM=simulates)
-        module = SimpleNamespace(list_devices=list_devices, is_available=lambda: compiles, config=config)
+        module = SimpleNamespace(
+            list_devices=list_devices,
+            is_available=lambda: compiles,
+            config=config,
+            compile=lambda function, signature, cc, **options: compiled.append(cc),
+        )
         monkeypatch.setitem(sys.modules, "numba.cuda", module)
         complete(numba=False)
+        return module
 
-    return use
+    compiled = []
+    use.compiled = compiled
+    yield use
+    diagnosis._why_nothing_compiles.cache_clear()
 
 
 def test_numba(numba_of):
@@ -472,6 +519,7 @@ def test_numba(numba_of):
     numba_of([0])
     assert why_no_cuda() is None
     assert finding_of("Numba").text == f"{numba.__version__} with numba-cuda 0.30.4"
+    assert numba_of.compiled == [H200.capability], "once in a process, for the GPU that is there"
     numba_of([0], simulates=1)
     assert "only simulates CUDA" in why_no_cuda()
     assert "unset NUMBA_ENABLE_CUDASIM" in why_no_cuda()
@@ -482,6 +530,29 @@ def test_numba(numba_of):
     numba_of([0], compiles=False)
     assert "NVVM" in why_no_cuda()
     assert CUDA[13] in why_no_cuda()
+
+
+@pytest.mark.skipif(find_spec("numba_cuda") is None, reason="numba-cuda is not installed")
+@pytest.mark.parametrize("lacking", ["row_stack", "flipud"])
+def test_a_numpy_that_numba_cuda_does_not_fit(run_python, lacking):
+    """What is known to be missing does not matter; what else is, is said before the first read fails."""
+    script = f"""
+from types import SimpleNamespace
+import numpy as np
+vars(np).pop("{lacking}", None) and np.__all__.remove("{lacking}")
+from numba import cuda
+from wkgpu.engines.cuda import diagnosis
+from wkgpu.engines.cuda.driver import Gpu
+cuda.list_devices, cuda.is_available = lambda: [0], lambda: True
+driver = SimpleNamespace(gpus=[Gpu("NVIDIA H200", 1 << 30, (9, 0))], cuda=(13, 0), advice="")
+print(diagnosis._numba(driver, 0))
+"""
+    reason = run_python(UNAVAILABLE).strip()
+    if reason:
+        pytest.skip(f"the CUDA toolkit that compiles kernels is missing: {reason}")
+    said = run_python(script)
+    assert ("cannot compile a kernel: AttributeError: module 'numpy' has no" in said) == (lacking != "row_stack"), said
+    assert (CUDA[13] in said) == (lacking != "row_stack")
 
 
 def test_numba_without_numba_cuda(no_driver, use_packages):
@@ -498,7 +569,8 @@ def test_the_simulator_is_no_gpu(run_python):
 # ---- The whole
 
 
-def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path):
+def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cupy-cache"))
     (tmp_path / "cupy.py").write_text(CUPY.format(allocate=NO_DRIVER, runtime=13020))
     (tmp_path / "kvikio.py").write_text("raise OSError('libcuda.so.1: cannot open shared object file')")
     (tmp_path / "numba_cuda.py").write_text("raise ImportError('no symbol')")

@@ -105,10 +105,17 @@ def _versions() -> dict[str, str]:
     return {
         "wkgpu": own_version(),
         "Python": platform.python_version(),
-        "NumPy": metadata.version("numpy"),
-        "Numba": metadata.version("numba"),
+        "NumPy": _version("numpy"),
+        "Numba": _version("numba"),
         "liblz4": lz4.library_version_string(),
     }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # it was put there without pip
+        return "(of an unknown version)"
 
 
 def _cores() -> int:
@@ -173,7 +180,13 @@ def _document(report: Report, decisive: str) -> dict[str, Any]:
         "device_setting": config.device,
         "findings": [asdict(finding) for finding in report.findings],
         "self_test": [
-            {"device": step.device, "step": step.name, "works": not step.problem, "problem": step.problem}
+            {
+                "device": step.device,
+                "step": step.name,
+                "works": not step.problem,
+                "problem": step.problem,
+                "seconds": round(step.seconds, 3),
+            }
             for step in report.steps
         ],
         "devices": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -17,6 +18,7 @@ from wkgpu import BoundingBox, Dataset, MagView, get_engine
 _SHAPE = (70, 50, 40)  # voxels, in twelve shards, whose borders it does not meet
 _SHARD_EDGE, _CHUNK_EDGE = 32, 16
 _INNER = BoundingBox((5, 7, 9), (40, 30, 20))  # in no step with chunks
+_OF_EACH_SIZE = ("uint8", "uint16", "uint32", "uint64")
 _CODECS = {"raw": False, "LZ4": True}
 
 
@@ -49,6 +51,7 @@ def self_test(device: str) -> Iterator[Step]:
     """
     volume = _make_volume()
     with TemporaryDirectory(prefix="wkgpu-doctor-", ignore_cleanup_errors=True) as folder:
+        yield _step(device, "compile the kernels", partial(_compile, volume, Path(folder) / "compiled", device))
         yield _step(device, "copy an array there and back", partial(_copy, volume, device))
         for codec, compress in _CODECS.items():
             arguments = volume, Path(folder) / codec, compress, device
@@ -74,6 +77,21 @@ def _make_volume() -> NDArray[np.uint16]:
     volume[:half] = np.random.default_rng(0).integers(0, 1 << 16, (half, *_SHAPE[1:]))
     volume[half:] = np.arange(_SHAPE[2]) // 8
     return volume
+
+
+def _compile(volume: NDArray[Any], path: Path, device: str) -> None:
+    """Use all kernels that read and write, so that only here they are compiled, or loaded from the disk.
+
+    A GPU has versions for words of 1, 2, 4 and 8 bytes, and chooses by where boxes begin and end.
+    """
+    for dtype, (codec, compress) in product(_OF_EACH_SIZE, _CODECS.items()):
+        mag_view = _new_mag(path / dtype / codec, compress, device, dtype)
+        voxels = volume.astype(dtype)
+        x, y, z = (slice(length) for length in _INNER.size)
+        mag_view.write(voxels)
+        mag_view.write(voxels[x, y, z], absolute_bounding_box=_INNER)
+        mag_view.read()
+        mag_view.read_many([_INNER, _INNER.offset((50, 0, 0))])
 
 
 def _copy(volume: NDArray[Any], device: str) -> None:
@@ -105,8 +123,8 @@ def _read(volume: NDArray[Any], path: Path, compress: bool, device: str) -> None
         _compare(read[0], padded[x, y, z])
 
 
-def _new_mag(path: Path, compress: bool, device: str) -> MagView:
-    layer = Dataset(path, voxel_size=(1, 1, 1), device=device).add_layer("voxels", "color", dtype=np.uint16)
+def _new_mag(path: Path, compress: bool, device: str, dtype: str = "uint16") -> MagView:
+    layer = Dataset(path, voxel_size=(1, 1, 1), device=device).add_layer("voxels", "color", dtype=dtype)
     return layer.add_mag(1, chunk_shape=_CHUNK_EDGE, shard_shape=_SHARD_EDGE, compress=compress)
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 
 from wkgpu.engines.cuda.driver import Driver, hidden_gpus, no_gpu_advice, read_driver, version
+from wkgpu.engines.cuda.kernel_cache import use_cache_of_cupy
 from wkgpu.engines.cuda.packages import built_for, install_advice, missing_packages
+from wkgpu.forking import loading
 
+_USUAL_CAPABILITY = (9, 0)
 _LOOK = "see with nvidia-smi whether the GPU works and has memory left"
 
 
@@ -133,6 +137,8 @@ def _guarded(subject: str, probe: Callable[[Driver, int], Finding], driver: Driv
 
 
 def _cupy(driver: Driver, ordinal: int) -> Finding:
+    if "CuPy" not in missing_packages():
+        use_cache_of_cupy()  # before it is imported
     cupy = import_module("cupy")
     runtime = cupy.cuda.runtime.runtimeGetVersion()
     cuda = runtime // 1000, runtime % 1000 // 10
@@ -205,7 +211,34 @@ def _numba(driver: Driver, ordinal: int) -> Finding:
         return Finding("Numba", False, f"{about} sees only {count} GPUs", driver.advice or no_gpu_advice())
     if not cuda.is_available():
         return Finding("Numba", False, f"{about} does not find its compiler, NVVM", install_advice(driver))
+    problem = _why_nothing_compiles(
+        driver.gpus[ordinal].capability if ordinal < len(driver.gpus) else _USUAL_CAPABILITY
+    )
+    if problem:
+        text = f"{about} and NumPy {import_module('numpy').__version__} cannot compile a kernel: {problem}"
+        return Finding("Numba", False, text, install_advice(driver))
     return Finding("Numba", True, about)
+
+
+@cache
+def _why_nothing_compiles(capability: tuple[int, int]) -> str:
+    """Compile a kernel that does nothing, once in a process, and say what went wrong; empty where nothing did.
+
+    It takes some 0.2 s, which the first real kernel then saves: numba-cuda loads most of itself when it first compiles,
+    and may find there that it does not fit the NumPy or the GPU that it meets.
+    """
+    try:
+        with loading:
+            import_module("wkgpu.kernels.missing_names").complete_numba_cuda()
+            cuda = import_module("numba.cuda")
+            cuda.compile(_nothing, (), device=False, abi="numba", cc=capability, output="ptx")
+    except Exception as error:
+        return _said(error)
+    return ""
+
+
+def _nothing() -> None:
+    """Do nothing, as a kernel."""
 
 
 _NOT_INSTALLED = {"cupy": "not installed", "kvikio": "not installed", "numba_cuda": "numba-cuda is not installed"}
