@@ -1,16 +1,21 @@
-"""The README's table of figures, made of `benchmarks/results/cpu.json`: `python -m benchmarks.readme`."""
+"""The README's tables of figures, made of files in `benchmarks/results/`: `python -m benchmarks.readme`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import plain
 
 _ROOT = Path(__file__).resolve().parents[1]
 README = _ROOT / "README.md"
 FIGURES = _ROOT / "benchmarks" / "results" / "cpu.json"
-_START, _END = "<!-- benchmark:start -->\n", "<!-- benchmark:end -->\n"
+NEWEST_GPU_FIGURES = _ROOT / "benchmarks" / "results" / "gpu.json"
+"""What a whole run of `make bench-gpu` writes."""
+GPU_FIGURES = _ROOT / "benchmarks" / "results" / "gpu-h100-e5d00f0.json"
+"""What stands in the README until there is such a run."""
+GPU_ROWS = ("read-em", "read-segmentation", "patch-em", "patches-256-em", "write-em")
 
 
 def table(results: Path = FIGURES) -> str:
@@ -19,25 +24,72 @@ def table(results: Path = FIGURES) -> str:
     for figure in json.loads(results.read_text(encoding="utf-8"))["figures"]:
         if figure["ratio"] is None:
             continue
-        ours, theirs = (f"{plain(figure[side])} {figure['unit']}" for side in ("ours_median", "theirs_median"))
         target = "" if figure["at_least"] is None else f"{figure['at_least']:g}x"
-        lines.append(
-            f"| {figure['work']} | {ours} | {figure['peer']} {theirs} | {plain(figure['ratio'])}x | {target} |"
-        )
+        lines.append(f"{_row(figure)} {target} |")
     return "\n".join(lines) + "\n"
 
 
-def table_in(readme: str) -> str:
-    """Return the table that a README has."""
-    return readme.partition(_START)[2].partition(_END)[0]
+def gpu_table(results: Path | None = None) -> str:
+    """Return some figures of a GPU as a table in Markdown, with the date, the commit and the machine.
+
+    Parameters
+    ----------
+    results
+        A file that `make bench-gpu` has written; without one, the newest.
+    """
+    if results is None:
+        results = NEWEST_GPU_FIGURES if NEWEST_GPU_FIGURES.exists() else GPU_FIGURES
+    stored = json.loads(results.read_text(encoding="utf-8"))
+    measured = {figure["name"]: figure for figure in stored["figures"] if figure["ours"]}
+    figures = [measured[name] for name in GPU_ROWS if name in measured]
+    lines = ["| work | wkgpu | peer | ratio |", "|---|---|---|---|", *map(_row, figures), ""]
+    machines = [stored["runs"][run]["machine"] for run in sorted({figure["run"] for figure in figures})]
+    lines += [f"Measured {said}." for said in dict.fromkeys(map(_machine, machines))]
+    return "\n".join(lines) + "\n"
+
+
+def _row(figure: dict[str, Any]) -> str:
+    ours, theirs = (
+        "" if figure[side] is None else f"{plain(figure[side])} {figure['unit']}"
+        for side in ("ours_median", "theirs_median")
+    )
+    ratio = "" if figure["ratio"] is None else f"{plain(figure['ratio'])}x"
+    peer = f"{figure['peer']} {theirs}".strip()
+    return f"| {figure['work']} | {ours} | {peer} | {ratio} |"
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    found = machine["found"]
+    commit = "an unknown commit" if machine["commit"] is None else f"commit {machine['commit'][:7]}"
+    software = [f"driver {found['NVIDIA driver'].partition(',')[0]}"]
+    software += [f"{name} {found[name]}" for name in ("CuPy", "KvikIO", "nvCOMP")]
+    return (
+        f"on {machine['date'][:10]} at {commit} on an {machine['gpu']} with {machine['cores']} cores of an "
+        f"{machine['cpu']}: {'; '.join(software)}"
+    )
+
+
+# ---- In the README
+
+
+def table_in(readme: str, name: str = "benchmark") -> str:
+    """Return the table between the marks of a name in a README."""
+    start, end = _marks(name)
+    return readme.partition(start)[2].partition(end)[0]
 
 
 def update() -> None:
-    """Write the table into the README."""
+    """Write the tables into the README."""
     readme = README.read_text(encoding="utf-8")
-    before, start, rest = readme.partition(_START)
-    _, end, after = rest.partition(_END)
-    README.write_text(before + start + table() + end + after, encoding="utf-8")
+    for name, text in (("benchmark", table()), ("gpu-benchmark", gpu_table())):
+        start, end = _marks(name)
+        before, _, rest = readme.partition(start)
+        readme = before + start + text + end + rest.partition(end)[2]
+    README.write_text(readme, encoding="utf-8")
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:start -->\n", f"<!-- {name}:end -->\n"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -16,6 +17,8 @@ from wkgpu.settings import config
 sys.path.append(str(Path(__file__).parents[1]))  # benchmarks are not installed
 
 from benchmarks import readme
+from benchmarks.gpu import report
+from benchmarks.gpu.figures import GpuFigure
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -94,4 +97,23 @@ def test_links_lead_somewhere():
 
 
 def test_the_figures_are_those_that_were_measured():
-    assert readme.table_in(README) == readme.table(), "write them with: python -m benchmarks.readme"
+    how = "write them with: python -m benchmarks.readme"
+    assert readme.table_in(README) == readme.table(), how
+    assert readme.table_in(README, "gpu-benchmark") == readme.gpu_table(), how
+
+
+def test_the_figures_of_the_gpu_that_stand_there_were_measured_together(tmp_path):
+    stored = json.loads(readme.GPU_FIGURES.read_text(encoding="utf-8"))
+    table = readme.gpu_table(readme.GPU_FIGURES)
+    assert len(re.findall(r"^\| (?!work)\w", table, re.MULTILINE)) == len(readme.GPU_ROWS) == 5
+    assert table.count("Measured on 2026-11-27 at commit e5d00f0 on an NVIDIA H100") == 1
+    # A further run of `make bench-gpu` adds its figures to such a file, and those of before stay as they are.
+    further = tmp_path / "gpu.json"
+    further.write_text(json.dumps(stored), encoding="utf-8")
+    results = report.Results(further, {**stored["runs"][0]["machine"], "date": "2026-12-01", "commit": None}, {})
+    results.add(GpuFigure("read-em", "whole read, fresh output: EM", "GB/s", ours=[30.0]))
+    assert json.loads(further.read_text(encoding="utf-8"))["figures"][-1] == stored["figures"][-1]
+    table = readme.gpu_table(further)
+    assert "| whole read, fresh output: EM | 30 GB/s |  |  |\n" in table
+    assert "Measured on 2026-12-01 at an unknown commit" in table
+    assert "Measured on 2026-11-27 at commit e5d00f0" in table

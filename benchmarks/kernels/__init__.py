@@ -1,0 +1,1 @@
+"""What the CUDA kernels need of a GPU, found out without one: `python -m benchmarks.kernels`."""
