@@ -24,11 +24,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description="Assemble all kernels of CUDA.")
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the figures (default: %(default)s)")
     parser.add_argument("--ptx", type=Path, help="a file for the PTX of all kernels, which is checked by a test")
+    parser.add_argument(
+        "--only", nargs="+", choices=assembly.ARCHITECTURES, metavar="ARCHITECTURE",
+        help=f"of {', '.join(assembly.ARCHITECTURES)}; not into the file of all",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
-    compiled = list(assembly.compile_all())
-    assembled = (one for one in compiled if one.architecture in assembly.ARCHITECTURES)
+    if options.only and options.output == RESULTS:
+        parser.error("--only needs an --output of its own: the file of all kernels is for all architectures")
+    architectures = options.only or assembly.ARCHITECTURES
+    compiled = list(assembly.compile_all(architectures))
+    assembled = (one for one in compiled if one.architecture in architectures)
     figures = [assembly.figures(one) for one in assembled]
-    for source, architecture in product(listing.sources(), assembly.ARCHITECTURES):
+    for source, architecture in product(listing.sources(), architectures):
         figures += assembly.figures_of_c(source, architecture)
     rows = [asdict(figure) for figure in figures]
     options.output.write_text(_text({"toolkit": assembly.toolkit(), "numba_cuda": version("numba-cuda")}, rows))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,18 +80,21 @@ def toolkit() -> str:
     return ".".join(map(str, nvjitlink.version()))
 
 
-def compile_all() -> Iterator[Compiled]:
-    """Compile all kernels of Numba for all architectures; types are inferred once for all of them."""
+def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> Iterator[Compiled]:
+    """Compile all kernels of Numba for architectures; types are inferred once for all of them.
+
+    Those that move words come for the oldest architecture as well.
+    """
     # Device functions are compiled for the current device, of which there is none.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=_capability(OLDEST))
     for kernel in listing.kernels():
         oldest = [OLDEST] if kernel.group == "words" else []
         library, _ = (
             compiler._compile_pyfunc_with_fixup(  # `cuda.compile` would begin from Python for each architecture
-                kernel.function, kernel.signature, device=False, abi="numba", cc=_capability(ARCHITECTURES[-1])
+                kernel.function, kernel.signature, device=False, abi="numba", cc=_capability(architectures[-1])
             )
         )
-        for architecture in (*oldest, *ARCHITECTURES):
+        for architecture in (*oldest, *architectures):
             ptx = library.get_asm_str(cc=_capability(architecture))
             yield Compiled(kernel.name, kernel.types, kernel.group, architecture, ptx)
 

@@ -232,9 +232,10 @@ class Batched:
 class BatchedLz4(Batched):
     """LZ4 blocks without a frame or a size, as liblz4's block functions read and write them.
 
-    A damaged chunk, or one that its target cannot hold, gets the status ``CANNOT_DECOMPRESS``, and the others of its
-    batch are decoded. That holds for the backend CUDA only: of the hardware engine the header says that damaged input
-    is undefined behaviour and that the status is always ``SUCCESS``.
+    The header says that a damaged chunk, or one that its target cannot hold, gets the status ``CANNOT_DECOMPRESS``, and
+    that the others of its batch are decoded. On an H100 that was not so: such a chunk ended the process's use of CUDA,
+    or was written beyond its target. So only chunks that have been checked may be decoded. Of the hardware engine the
+    header does not even promise a status.
     """
 
     codec = "LZ4"
