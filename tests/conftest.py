@@ -104,8 +104,8 @@ def cpu():
 
 
 @pytest.fixture
-def simulated_device():
-    """A device that has done nothing yet; skips where Numba does not simulate."""
+def simulated_kind():
+    """The class of the simulated device; skips where Numba does not simulate."""
     pytest.importorskip("numba_cuda")
     if sys.platform != "linux":
         pytest.skip("the simulated device opens files through /proc, as KvikIO does")
@@ -113,10 +113,17 @@ def simulated_device():
 
     if not numba_config.ENABLE_CUDASIM:
         pytest.skip(f"Numba does not simulate CUDA here, because there is a GPU or {SIMULATOR}=0 is set")
-    from happens_before import watched
     from simulated_device import SimulatedDevice
 
-    device = SimulatedDevice()
+    return SimulatedDevice
+
+
+@pytest.fixture
+def simulated_device(simulated_kind):
+    """A device that has done nothing yet; what uses its buffers is looked at."""
+    from happens_before import watched
+
+    device = simulated_kind()
     with watched(device) as device.ledger:
         yield device
 

@@ -20,6 +20,7 @@ from benchmarks.gpu import report, session
 from benchmarks.gpu.bench import Bench, Sizes
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task
 from wkgpu.engines import get_engine, selection
+from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import DeviceError
 
 TINY = Sizes(
@@ -42,11 +43,12 @@ class SimulatedGpu:
 
 
 @pytest.fixture
-def tiny(simulated, config, monkeypatch):
+def tiny(simulated_kind, config, monkeypatch):
     """An engine for the smallest sizes, as that of its device."""
     config.batch_bytes = 40_000  # a chunk of EM has 32768 bytes
-    monkeypatch.setattr(selection, "_engines", {"cpu": get_engine("cpu"), simulated.name: simulated})
-    return simulated
+    engine = CudaEngine(simulated_kind())
+    monkeypatch.setattr(selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
+    return engine
 
 
 def run(engine, tmp_path, *arguments):

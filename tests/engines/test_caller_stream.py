@@ -135,8 +135,9 @@ def test_given_streams_end_with_an_error():
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt])
-def test_both_streams_wait_for_each_other(simulated_device, error):
-    own, stream = simulated_device.new_stream(), simulated_device.new_stream()
+def test_both_streams_wait_for_each_other(simulated_kind, error):
+    device = simulated_kind()
+    own, stream = device.new_stream(), device.new_stream()
     ran = []
     own.queue(lambda: ran.append("before"))
     with pytest.raises(error) if error else nullcontext(), joined(own, stream, follow):
@@ -175,10 +176,10 @@ class Block:
 
 
 @pytest.fixture
-def device(simulated_device, monkeypatch):
+def device(simulated_kind):
     """A simulated device whose callers have streams, and CuPy's pool."""
 
-    class SimulatedStreams(type(simulated_device)):
+    class SimulatedStreams(simulated_kind):
         def __init__(self):
             super().__init__()
             self.streams = {handle: self.new_stream() for handle in (NULL, SIDE, OTHER)}
