@@ -190,7 +190,7 @@ def run_python(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,  # compiling every kernel takes minutes on a busy machine
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

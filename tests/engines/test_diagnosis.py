@@ -31,8 +31,11 @@ __version__ = "14.2.0"
 class CUDARuntimeError(RuntimeError): pass
 def empty(shape, dtype):
     {allocate}
+def find_nvrtc():
+    {nvrtc}
 cuda = SimpleNamespace(
-    Device=lambda ordinal: nullcontext(), runtime=SimpleNamespace(runtimeGetVersion=lambda: {runtime})
+    Device=lambda ordinal: nullcontext(), runtime=SimpleNamespace(runtimeGetVersion=lambda: {runtime}),
+    nvrtc=SimpleNamespace(getVersion=find_nvrtc),
 )
 """
 KVIKIO = {
@@ -163,7 +166,7 @@ def complete(monkeypatch, use_driver, use_packages):
 
     def use(library=None, cupy=None, kvikio=None, numba=True, **others):
         use_driver(library)
-        cupy = cupy or CUPY.format(allocate="return None", runtime=13020)
+        cupy = cupy or CUPY.format(allocate="return None", nvrtc="return 13, 5", runtime=13020)
         kvikio = kvikio or kvikio_on(posix=True)
         use_packages(cupy, kvikio, NUMBA_CUDA, **others)
         monkeypatch.setattr(packages, "_has_nvcomp", lambda: True)
@@ -336,7 +339,7 @@ def test_the_extra_is_that_of_the_cupy_that_is_there(use_driver, use_packages):
 
 
 def test_cupy_without_a_driver(no_driver, use_packages):
-    use_packages(CUPY.format(allocate=NO_DRIVER, runtime=13020))
+    use_packages(CUPY.format(allocate=NO_DRIVER, nvrtc="return 13, 5", runtime=13020))
     finding = finding_of("CuPy")
     assert not finding.works
     assert finding.text.startswith("14.2.0 for CUDA 13.2 cannot allocate memory: CUDARuntimeError: cudaErrorInsuff")
@@ -345,9 +348,21 @@ def test_cupy_without_a_driver(no_driver, use_packages):
 
 
 def test_a_gpu_without_memory(complete):
-    complete(cupy=CUPY.format(allocate="raise MemoryError('Out of memory allocating 512 bytes')", runtime=13020))
+    complete(
+        cupy=CUPY.format(
+            allocate="raise MemoryError('Out of memory allocating 512 bytes')", nvrtc="return 13, 5", runtime=13020
+        )
+    )
     assert "CuPy: 14.2.0 for CUDA 13.2 cannot allocate memory: MemoryError: Out of memory" in why_no_cuda()
     assert "nvidia-smi" in why_no_cuda()
+
+
+def test_cupy_without_its_compiler(complete):
+    """Which decodes LZ4; it is a package of its own."""
+    fail = "raise RuntimeError('libnvrtc.so.13 was not found')"
+    complete(cupy=CUPY.format(allocate="return None", nvrtc=fail, runtime=13020))
+    assert "CuPy: 14.2.0 for CUDA 13.2 does not find its compiler, NVRTC: RuntimeError: libnvrtc.so.13" in why_no_cuda()
+    assert CUDA[13] in why_no_cuda()
 
 
 def test_cupy_for_a_newer_cuda_than_the_driver(complete):
@@ -360,7 +375,7 @@ def test_cupy_for_a_newer_cuda_than_the_driver(complete):
 
 @pytest.mark.parametrize(("subject", "distribution"), [("KvikIO", "kvikio-cu13"), ("nvCOMP", "nvidia-libnvcomp-cu13")])
 def test_packages_for_a_newer_cuda_than_the_driver(complete, subject, distribution):
-    cupy = CUPY.format(allocate="return None", runtime=12090)
+    cupy = CUPY.format(allocate="return None", nvrtc="return 12, 9", runtime=12090)
     complete(Library(version=12080), cupy=cupy, distributions=["cupy-cuda12x", distribution])
     assert why_no_cuda().startswith(f"{subject}: ")
     assert "is newer than the driver" in why_no_cuda()
@@ -460,7 +475,7 @@ if not int(os.environ.get("CUPY_CACHE_IN_MEMORY", 0)):
 """
     monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "0")
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kernels"))
-    complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+    complete(cupy=text + CUPY.format(allocate="return None", nvrtc="return 13, 5", runtime=13020))
     assert finding_of("CuPy").works
     assert os.environ["CUPY_CACHE_IN_MEMORY"] == "0", "where it can be kept, all stays as it is"
     assert [path.name for path in (tmp_path / "kernels").iterdir()] == ["kernel.cubin"]
@@ -471,7 +486,7 @@ if not int(os.environ.get("CUPY_CACHE_IN_MEMORY", 0)):
     else:
         monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=OSError(28, "No space left on device")))
     for _ in range(2):
-        complete(cupy=text + CUPY.format(allocate="return None", runtime=13020))
+        complete(cupy=text + CUPY.format(allocate="return None", nvrtc="return 13, 5", runtime=13020))
         assert finding_of("CuPy").works
     assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
     assert len(caplog.records) == 1
@@ -571,7 +586,7 @@ def test_the_simulator_is_no_gpu(run_python):
 
 def test_nothing_that_is_broken_keeps_the_cpu_from_working(run_python, tmp_path, monkeypatch):
     monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cupy-cache"))
-    (tmp_path / "cupy.py").write_text(CUPY.format(allocate=NO_DRIVER, runtime=13020))
+    (tmp_path / "cupy.py").write_text(CUPY.format(allocate=NO_DRIVER, nvrtc="return 13, 5", runtime=13020))
     (tmp_path / "kvikio.py").write_text("raise OSError('libcuda.so.1: cannot open shared object file')")
     (tmp_path / "numba_cuda.py").write_text("raise ImportError('no symbol')")
     script = """

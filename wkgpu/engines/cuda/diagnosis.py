@@ -152,6 +152,11 @@ def _cupy(driver: Driver, ordinal: int) -> Finding:
         said = _said(error)
         cause = ", so there is no driver, or one that is too old" if "InsufficientDriver" in said else ""
         return Finding("CuPy", False, f"{about} cannot allocate memory: {said}{cause}", driver.advice or _LOOK)
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:
+        text = f"{about} does not find its compiler, NVRTC: {_said(error)}"
+        return Finding("CuPy", False, text, install_advice(driver))
     return Finding("CuPy", True, about)
 
 
