@@ -4,7 +4,7 @@
     python tests/install_check.py --extra cuda12 python3.12
     python tests/install_check.py --newest .venv-newest
 
-No GPU is needed: kernels become PTX. The last line is for `make test`: on the newest Python of this machine, if it is
+No GPU is needed: kernels become PTX and machine code. The last line is for `make test`: on the newest Python of this machine, if it is
 newer than the one that runs this, into a folder that is kept, without the packages that no kernel needs.
 """
 
@@ -23,7 +23,8 @@ from time import perf_counter
 
 ROOT = Path(__file__).parents[1]
 NEWEST_MINOR = 14  # of Python 3, which Numba and numba-cuda both support
-TESTS = ["tests/kernels/test_missing_names.py", "tests/kernels/test_ptx.py", "tests/kernels/test_map_ptx.py"]
+TESTS = ["tests/kernels/test_missing_names.py"]
+NEWEST_GPU = "sm_100a"
 TOOLS = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.120"]
 OF_KERNELS = ("numpy", "numba", "lz4", "msgspec")  # of what wkgpu needs, what its kernels and their tests import
 COMPILERS = ("numpy", "numba-cuda", "nvidia-cuda-nvrtc")  # of an extra, what its kernels are compiled with
@@ -69,14 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(python: str, extra: str) -> bool:
-    """Install wkgpu as a wheel, and run the tests of kernels beside a copy of nothing else than the tests."""
+    """Install wkgpu as a wheel, and compile its kernels beside a copy of the tests and benchmarks alone."""
     with TemporaryDirectory(prefix="wkgpu-install-") as name:
         folder = Path(name)
         begin = perf_counter()
         if not install(python, folder / "venv", [f"{ROOT}[{extra}]", *TOOLS]):
             return False
         print(f"{python}: '.[{extra}]' installed in {perf_counter() - begin:.0f} s", flush=True)
-        shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("tests", "benchmarks"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "pyproject.toml", folder)
         return compiles(folder / "venv", folder, every_test=True)
 
@@ -127,9 +129,11 @@ def install(python: str, venv: Path, what: list[str]) -> bool:
 def compiles(venv: Path, folder: Path, every_test: bool) -> bool:
     python = venv / "bin" / "python"
     environment = {**os.environ, "PYTHONPATH": "" if every_test else str(folder), "PYTHONWARNINGS": "ignore"}
-    chosen = "sm_75 or newest or row_stack" if every_test else "newest"
-    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses=2", *TESTS, "-k", chosen]
-    steps = [[python, "-c", SHOW_VERSIONS, *REPORTED], tests]
+    tests = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
+    kernels = [python, "-m", "benchmarks.kernels", "--output", os.devnull]
+    if not every_test:
+        kernels += ["--only", NEWEST_GPU]
+    steps = [[python, "-c", SHOW_VERSIONS, *REPORTED], tests, kernels]
     if every_test:
         steps.append([python, "-c", CUDA_C])
     return all(not subprocess.run(step, cwd=folder, env=environment, check=False).returncode for step in steps)
