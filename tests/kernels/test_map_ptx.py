@@ -17,7 +17,7 @@ from numba.cuda.cudadrv import nvrtc
 
 cc = tuple(json.loads(sys.argv[1]) or max(nvrtc.get_supported_ccs()))
 dispatcher.get_current_device = lambda: python_types.SimpleNamespace(compute_capability=cc)
-from wkgpu.kernels import arithmetic
+from wkgpu.kernels import arithmetic, cpu_mapping
 from wkgpu.kernels.cuda import mapping, reducing
 from numba.types import Tuple, UniTuple, float32, float64, int64, uint8, uint16, uint32, uint64
 
@@ -39,6 +39,16 @@ def of_users(a, b, table):
 
 def unfused(a, by):
     return arithmetic.add(arithmetic.multiply(a, by), float32(1))
+
+
+# As a map does: functions are checked on the CPU first, and what that leaves behind must not reach CUDA.
+for name, kinds in [
+    ("rescale_to_integer", mapped(uint8, [uint16], [float64] * 5)),
+    ("rescale_to_float", mapped(float32, [float32], [float64] * 5)),
+]:
+    njit(getattr(cpu_mapping, name).py_func).compile((int64, int64, *kinds))
+njit(unfused).compile((float32, float32))
+njit(lambda a: arithmetic.rounded(a)).compile((float64,))
 
 
 SIGNATURES = {
