@@ -130,9 +130,23 @@ class CudaDevice:
             return self._uploaded(data)
         try:
             array = cupy.asarray(data)
-            return array if array.device.id == self.ordinal else array.copy()
+            return array if array.device.id == self.ordinal else self._from_other(array)
         except cupy.cuda.memory.OutOfMemoryError as error:
             raise self._full(getattr(data, "nbytes", 0)) from error
+
+    def _from_other(self, array: Any) -> Any:
+        """Return a copy of another GPU's array. CuPy copies only whole ones, and waits for no stream of that GPU."""
+        with cupy.cuda.Device(array.device.id):
+            theirs = cupy.cuda.get_current_stream()
+            whole = array if array.flags.c_contiguous or array.flags.f_contiguous else array.copy(order="F")
+            computed = CudaEvent(theirs)
+        ours = cupy.cuda.get_current_stream()
+        ours.wait_event(computed.event)
+        copy = whole.copy(order="A")
+        copied = CudaEvent(ours)
+        with cupy.cuda.Device(array.device.id):
+            theirs.wait_event(copied.event)  # before it uses the memory again that may be given back now
+        return copy
 
     def _uploaded(self, data: NDArray[Any]) -> Any:
         """Return a copy in the order of the data; CuPy's own way would pin as much memory, and transpose parts."""
