@@ -20,6 +20,7 @@ from wkgpu.engines.cuda.encoder import _Encoding
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import Actor, wait_between
 from wkgpu.engines.cuda.slots import Slot, Slots
+from wkgpu.errors import DeviceLostError
 
 Clock = dict[Any, int]
 FRESH = "fresh"
@@ -193,9 +194,17 @@ class _Watch:
 
     def wait(self, original: Any) -> Any:
         def wait(event: Any) -> None:
-            original(event)
-            if hasattr(event, "clock"):
-                self.ledger.learn(self.ledger.host(), event.clock)
+            is_over = True
+            try:
+                original(event)
+            except DeviceLostError:  # it does nothing any more
+                raise
+            except BaseException:
+                is_over = False
+                raise
+            finally:
+                if is_over and hasattr(event, "clock"):
+                    self.ledger.learn(self.ledger.host(), event.clock)
 
         return wait
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.cuda.device import Bytes, Device, Event, Memory
-from wkgpu.errors import DeviceMemoryError
+from wkgpu.errors import DeviceLostError, DeviceMemoryError
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 
@@ -125,7 +125,9 @@ class Slots:
         except BaseException as error:
             for slot in pair:
                 slot.abandon()
-            if not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
+            if isinstance(error, DeviceLostError):
+                self.forget()
+            elif not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
                 self._keep(pair)
             raise
         self._keep(pair)
@@ -139,9 +141,13 @@ class Slots:
 
     def release(self) -> None:
         """Give the memory of idle slots back."""
+        self.forget()
+        self._device.release()
+
+    def forget(self) -> None:
+        """Keep no idle slots, and ask nothing of the device, which may be lost."""
         with self._lock:
             self._idle.clear()
-        self._device.release()
 
     @property
     def nbytes_kept(self) -> int:

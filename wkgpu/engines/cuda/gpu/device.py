@@ -14,6 +14,7 @@ from numba import cuda as numba_cuda
 from numpy.typing import NDArray
 
 from wkgpu.engines.cuda import nvcomp
+from wkgpu.engines.cuda.cuda_errors import is_lost, reported
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
@@ -76,22 +77,27 @@ class CudaDevice:
         self.fence().wait()
         return memory
 
+    @reported("Pinning memory of the host")
     def host_memory(self, nbytes: int) -> Bytes:
         """Take pinned memory."""
         try:
             memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
         except runtime.CUDARuntimeError as error:
+            if is_lost(error):
+                raise
             raise DeviceMemoryError(
                 f"{nbytes} bytes of the host's memory cannot be pinned for {self.name}: {error}. Lower "
                 f"wkgpu.config.batch_bytes, which is {config.batch_bytes}."
             ) from error
         return memory
 
+    @reported("Giving memory back")
     def release(self) -> None:
         """Give what CuPy's pools keep, of the GPU's memory and of pinned memory, back to CUDA."""
         cupy.get_default_memory_pool().free_all_blocks()
         cupy.get_default_pinned_memory_pool().free_all_blocks()
 
+    @reported("Asking for free memory")
     def free_bytes(self) -> int:
         """Return what CUDA has free and CuPy's pool keeps; another allocator, as of managed memory, tells nothing."""
         pool = cupy.get_default_memory_pool()
@@ -115,6 +121,7 @@ class CudaDevice:
         """Return nvCOMP's codec of a name."""
         return self._codecs.get(name)
 
+    @reported("Launching a kernel")
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
         """Queue a kernel in CuPy's current stream."""
         stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
@@ -122,6 +129,7 @@ class CudaDevice:
 
     # ---- Arrays
 
+    @reported("A copy to the GPU")
     def asarray(self, data: Any) -> Any:
         """Return data as a CuPy array on this GPU, copied only where it lies elsewhere."""
         if not isinstance(data, cupy.ndarray):
@@ -157,6 +165,7 @@ class CudaDevice:
             array.set(data)
         return array
 
+    @reported("A copy from the GPU")
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return an array as a NumPy array."""
         host: NDArray[Any] = cupy.asnumpy(array, order="A")
@@ -184,12 +193,14 @@ class CudaDevice:
         """Return uninitialised memory in Fortran order."""
         return self._allocated(shape, dtype)
 
+    @reported("Zeroing memory of the GPU")
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
         array = self._allocated(shape, dtype)
         array.data.memset_async(0, array.nbytes)
         return array
 
+    @reported("Taking memory of the GPU")
     def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], order: str = "F") -> Any:
         try:
             return cupy.empty(shape, dtype, order=order)

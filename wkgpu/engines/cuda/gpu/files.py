@@ -12,6 +12,7 @@ from typing import Any
 import kvikio
 import kvikio.defaults
 
+from wkgpu.engines.cuda.cuda_errors import is_lost, lost
 from wkgpu.engines.cuda.device import Memory
 from wkgpu.settings import config
 
@@ -75,7 +76,7 @@ class KvikioFile:
         try:
             self._file = _opened(path, flags)
         except Exception as error:
-            raise OSError(errno.EIO, f"KvikIO cannot open the file: {error}") from error
+            raise _reported(error, "KvikIO cannot open the file: ") from error
 
     def read(self, memory: Memory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         """Begin to read; see `wkgpu.engines.cuda.device.DeviceFile`."""
@@ -98,12 +99,17 @@ def _result(request: Any, memory: Memory, begin: int, nbytes: int, offset: int) 
     try:
         future = request(memory.array[begin : begin + nbytes], nbytes, offset, task)
     except Exception as error:
-        raise OSError(errno.EIO, str(error)) from error
+        raise _reported(error) from error
 
     def settle() -> int:
         try:
             return int(future.get())
         except Exception as error:
-            raise OSError(errno.EIO, str(error)) from error
+            raise _reported(error) from error
 
     return settle
+
+
+def _reported(error: Exception, what: str = "") -> Exception:
+    """Return KvikIO's error as one of a file, or of the GPU where that is lost."""
+    return lost(error, "A request to KvikIO") if is_lost(error) else OSError(errno.EIO, f"{what}{error}")
