@@ -237,6 +237,15 @@ class _Watch:
 
         return opened
 
+    def drain_files(self, original: Any) -> Any:
+        def drain_files(device: Any) -> None:
+            original(device)
+            for actor, clock in list(self.ledger._clocks.items()):
+                if actor[0] is Actor.FILES:
+                    self.ledger.learn(self.ledger.host(), clock)
+
+        return drain_files
+
     def request(self, original: Any, *, writes: bool) -> Any:
         ledger = self.ledger
 
@@ -363,6 +372,7 @@ def watched(device: Any) -> Iterator[Ledger]:
         *((streams, name, partial(watch.operation, name)) for name in STREAM_OPERATIONS),
         (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
         (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
+        (kind, "drain_files", watch.drain_files),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
         (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
         (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),

@@ -12,7 +12,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 from unittest import mock
 
@@ -180,7 +180,7 @@ class SimulatedFile:
     def read(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         memory.array[begin : begin + nbytes] = GARBAGE
 
-        def settle() -> int:
+        def run() -> int:
             self._device.check_present()
             data = os.pread(self._descriptor, nbytes, offset)
             if len(data) < nbytes:  # KvikIO does not return what there is
@@ -188,10 +188,13 @@ class SimulatedFile:
             memory.array[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
             return len(data)
 
-        return settle
+        return self._device.requested(run)
 
     def write(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
-        return lambda: os.pwrite(self._descriptor, memory.array[begin : begin + nbytes].tobytes(), offset)
+        def run() -> int:
+            return os.pwrite(self._descriptor, memory.array[begin : begin + nbytes].tobytes(), offset)
+
+        return self._device.requested(run)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -335,9 +338,27 @@ class SimulatedDevice:
         self.allocated: list[int] = []
         self.released = 0
         self._is_lost = False
+        self.requests: dict[object, Callable[[], int]] = {}
+        """What files have been asked for and have not done yet."""
         self._pinned: list[tuple[int, int]] = []
         self._codec = SimulatedCodec(self)
         self.lz4 = SimulatedLz4()
+
+    def requested(self, run: Callable[[], int]) -> Callable[[], int]:
+        """Remember a request to a file, which runs when it is waited for."""
+        key = object()
+        self.requests[key] = run
+
+        def settle() -> int:
+            self.requests.pop(key, None)
+            return run()
+
+        return settle
+
+    def drain_files(self) -> None:
+        while self.requests:
+            with suppress(OSError):
+                self.requests.popitem()[1]()
 
     def lose(self) -> None:
         """Do what an access of a kernel outside of the device's memory does: no call works any more."""

@@ -507,3 +507,26 @@ def test_what_cannot_be_filled_is_refused(array, simulated):
     for out in ([1, 2], "out", None.__class__):
         with pytest.raises(ShapeError):
             read_box(array, simulated, (0, 0, 0), SHAPE, out=out)
+
+
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_an_interrupt_between_a_request_and_its_record(array, simulated, simulated_device, monkeypatch, what):
+    """Nothing uses the slot's memory any more when it is lent again, though no slot knows of the request."""
+    for module in (fetching, writer):
+        monkeypatch.setattr(module, "LONG_BYTES", 0)
+    original = getattr(doubles.SimulatedFile, what)
+
+    def interrupted(*arguments):
+        original(*arguments)
+        assert simulated_device.requests
+        raise KeyboardInterrupt
+
+    call, argument = (read_box, SHAPE) if what == "read" else (write_box, volume())
+    with monkeypatch.context() as patch:
+        patch.setattr(doubles.SimulatedFile, what, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call(array, simulated, (0, 0, 0), argument)
+    assert not simulated_device.requests
+    assert simulated.nbytes_kept > 0
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
+    write_box(array, simulated, (0, 0, 0), volume())

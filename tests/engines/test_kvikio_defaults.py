@@ -95,3 +95,12 @@ def test_files_are_written_on_the_posix_path_and_read_directly(files):
         module.KvikioFile("/none", "r+")
     assert kvikio.opened == [("r", False), ("r+", True), ("r", False)]
     assert kvikio.settings["compat_mode"] == AUTO
+
+
+def test_waiting_for_all_requests_gives_the_pool_as_many_threads_as_it_has(files):
+    kvikio = StandIn()
+    module = files(kvikio)
+    threads, told = kvikio.settings["num_threads"], []
+    sys.modules["kvikio.defaults"].set = told.append
+    module.drain()
+    assert told == [{"num_threads": threads}]

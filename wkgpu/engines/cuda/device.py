@@ -248,6 +248,10 @@ class Device(Protocol):
         """Open the file of a descriptor once more."""
         ...
 
+    def drain_files(self) -> None:
+        """Wait until all requests to files are done, of whatever call: Ctrl+C may have lost one that was just made."""
+        ...
+
     @property
     def lz4(self) -> Lz4Kernels:
         """The kernels for LZ4 chunks that come with wkgpu."""

@@ -61,7 +61,8 @@ WAITS = (
     ),
     Wait(
         "arrive", frozenset({"staging"}), Actor.FILES, Actor.SLOT,
-        "Fetcher's result waits for the requests before anything that reads their bytes is queued",
+        "Fetcher's result waits for the requests before anything that reads their bytes is queued; after an error "
+        "Slot.abandon does, and after Ctrl+C Device.drain_files too, for a request that no slot knows",
     ),
     Wait(
         "reuse", frozenset({"staging"}), Actor.SLOT, Actor.FILES,
@@ -89,7 +90,7 @@ WAITS = (
     ),
     Wait(
         "stored", frozenset({"packed", "decoded"}), Actor.FILES, Actor.SLOT,
-        "settle_writes waits for the requests before the slot is used again",
+        "settle_writes waits for the requests before the slot is used again; after an error as for arrive",
     ),
 )  # fmt: skip
 """Each with a name, its buffers, the producer and the consumer."""

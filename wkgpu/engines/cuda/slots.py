@@ -125,6 +125,9 @@ class Slots:
         except BaseException as error:
             for slot in pair:
                 slot.abandon()
+            if not isinstance(error, Exception):  # Ctrl+C may have come between a request and its record in a slot
+                with suppress(BaseException):
+                    self._device.drain_files()
             if isinstance(error, DeviceLostError):
                 self.forget()
             elif not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches

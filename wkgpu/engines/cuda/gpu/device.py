@@ -18,7 +18,7 @@ from wkgpu.engines.cuda.cuda_errors import is_lost, reported
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
-from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
+from wkgpu.engines.cuda.gpu.files import KvikioFile, drain, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
 from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream
@@ -116,6 +116,10 @@ class CudaDevice:
     def open(self, descriptor: int, *, writable: bool = False) -> KvikioFile:
         """Open the file of a descriptor for KvikIO."""
         return KvikioFile(f"/proc/self/fd/{descriptor}", "r+" if writable else "r")
+
+    def drain_files(self) -> None:
+        """Wait for KvikIO."""
+        drain()
 
     def codec(self, name: str) -> NvcompCodec | None:
         """Return nvCOMP's codec of a name."""

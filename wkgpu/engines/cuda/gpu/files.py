@@ -23,6 +23,7 @@ _LEAST_TASK_BYTES = 256 << 10  # of a request, that one of KvikIO's threads work
 
 
 _opening = threading.Lock()  # whether a file is opened for the POSIX path is a setting of the process
+_draining = threading.Lock()  # a pool that two threads reset at once would break
 
 
 def set_defaults() -> None:
@@ -39,6 +40,12 @@ def set_defaults() -> None:
         kvikio.defaults.set({"auto_direct_io_write": False})
     if _COMPAT_MODE not in os.environ and not kvikio.defaults.is_compat_mode_preferred() and not _has_direct_storage():
         kvikio.defaults.set({"compat_mode": kvikio.CompatMode.ON})
+
+
+def drain() -> None:
+    """Wait for all that KvikIO's threads have been given: their pool does so before it gets new threads."""
+    with _draining:
+        kvikio.defaults.set({"num_threads": int(kvikio.defaults.get("num_threads"))})
 
 
 def _has_direct_storage() -> bool:
