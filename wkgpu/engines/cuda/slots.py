@@ -55,7 +55,7 @@ class Slot:
         held = self._host.get(name)
         if held is None or held.nbytes < nbytes:
             self._host.pop(name, None)
-            held = self._host[name] = self._device.host_memory(_rounded(nbytes))
+            held = self._host[name] = self._device.host_memory(_rounded_up(nbytes))
         return held[:nbytes]
 
     def begin(self, fence: Event) -> None:
@@ -95,6 +95,15 @@ def _rounded(nbytes: int) -> int:
     """Round up to an eighth of the size's power of two: calls of about one size then use the same memory."""
     step = max(1 << max(nbytes.bit_length() - 4, 0), _ALIGNMENT)
     return max(-(-nbytes // step), 1) * step
+
+
+def _rounded_up(nbytes: int) -> int:
+    """Round up to a power of two: CuPy's pool of pinned memory gives what a slot has outgrown to requests of its size.
+
+    Of memory of any size it would keep a block for each size that a slot ever had. So these are at most as many bytes
+    as the slot has now.
+    """
+    return max(1 << (nbytes - 1).bit_length() if nbytes > 1 else 1, _ALIGNMENT)
 
 
 Pair: TypeAlias = tuple[Slot, Slot]

@@ -82,7 +82,7 @@ class CudaDevice:
         """Take pinned memory."""
         try:
             memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
-        except runtime.CUDARuntimeError as error:
+        except (runtime.CUDARuntimeError, MemoryError) as error:
             if is_lost(error):
                 raise
             raise DeviceMemoryError(
@@ -143,7 +143,7 @@ class CudaDevice:
         try:
             array = cupy.asarray(data)
             return array if array.device.id == self.ordinal else self._from_other(array)
-        except cupy.cuda.memory.OutOfMemoryError as error:
+        except MemoryError as error:
             raise self._full(getattr(data, "nbytes", 0)) from error
 
     def _from_other(self, array: Any) -> Any:
@@ -208,7 +208,7 @@ class CudaDevice:
     def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], order: str = "F") -> Any:
         try:
             return cupy.empty(shape, dtype, order=order)
-        except cupy.cuda.memory.OutOfMemoryError as error:
+        except MemoryError as error:  # CuPy's own is one; another allocator, such as RMM's, raises it plainly
             raise self._full(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) from error
 
     def _full(self, nbytes: int) -> DeviceMemoryError:
