@@ -77,6 +77,11 @@ class KvikioFile:
 
     With GPUDirect Storage the bytes that are read never touch the host's memory; elsewhere, and for writes, KvikIO's
     POSIX path copies them through pinned buffers of its own threads.
+
+    The streams of those copies are KvikIO's own and *blocking* ones: each copy waits for what the legacy default stream
+    has been given, and that stream for the copy. So reads of long ranges in a loader thread take turns with work on the
+    default stream, PyTorch's among it. Work beside them belongs on a stream that does not wait for the default one,
+    such as ``torch.cuda.Stream()`` or ``cupy.cuda.Stream(non_blocking=True)``.
     """
 
     def __init__(self, path: str, flags: str) -> None:
