@@ -94,6 +94,20 @@ class Ledger:
                 del self._buffers[other.begin]
             self._buffers[begin] = Buffer(name, begin, end)
 
+    def give_back(self, address: int) -> None:
+        """Say that memory of the host goes back to its pool: nothing may use it any more."""
+        with self._lock:
+            buffer, known = self._buffers.pop(address, None), self.clock(self.host())
+            for use in [*buffer.writes.values(), *buffer.reads.values()] if buffer else []:
+                if use.clock[use.actor] > known.get(use.actor, 0) and use.kind is not Actor.HOST:
+                    self.violations.append(f"{buffer.name!r} is given back while {use.kind.value} uses it")
+
+    def forget(self, begin: int, nbytes: int) -> None:
+        """Say that memory has just come from a pool, where nothing uses it."""
+        with self._lock:
+            for other in [each for each in self._buffers.values() if each.begin < begin + nbytes and begin < each.end]:
+                del self._buffers[other.begin]
+
     def find(self, address: int) -> Buffer | None:
         return next((each for each in self._buffers.values() if each.begin <= address < each.end), None)
 
@@ -301,8 +315,13 @@ class _Watch:
         ledger = self.ledger
 
         def host(slot: Any, name: str, nbytes: int) -> Any:
+            before = slot._host.get(name)
             found = original(slot, name, nbytes)
             whole = slot._host[name]
+            if before is not whole:
+                if before is not None:
+                    ledger.give_back(address_of(before))
+                ledger.forget(address_of(whole), whole.nbytes)
             ledger.name(f"host {name}", address_of(whole), whole.nbytes)
             ledger.use(address_of(whole), ledger.host(), Actor.HOST, ledger.queued(ledger.host()), writes=True)
             return found

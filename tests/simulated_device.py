@@ -33,6 +33,10 @@ class CUDARuntimeError(RuntimeError):
     status = 700
 
 
+class HostArray(np.ndarray):
+    """An array that does not lie in the memory of the device, where all others do."""
+
+
 class SimulatedMemory:
     """Host memory that plays a device's."""
 
@@ -429,6 +433,9 @@ class SimulatedDevice:
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
         return np.asarray(data)
+
+    def is_on_host(self, array: np.ndarray) -> bool:
+        return isinstance(array, HostArray)
 
     def to_host(self, array: np.ndarray) -> np.ndarray:
         self.check_present()

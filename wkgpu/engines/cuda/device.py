@@ -281,6 +281,10 @@ class Device(Protocol):
         """Return data as this device's array."""
         ...
 
+    def is_on_host(self, array: Any) -> bool:
+        """Whether an array that `as_input` leaves as it is lies in the host's memory, and can be gathered there."""
+        ...
+
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return an array as a NumPy array."""
         ...

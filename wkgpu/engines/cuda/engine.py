@@ -109,7 +109,7 @@ class CudaEngine:
         return self._with_room(lambda: self.device.asarray(data))
 
     def as_input(self, data: Any) -> Any:
-        """Leave NumPy arrays where they are: `write` uploads what it needs of them, shard by shard."""
+        """Leave NumPy arrays where they are: `write` uploads what it needs of them, batch by batch."""
         return data if isinstance(data, np.ndarray) else self.asarray(data)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
@@ -170,7 +170,7 @@ class CudaEngine:
             if plan.is_compressed and not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))
                 return
-            voxels = self._with_room(lambda: self.device.asarray(part))
+            voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
             with ExitStack() as stack, self.slots.lend() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
@@ -243,7 +243,7 @@ def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
 def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:
     """Return the plan of the part of the new voxels that lies in its shard, and which part that is.
 
-    Arrays on the host are then copied shard by shard, and never more of them than a shard holds.
+    Arrays of other libraries on the host are then copied shard by shard, and never more of them than a shard holds.
     """
     origin = plan.touched.origin
     low = np.maximum(origin.min(axis=0), 0)

@@ -35,7 +35,7 @@ class Wait(NamedTuple):
     how: str
 
 
-_HOST_TABLES = frozenset({"host table", "host staging"})
+_HOST_TABLES = frozenset({"host table", "host staging", "host voxels"})
 _HOST_RESULTS = frozenset({"host results", "host statuses", "host lengths", "host packed"})
 _ENCODER = frozenset({"encoded", "packed", "temp", "statuses"})
 _DECODER = frozenset({"results", "found", "temp"})
@@ -70,7 +70,7 @@ WAITS = (
     ),
     Wait(
         "tables", _HOST_TABLES, Actor.HOST, Actor.SLOT,
-        "the host writes a table, and gathers short ranges, before it queues their upload",
+        "the host writes a table, and gathers short ranges and new voxels, before it queues their upload",
     ),
     Wait(
         "next tables", _HOST_TABLES, Actor.SLOT, Actor.HOST,

@@ -169,6 +169,10 @@ class CudaDevice:
             array.set(data)
         return array
 
+    def is_on_host(self, array: Any) -> bool:
+        """Whether it is a NumPy array; one of another byte order has to be copied in any case."""
+        return isinstance(array, np.ndarray) and array.dtype.isnative
+
     @reported("A copy from the GPU")
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return an array as a NumPy array."""
