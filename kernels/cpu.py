@@ -244,6 +244,18 @@ def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, targ
 
 
 @cached_kernel
+def gather_chunks(first, last, origins, layout, data, size, target):
+    """Gather voxels into the chunks of the rows ``first`` to ``last``, each ``size`` bytes behind the one before.
+
+    Parameters are those of `encode_chunks`; ``target`` is the address of the chunk of row 0. Of a chunk that the data
+    covers only in part, the other voxels stay.
+    """
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        exchange(0, 1, 0, 1, corner, layout, data, 0, target + row * size, 0, False)
+
+
+@cached_kernel
 def encode_chunks(
     first, last, descriptor, offsets, lengths, origins, layout, data, codec, level, size,
     staging, scratch, state, output, capacity, sizes, failure,

@@ -11,18 +11,20 @@ from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
 from .compilation import cached_kernel
 from .compiler_thread import compiled_elsewhere
 
+# None of these is `inline`: once compiled, Numba-CUDA would inline it as well, and fail. LLVM inlines them anyway.
 
-@overload(arithmetic.multiply, target="cpu", inline="always")
+
+@overload(arithmetic.multiply, target="cpu")
 def _multiply(a, b):
     return lambda a, b: a * b
 
 
-@overload(arithmetic.add, target="cpu", inline="always")
+@overload(arithmetic.add, target="cpu")
 def _add(a, b):
     return lambda a, b: a + b
 
 
-@overload(arithmetic.rounded, target="cpu", inline="always")
+@overload(arithmetic.rounded, target="cpu")
 def _rounded(a):
     return lambda a: np.rint(a)
 

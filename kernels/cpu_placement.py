@@ -10,6 +10,8 @@ from . import bodies, machine, placement  # noqa: F401 - bodies: they can call e
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
 
+# Numba-CUDA would inline these overloads, too, if their types fitted: here memory is an address, on CUDA an array.
+
 
 @overload(placement.copy_run, target="cpu", inline="always")
 def _copy_run(target, at, source, start, units, streaming, lane, lanes):

@@ -20,6 +20,7 @@ from wkgpu.engines.cuda.encoder import _Encoding
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import Actor, wait_between
 from wkgpu.engines.cuda.slots import Slot, Slots
+from wkgpu.errors import DeviceLostError
 
 Clock = dict[Any, int]
 FRESH = "fresh"
@@ -98,6 +99,20 @@ class Ledger:
             for other in [other for other in self._buffers.values() if other.begin < end and begin < other.end]:
                 del self._buffers[other.begin]
             self._buffers[begin] = Buffer(name, begin, end)
+
+    def give_back(self, address: int) -> None:
+        """Say that memory of the host goes back to its pool: nothing may use it any more."""
+        with self._lock:
+            buffer, known = self._buffers.pop(address, None), self.clock(self.host())
+            for use in [*buffer.writes.values(), *buffer.reads.values()] if buffer else []:
+                if use.clock[use.actor] > known.get(use.actor, 0) and use.kind is not Actor.HOST:
+                    self.violations.append(f"{buffer.name!r} is given back while {use.kind.value} uses it")
+
+    def forget(self, begin: int, nbytes: int) -> None:
+        """Say that memory has just come from a pool, where nothing uses it."""
+        with self._lock:
+            for other in [each for each in self._buffers.values() if each.begin < begin + nbytes and begin < each.end]:
+                del self._buffers[other.begin]
 
     def find(self, address: int) -> Buffer | None:
         return next((each for each in self._buffers.values() if each.begin <= address < each.end), None)
@@ -199,9 +214,17 @@ class _Watch:
 
     def wait(self, original: Any) -> Any:
         def wait(event: Any) -> None:
-            original(event)
-            if hasattr(event, "clock"):
-                self.ledger.learn(self.ledger.host(), event.clock)
+            is_over = True
+            try:
+                original(event)
+            except DeviceLostError:  # it does nothing any more
+                raise
+            except BaseException:
+                is_over = False
+                raise
+            finally:
+                if is_over and hasattr(event, "clock"):
+                    self.ledger.learn(self.ledger.host(), event.clock)
 
         return wait
 
@@ -241,6 +264,15 @@ class _Watch:
             return file
 
         return opened
+
+    def drain_files(self, original: Any) -> Any:
+        def drain_files(device: Any) -> None:
+            original(device)
+            for actor, clock in list(self.ledger._clocks.items()):
+                if actor[0] is Actor.FILES:
+                    self.ledger.learn(self.ledger.host(), clock)
+
+        return drain_files
 
     def request(self, original: Any, *, writes: bool) -> Any:
         ledger = self.ledger
@@ -297,8 +329,13 @@ class _Watch:
         ledger = self.ledger
 
         def host(slot: Any, name: str, nbytes: int) -> Any:
+            before = slot._host.get(name)
             found = original(slot, name, nbytes)
             whole = slot._host[name]
+            if before is not whole:
+                if before is not None:
+                    ledger.give_back(address_of(before))
+                ledger.forget(address_of(whole), whole.nbytes)
             ledger.name(f"host {name}", address_of(whole), whole.nbytes)
             ledger.use(address_of(whole), ledger.host(), Actor.HOST, ledger.queued(ledger.host()), writes=True)
             return found
@@ -369,6 +406,7 @@ def watched(device: Any) -> Iterator[Ledger]:
         (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
         (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
         (kind, "host_memory", watch.host_memory),
+        (kind, "drain_files", watch.drain_files),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
         (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
         (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),

@@ -4,8 +4,9 @@
     python tests/install_check.py --extra cuda12 python3.12
     python tests/install_check.py --newest .venv-newest
 
-No GPU is needed: kernels become PTX and machine code. The last line is for `make test`: on the newest Python of this machine, if it is
-newer than the one that runs this, into a folder that is kept, without the packages that no kernel needs.
+No GPU is needed: kernels become PTX and machine code. The last line is for `make test`: on the newest Python of this
+machine, if it is newer than the one that runs this, into a folder that is kept, without the packages that no kernel
+needs.
 """
 
 from __future__ import annotations

@@ -12,18 +12,29 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 from unittest import mock
 
 import lz4.block
 import numpy as np
 
+from wkgpu.engines.cuda.cuda_errors import reported
 from wkgpu.errors import DeviceMemoryError, ShapeError
 from wkgpu.kernels import failures, packing, placement
 
 GARBAGE = 0xA5
 MOST_ENCODED_CHUNK_BYTES = 1 << 24  # as nvCOMP's
+
+
+class CUDARuntimeError(RuntimeError):
+    """CuPy's error, by its name and its status."""
+
+    status = 700
+
+
+class HostArray(np.ndarray):
+    """An array that does not lie in the memory of the device, where all others do."""
 
 
 class SimulatedMemory:
@@ -52,7 +63,7 @@ class SimulatedEvent:
         self._position = stream.queued
 
     def wait(self) -> None:
-        self._stream.run_to(self._position)
+        self._stream.wait_for(self._position)
 
 
 class SimulatedStream:
@@ -66,15 +77,21 @@ class SimulatedStream:
         self._lock = threading.RLock()
 
     def queue(self, operation: Callable[[], None]) -> None:
+        self._device.check_present()
         with self._lock:
             self._pending.append(operation)
             self.queued += 1
+
+    def wait_for(self, position: int) -> None:
+        self._device.check_present()
+        self.run_to(position)
 
     def run_to(self, position: int) -> None:
         with self._lock:
             while self._done < position:
                 self._done += 1
                 self._pending.pop(0)()
+                self._device.check_present()
 
     def after(self, event: SimulatedEvent) -> None:
         self.queue(event.wait)
@@ -159,24 +176,29 @@ def sliced_primitives():
 
 
 class SimulatedFile:
-    def __init__(self, descriptor: int, *, writable: bool) -> None:
+    def __init__(self, device: SimulatedDevice, descriptor: int, *, writable: bool) -> None:
+        self._device = device
         flags = os.O_RDWR if writable else os.O_RDONLY
         self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)
 
     def read(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
         memory.array[begin : begin + nbytes] = GARBAGE
 
-        def settle() -> int:
+        def run() -> int:
+            self._device.check_present()
             data = os.pread(self._descriptor, nbytes, offset)
             if len(data) < nbytes:  # KvikIO does not return what there is
                 raise OSError(errno.EIO, "POSIX error on pread: EOF")
             memory.array[begin : begin + len(data)] = np.frombuffer(data, np.uint8)
             return len(data)
 
-        return settle
+        return self._device.requested(run)
 
     def write(self, memory: SimulatedMemory, begin: int, nbytes: int, offset: int) -> Callable[[], int]:
-        return lambda: os.pwrite(self._descriptor, memory.array[begin : begin + nbytes].tobytes(), offset)
+        def run() -> int:
+            return os.pwrite(self._descriptor, memory.array[begin : begin + nbytes].tobytes(), offset)
+
+        return self._device.requested(run)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -243,10 +265,14 @@ def _chunks(columns):
 class SimulatedCodec:
     """liblz4 behind nvCOMP's arguments, and no kinder to damaged chunks than nvCOMP.
 
-    It takes them for good, and they are written over the targets of their neighbours.
+    It takes them for good, and they are written over the targets of their neighbours. One that has no neighbours is
+    written where the device has no memory, and the device is lost.
     """
 
     most_encoded_chunk_bytes = MOST_ENCODED_CHUNK_BYTES
+
+    def __init__(self, device: SimulatedDevice) -> None:
+        self._device = device
 
     def bound(self, chunk_bytes: int) -> int:
         return chunk_bytes + chunk_bytes // 255 + 16
@@ -271,6 +297,8 @@ class SimulatedCodec:
                 ctypes.memmove(target, data, len(data))
                 if status != failures.OK:
                     damaged.append(number)
+            if damaged and count == 1:
+                self._device.lose()
             for number in damaged:
                 for neighbour in {max(number - 1, 0), number, min(number + 1, count - 1)}:
                     ctypes.memset(chunks[neighbour][3], GARBAGE, chunks[neighbour][2])
@@ -313,9 +341,37 @@ class SimulatedDevice:
         self.capacity = capacity
         self.allocated: list[int] = []
         self.released = 0
+        self._is_lost = False
+        self.requests: dict[object, Callable[[], int]] = {}
+        """What files have been asked for and have not done yet."""
         self._pinned: list[tuple[int, int]] = []
-        self._codec = SimulatedCodec()
+        self._codec = SimulatedCodec(self)
         self.lz4 = SimulatedLz4()
+
+    def requested(self, run: Callable[[], int]) -> Callable[[], int]:
+        """Remember a request to a file, which runs when it is waited for."""
+        key = object()
+        self.requests[key] = run
+
+        def settle() -> int:
+            self.requests.pop(key, None)
+            return run()
+
+        return settle
+
+    def drain_files(self) -> None:
+        while self.requests:
+            with suppress(OSError):
+                self.requests.popitem()[1]()
+
+    def lose(self) -> None:
+        """Do what an access of a kernel outside of the device's memory does: no call works any more."""
+        self._is_lost = True
+
+    @reported("Work on the GPU")
+    def check_present(self) -> None:
+        if self._is_lost:
+            raise CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
 
     def active(self):
         return nullcontext()
@@ -330,6 +386,7 @@ class SimulatedDevice:
         return SimulatedStream(self)
 
     def memory(self, nbytes: int) -> SimulatedMemory:
+        self.check_present()
         if nbytes > self.capacity:
             raise DeviceMemoryError(f"{nbytes} bytes are more than the {self.capacity} of {self.name}.")
         self.allocated.append(nbytes)
@@ -337,6 +394,7 @@ class SimulatedDevice:
         return SimulatedMemory(_aligned(nbytes))
 
     def host_memory(self, nbytes: int) -> np.ndarray:
+        self.check_present()
         memory = _aligned(nbytes)
         address = memory.__array_interface__["data"][0]
         self._pinned.append((address, address + nbytes))
@@ -349,9 +407,11 @@ class SimulatedDevice:
         assert any(begin <= address and address + array.nbytes <= end for begin, end in self._pinned)
 
     def release(self) -> None:
+        self.check_present()
         self.released += 1
 
     def free_bytes(self) -> int:
+        self.check_present()
         return self.capacity
 
     def span(self, array: np.ndarray) -> tuple[SimulatedMemory, int]:
@@ -362,20 +422,26 @@ class SimulatedDevice:
         return SimulatedMemory(block), -low
 
     def open(self, descriptor: int, *, writable: bool = False) -> SimulatedFile:
-        return SimulatedFile(descriptor, writable=writable)
+        return SimulatedFile(self, descriptor, writable=writable)
 
     def codec(self, name: str) -> SimulatedCodec | None:
         return self._codec if name == "lz4" else None
 
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
+        self.check_present()
         simulate(kernel, (blocks, 1), self.threads, *arguments)
 
     def asarray(self, data: Any) -> np.ndarray:
+        self.check_present()
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
             return np.from_dlpack(data)
         return np.asarray(data)
 
+    def is_on_host(self, array: np.ndarray) -> bool:
+        return isinstance(array, HostArray)
+
     def to_host(self, array: np.ndarray) -> np.ndarray:
+        self.check_present()
         return np.array(array)
 
     def as_output(self, out: Any) -> np.ndarray:
@@ -391,11 +457,13 @@ class SimulatedDevice:
         return array
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        self.check_present()
         array = np.empty(shape, dtype, order="F")
         array.reshape(-1, order="F").view(np.uint8)[...] = GARBAGE
         return array
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        self.check_present()
         return np.zeros(shape, dtype, order="F")
 
 

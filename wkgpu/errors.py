@@ -85,6 +85,13 @@ class DeviceError(WkgpuError, RuntimeError):
     """A device that does not exist here or whose libraries do not work."""
 
 
+class DeviceLostError(DeviceError):
+    """A GPU that CUDA cannot use in this process any more, after an error that no call recovers from.
+
+    Every later call on this GPU raises it as well, until the process is started again.
+    """
+
+
 class TooLargeError(WkgpuError, MemoryError):
     """A box or an array that memory, or a disk, has no room for. Nothing of it was read."""
 

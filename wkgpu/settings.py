@@ -73,7 +73,8 @@ class Config:
         Encoded bytes that one thread fetches before it decodes them (more, where a single chunk is larger).
     batch_bytes : int
         Bytes of decoded chunks that a CUDA engine works on at a time, while it fetches as many for the next batch. A
-        call takes up to about five times as much of the GPU's memory beside its output.
+        call takes up to about five times as much of the GPU's memory beside its output, and a write of a NumPy array
+        up to as much of the host's.
     cuda_lz4 : {"auto", "kernel", "nvcomp"}
         What decodes LZ4 on a GPU: a kernel of wkgpu, or nvCOMP behind a kernel that looks for damage; by default the
         one that is faster, see `wkgpu.engines.cuda.decoding`.

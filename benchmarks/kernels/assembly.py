@@ -87,6 +87,7 @@ def compile_all(architectures: Sequence[str] = ARCHITECTURES) -> Iterator[Compil
     """
     # Device functions are compiled for the current device, of which there is none.
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=_capability(OLDEST))
+    listing.compile_for_cpu()
     for kernel in listing.kernels():
         oldest = [OLDEST] if kernel.group == "words" else []
         library, _ = (

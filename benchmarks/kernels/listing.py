@@ -15,7 +15,7 @@ from numba import njit
 from numba.cuda.dispatcher import CUDADispatcher
 from numba.types import Tuple, UniTuple, float32, float64, int8, int16, int64, uint8, uint16, uint32, uint64, void
 
-from wkgpu.kernels import arithmetic, failures
+from wkgpu.kernels import arithmetic, cpu_mapping, failures
 from wkgpu.kernels.cuda import mapping, packing, placement, pooling, reducing
 
 CUDA_C = Path(placement.__file__).parent
@@ -54,6 +54,14 @@ def kernels() -> Iterator[Kernel]:
     yield from _kernels_of_words()
     yield from _kernels_of_pooling()
     yield from _kernels_of_voxels()
+
+
+def compile_for_cpu() -> None:
+    """Compile for the CPU what calls primitives, as a map does first: what that leaves behind must not reach CUDA."""
+    for name in ("rescale_to_integer", "rescale_to_float"):
+        njit(getattr(cpu_mapping, name).py_func).compile((int64, int64, *_COMPUTING["mapping"][name]))
+    njit(_unfused).compile((float32, float32))
+    njit(_rounded).compile((float64,))
 
 
 def sources() -> list[Path]:
@@ -154,6 +162,10 @@ def _halved(value):  # type: ignore[no-untyped-def]
 
 def _function_of_a_user(a, b, table):  # type: ignore[no-untyped-def]
     return _halved(a) * table[b] + 1
+
+
+def _rounded(a):  # type: ignore[no-untyped-def]
+    return arithmetic.rounded(a)
 
 
 def _unfused(a, by):  # type: ignore[no-untyped-def]

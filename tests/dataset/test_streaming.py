@@ -288,6 +288,32 @@ def test_any_bit_is_data(engine, dtype):
         assert has_data(voxels)
 
 
+class ComparedWithZero:
+    """An array of another library, which compares values with 0 even where it is viewed as truth values."""
+
+    def __init__(self, array, values=None):
+        self.array, self.values = array, array if values is None else values
+        self.dtype = array.dtype
+
+    @property
+    def T(self):
+        return ComparedWithZero(self.array.T, self.values.T)
+
+    def view(self, dtype):
+        return ComparedWithZero(self.array.view(dtype), self.values if dtype is bool else self.array.view(dtype))
+
+    def any(self):
+        return (self.values != 0).any()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_a_negative_zero_is_data_of_a_device(dtype):
+    voxels = np.zeros((2, 5, 6, 7), dtype, order="F")
+    assert not has_data(ComparedWithZero(voxels[:, 1:]))
+    voxels.T.view(np.uint8)[3, 3, 3, -1] = 0x80
+    assert has_data(ComparedWithZero(voxels[:, 1:]))
+
+
 # ---- Parts and pieces
 
 

@@ -165,6 +165,21 @@ def test_a_chunk_that_several_boxes_want_is_decoded_once(array, simulated, confi
     assert decoded == ([1] if array.layout.codec == "lz4" else [])
 
 
+@pytest.mark.parametrize("turn", [lambda data: data, np.ascontiguousarray, lambda data: data[..., ::-1]])
+@pytest.mark.parametrize(("dtype", "channels"), [("uint16", 1), ("uint8", 3), ("float64", 2)])
+def test_voxels_on_the_host(make_array, cpu, simulated, config, codec, dtype, channels, turn):
+    """They change chunks that exist, chunks that do not, and parts of both."""
+    layout = layout_of(codec, dtype, channels)
+    array, config.batch_bytes = make_array(layout), 8 * layout.chunk_bytes
+    expected = np.zeros((channels, *SHAPE), dtype)
+    for corner, shape in (((1, 2, 3), INNER), ((8, 0, 5), (24, 17, 20)), ((0, 0, 0), SHAPE), ((7, 9, 1), INNER)):
+        change = turn(voxels(layout, shape, sum(corner)))
+        write_box(array, simulated, corner, change.view(doubles.HostArray))
+        inside = tuple(slice(low, low + length) for low, length in zip(corner, shape, strict=True))
+        expected[:, *inside] = change
+        np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), SHAPE), expected)
+
+
 @lz4_only
 def test_untouched_chunks_are_copied_and_not_decoded(array, simulated, machine, shard):
     before = shard.read_bytes()
@@ -231,14 +246,21 @@ def counting(simulated):
     return type(simulated)(CountingDevice())
 
 
+def uploaded_whole(data):
+    pytest.fail(f"{data.nbytes} bytes are uploaded at once")
+
+
+@pytest.mark.parametrize("place", [np.ndarray, doubles.HostArray])
 @pytest.mark.parametrize("dtype", ["uint8", "uint64"])
-def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, codec, dtype):
+def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, codec, dtype, place):
+    """Also that of voxels on the host, which are uploaded batch by batch."""
     layout = ArrayLayout(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), codec)
     array, data = make_array(layout), voxels(layout, (60, 60, 60), 1)
     config.batch_bytes = 4 * layout.chunk_bytes
     config.staging_bytes = layout.chunk_bytes
     assert data.nbytes > 13 * config.batch_bytes
-    write_box(array, counting, (2, 2, 2), data)
+    counting.device.asarray = uploaded_whole if place is doubles.HostArray else counting.device.asarray
+    write_box(array, counting, (2, 2, 2), data.view(place))
     assert 0 < counting.device.peak <= 6 * config.batch_bytes
     counting.release()
     gc.collect()
@@ -507,3 +529,26 @@ def test_what_cannot_be_filled_is_refused(array, simulated):
     for out in ([1, 2], "out", None.__class__):
         with pytest.raises(ShapeError):
             read_box(array, simulated, (0, 0, 0), SHAPE, out=out)
+
+
+@pytest.mark.parametrize("what", ["read", "write"])
+def test_an_interrupt_between_a_request_and_its_record(array, simulated, simulated_device, monkeypatch, what):
+    """Nothing uses the slot's memory any more when it is lent again, though no slot knows of the request."""
+    for module in (fetching, writer):
+        monkeypatch.setattr(module, "LONG_BYTES", 0)
+    original = getattr(doubles.SimulatedFile, what)
+
+    def interrupted(*arguments):
+        original(*arguments)
+        assert simulated_device.requests
+        raise KeyboardInterrupt
+
+    call, argument = (read_box, SHAPE) if what == "read" else (write_box, volume())
+    with monkeypatch.context() as patch:
+        patch.setattr(doubles.SimulatedFile, what, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            call(array, simulated, (0, 0, 0), argument)
+    assert not simulated_device.requests
+    assert simulated.nbytes_kept > 0
+    np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
+    write_box(array, simulated, (0, 0, 0), volume())

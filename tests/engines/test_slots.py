@@ -50,6 +50,17 @@ def test_host_memory_is_as_long_as_asked_for(slot):
     assert len(slot.host("table", 4000)) == 4000
 
 
+def test_outgrown_host_memory_is_less_than_what_is_held(slot, simulated_device):
+    """CuPy's pool keeps it for requests of just its size."""
+    pinned = []
+    take = simulated_device.host_memory
+    simulated_device.host_memory = lambda nbytes: pinned.append(nbytes) or take(nbytes)
+    for nbytes in range(1, 70_000, 997):
+        assert len(slot.host("table", nbytes)) == nbytes
+    assert all(nbytes.bit_count() == 1 for nbytes in pinned)
+    assert sum(pinned[:-1]) < pinned[-1] < 2 * 70_000
+
+
 def test_a_slot_that_finds_no_memory_lets_others_give_theirs(simulated_device):
     simulated_device.capacity = 100
 

@@ -239,6 +239,19 @@ def test_arrays_of_the_other_device(array, gpu, other, cupy, data):
         transfer.read_box(array, other, (0, 0, 0), SHAPE, out=out)
 
 
+@pytest.mark.parametrize("part", ["slice", "reversed", "swapped"])
+def test_parts_of_arrays_of_the_other_device(array, gpu, other, cupy, data, part):
+    with other.active():
+        theirs = cupy.asarray(data)
+        theirs += 1  # is still being computed when it is copied
+        theirs = {"slice": theirs[:, 3:20, :9], "reversed": theirs[..., ::-1], "swapped": theirs.swapaxes(1, 3)}[part]
+    with gpu.active():
+        found = gpu.asarray(theirs)
+        assert found.device.id == 0
+    expected = {"slice": data[:, 3:20, :9], "reversed": data[..., ::-1], "swapped": data.swapaxes(1, 3)}[part] + 1
+    np.testing.assert_array_equal(cupy.asnumpy(found), expected)
+
+
 def test_both_devices_at_the_same_time(array, gpu, other, data):
     transfer.write_box(array, gpu, (0, 0, 0), data)
 

@@ -120,6 +120,19 @@ def test_room_is_asked_for(gpu, cupy, capped):
         gpu.check_room(1 << 30, "A box")
 
 
+def test_an_allocator_of_another_library_that_finds_no_memory(gpu, cupy):
+    """It is asked again when the engine has given back what it keeps."""
+    asked = []
+
+    def full(nbytes):
+        asked.append(nbytes)
+        raise MemoryError("std::bad_alloc: out_of_memory")
+
+    with cupy.cuda.using_allocator(full), pytest.raises(DeviceMemoryError, match="smaller boxes"):
+        gpu.empty((1, 10, 10, 10), np.dtype("uint8"))
+    assert asked == [1000, 1000]
+
+
 def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, config):
     """Smaller batches then work under the same limit."""
     expected = read_box(array, cpu, (0, 0, 0), SHAPE)

@@ -20,8 +20,10 @@ def test_kernels_stay_in_bounds():
     if tool is None:
         pytest.skip(f"{TOOL} is not on the PATH; it comes with the CUDA toolkit")
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/kernels"]
+    # Calls that fail are no errors: CUDA's Python packages ask a driver for functions that only newer ones have.
+    checked = [tool, "--tool", "memcheck", "--report-api-errors", "no", "--error-exitcode", str(FOUND)]
     done = subprocess.run(
-        [tool, "--tool", "memcheck", "--error-exitcode", str(FOUND), *pytest_command],
+        [*checked, *pytest_command],
         cwd=ROOT,
         env={**os.environ, "NUMBA_ENABLE_CUDASIM": "0"},
         capture_output=True,

@@ -13,6 +13,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from wkgpu.dataset.ahead import Ahead
 from wkgpu.dataset.blocks import Box, block_shape, blocks_around, halved, shard_number, shards_in
 from wkgpu.dataset.jobs import Executor, run_jobs
@@ -198,8 +200,11 @@ def _write(target: StoredArray, engine: Engine, part: Box, out: Array) -> None:
 
 def has_data(voxels: Any) -> bool:
     """Whether any bit is set in an array in Fortran order, or in a part of one: -0.0 is data, too."""
-    # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
-    return bool(voxels.T.view(bool).any())
+    if isinstance(voxels, np.ndarray):
+        # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
+        return bool(voxels.T.view(bool).any())
+    # CuPy's bools are not safe for this: it takes the sign of a -0.0 alone for False. Integers have no such value.
+    return bool(voxels.view(f"u{voxels.dtype.itemsize}").any())
 
 
 # ---- How the work is cut

@@ -263,6 +263,10 @@ class Device(Protocol):
         """Open the file of a descriptor once more."""
         ...
 
+    def drain_files(self) -> None:
+        """Wait until all requests to files are done, of whatever call: Ctrl+C may have lost one that was just made."""
+        ...
+
     @property
     def lz4(self) -> Lz4Kernels:
         """The kernels for LZ4 chunks that come with wkgpu."""
@@ -290,6 +294,10 @@ class Device(Protocol):
 
     def asarray(self, data: Any) -> Any:
         """Return data as this device's array."""
+        ...
+
+    def is_on_host(self, array: Any) -> bool:
+        """Whether an array that `as_input` leaves as it is lies in the host's memory, and can be gathered there."""
         ...
 
     def to_host(self, array: Any) -> NDArray[Any]:

@@ -17,13 +17,16 @@ from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.engines.voxel_layout import voxel_layout
+from wkgpu.engines.voxel_layout import VoxelLayout, voxel_layout
+from wkgpu.kernels import cpu as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 from wkgpu.storage.read_plan import Segments
 from wkgpu.storage.write_plan import WritePlan
+
+_MIN_GATHERED_BYTES = 1 << 20  # that a thread takes at a time: more than waking another one costs
 
 
 class Batch(NamedTuple):
@@ -47,7 +50,8 @@ class CudaEncoder:
     plan : WritePlan
         Open.
     data : array (channel, x, y, z)
-        Of the device, of the plan's dtype and shape, with any strides.
+        Of the device or of the host, of the plan's dtype and shape, with any strides. Voxels on the host are gathered
+        into the chunks of a batch there, so that no more of them than a batch is in the device's memory.
     codec : BatchCodec or None
         What encodes chunks; None for raw ones.
     stack : ExitStack
@@ -63,11 +67,18 @@ class CudaEncoder:
         self.codec = codec
         self.size = size = plan.pieces.nbytes
         self._slots = cycle(slots)
-        self._data, self._origin = device.span(data)
+        self._team = team
+        self._host_data = data if device.is_on_host(data) else None
         self._fetcher = None if plan.old is None else Fetcher(device, team, [plan.old.descriptor], stack)
         corner_bits = common_bits(plan.touched.origin[:, 0])
-        layout = voxel_layout(plan.pieces, plan.shape, data)
-        self._words = layout_in_words(layout, corner_bits, self._data.address, self._origin, size)
+        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data)
+        self._data: Memory | None = None
+        self._origin = 0
+        if self._host_data is None:
+            self._data, self._origin = device.span(data)
+            self._words = layout_in_words(layout, corner_bits, self._data.address, self._origin, size)
+        else:
+            self._words = layout_in_words(_as_chunks(plan, data), corner_bits, size)
         # A slot holds as many encoded chunks, packed ones, and what the encoder works with for each chunk.
         work = 0 if codec is None else codec.encode_temp_bytes(1, size)
         self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
@@ -97,7 +108,7 @@ class CudaEncoder:
             slot.stream.upload(image, chunks)
         elif not self.is_covered(first, last):
             slot.stream.clear(chunks, count * self.size)
-        self.gather(table, at, count, chunks, slot)
+        self.gather(table, at, first, count, chunks, slot)
         slot.end()
         return Batch(first, last, slot, chunks, np.full(count, self.size, np.int64))
 
@@ -119,15 +130,37 @@ class CudaEncoder:
         """Add what `gather` has to know, and return where it begins."""
         words = self._words
         starts = np.arange(last - first) * self.size
-        bases = np.full(last - first, self._origin, np.int64)
         corners = self.plan.touched.origin[first:last]
+        if self._host_data is None:
+            bases = np.full(last - first, self._origin, np.int64)
+        else:  # each chunk has a box of its own, which lies as the chunk does
+            bases = starts - corners @ _chunk_strides(self.plan)
         return described(table, words.numbers, starts, bases, corners, words.scale, words.width)
 
     # ---- What is queued for them
 
-    def gather(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
-        """Queue copying the new voxels into chunks, over what is there."""
-        exchange(self.device, self._words, table, at, count, self._data, chunks, slot, into_box=False)
+    def gather(self, table: Table, at: int, first: int, count: int, chunks: Memory, slot: Slot) -> None:
+        """Queue copying the new voxels of rows from ``first`` on into chunks, over what is there."""
+        data = self._uploaded(first, count, slot) if self._data is None else self._data
+        exchange(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
+
+    def _uploaded(self, first: int, count: int, slot: Slot) -> Memory:
+        """Gather new voxels on the host, and queue their upload to where the encoder writes only later."""
+        assert self._host_data is not None
+        size, layout = self.size, self._layout
+        image = slot.host("voxels", count * size)
+        origins = np.ascontiguousarray(self.plan.touched.origin[first : first + count])
+        source, target = (array.__array_interface__["data"][0] for array in (self._host_data, image))
+        share = max(_MIN_GATHERED_BYTES // size, 1)
+
+        def gather(task: int) -> None:
+            begin = task * share
+            cpu_kernels.gather_chunks(begin, min(begin + share, count), origins, layout, source, size, target)
+
+        self._team.run(gather, -(-count // share))
+        voxels = slot.memory("encoded", count * size)
+        slot.stream.upload(image, voxels)
+        return voxels
 
     def fetch_old(self, first: int, partly: Ints, staging: Memory, slot: Slot) -> None:
         """Fetch the old chunks of some rows to one behind the other."""
@@ -143,6 +176,19 @@ class CudaEncoder:
 
     def _on_failure(self, first: int, partly: Ints) -> OnFailure:
         return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)
+
+
+def _chunk_strides(plan: WritePlan) -> Ints:
+    """Return the strides (x, y, z) of a chunk in bytes."""
+    x, y, _ = plan.pieces.shape
+    return plan.layout.voxel_bytes * np.array([1, x, x * y], np.int64)
+
+
+def _as_chunks(plan: WritePlan, data: Any) -> VoxelLayout:
+    """Return the layout of the exchange between chunks and boxes that lie as chunks do."""
+    strides = data.itemsize, *_chunk_strides(plan).tolist()
+    array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, strides)  # only looked at
+    return voxel_layout(plan.pieces, plan.shape, array)
 
 
 class _Encoding:
@@ -188,7 +234,7 @@ class _Encoding:
         if self._decoding is not None:
             encoder.fetch_old(self._first, self._partly, self._staging, slot)
             self._decoding.queue()
-        encoder.gather(table, at, count, self._chunks, slot)
+        encoder.gather(table, at, self._first, count, self._chunks, slot)
         self._encode(table, news, lengths)
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)

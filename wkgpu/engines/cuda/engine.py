@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from wkgpu.engines import host_memory
 from wkgpu.engines.cuda.caller_stream import Streams
+from wkgpu.engines.cuda.cuda_errors import translated
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
 from wkgpu.engines.cuda.placing import lanes_of
@@ -28,11 +29,31 @@ from wkgpu.engines.engine import Engine
 from wkgpu.engines.footprint import check_comparison_plan, check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.errors import DeviceError, DeviceMemoryError
+from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
 from wkgpu.storage.comparison_plan import ComparisonPlan
 from wkgpu.storage.read_plan import ReadPlan
 from wkgpu.storage.write_plan import WritePlan
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _on_device(method: Callable[Concatenate[CudaEngine, P], R]) -> Callable[Concatenate[CudaEngine, P], R]:
+    """Let a method work on a device only in the process that opened it, and only until it is lost."""
+
+    @wraps(method)
+    def call(self: CudaEngine, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._check_process()
+        if self._lost is not None:
+            raise DeviceLostError(f"{self.name} was lost before. {self._lost}")
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            self._look_at(error)
+            raise
+
+    return call
 
 
 class CudaEngine:
@@ -51,6 +72,7 @@ class CudaEngine:
         self.team = ThreadTeam()
         """Threads for what the host does: fetching short ranges, copying untouched chunks."""
         self._process = os.getpid()
+        self._lost: str | None = None
 
     @property
     def name(self) -> str:
@@ -68,11 +90,17 @@ class CudaEngine:
         return self.slots.nbytes_kept
 
     def release(self) -> None:
-        """Give all memory back that is kept for the next calls."""
+        """Give all memory back that is kept for the next calls; a device that is lost has nothing to give."""
         self._check_process()
+        with suppress(DeviceLostError):  # the next call says so
+            self._release()
+
+    @_on_device
+    def _release(self) -> None:
         with self.device.active():
             self.slots.release()
 
+    @_on_device
     def active(self) -> AbstractContextManager[Any]:
         """Make this GPU CuPy's current one, and its stream that of the caller."""
         return self.device.active()
@@ -86,7 +114,7 @@ class CudaEngine:
         return self._with_room(lambda: self.device.asarray(data))
 
     def as_input(self, data: Any) -> Any:
-        """Leave NumPy arrays where they are: `write` uploads what it needs of them, shard by shard."""
+        """Leave NumPy arrays where they are: `write` uploads what it needs of them, batch by batch."""
         return data if isinstance(data, np.ndarray) else self.asarray(data)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
@@ -97,9 +125,9 @@ class CudaEngine:
         """Return zeroed memory in Fortran order."""
         return self._with_room(lambda: self.device.zeros(shape, dtype))
 
+    @_on_device
     def check_room(self, nbytes: int, what: str) -> None:
         """Compare with the memory that the device has; see `Engine.check_room`."""
-        self._check_process()
         with self.device.active():
             if nbytes <= self.device.free_bytes():
                 return
@@ -108,9 +136,9 @@ class CudaEngine:
         if nbytes > free:
             raise DeviceMemoryError(host_memory.no_room(what, nbytes, free, self.name))
 
+    @_on_device
     def _with_room(self, allocate: Callable[[], Any]) -> Any:
         """Allocate an array, once more without what is kept for the next calls if there is no room."""
-        self._check_process()
         with self.device.active():
             try:
                 return allocate()
@@ -118,27 +146,27 @@ class CudaEngine:
                 self.slots.release()
             return allocate()
 
+    @_on_device
     def as_output(self, out: Any) -> Any:
         """Return an array of this device on the memory of ``out``; see `Engine.as_output`."""
-        self._check_process()
         with self.device.active():
             return self.device.as_output(out)
 
+    @_on_device
     def read(self, plan: ReadPlan, out: Any) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
-        self._check_process()
         check_read_plan(plan, out)
         if not len(plan.gaps.box) and not len(plan.chunks.place):
             return
         with self.device.active(), ExitStack() as stack, self.slots.lend() as slots:
             CudaReader(self.device, self.team, slots, plan, out, stack).run()
 
+    @_on_device
     def write(self, plan: WritePlan, data: Any) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`.
 
         What the device cannot encode, LZ4HC and chunks larger than its codec takes, is encoded by the CPU.
         """
-        self._check_process()
         check_write_plan(plan, data)
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
@@ -147,11 +175,12 @@ class CudaEngine:
             if plan.is_compressed and not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))
                 return
-            voxels = self._with_room(lambda: self.device.asarray(part))
+            voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
             with ExitStack() as stack, self.slots.lend() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
+    @_on_device
     def compare(self, plan: ComparisonPlan) -> bool:
         """Read two boxes and compare them on the device; see `Engine.compare`."""
         check_comparison_plan(plan)
@@ -165,15 +194,15 @@ class CudaEngine:
         with self.device.active():
             return bool(self.xp.array_equal(*voxels))
 
+    @_on_device
     def wait(self) -> None:
         """Wait for what the caller's stream has been given."""
-        self._check_process()
         with self.device.active():
             self.device.fence().wait()
 
+    @_on_device
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Queue a kernel behind what the caller's stream has been given; see `Engine.launch`."""
-        self._check_process()
         if rows <= 0:
             return
         device = self.device
@@ -191,6 +220,18 @@ class CudaEngine:
 
         return CpuEngine()
 
+    def _look_at(self, error: Exception) -> None:
+        """Remember an error that says that the device is lost; raise that which stands for one of CUDA."""
+        found = error if isinstance(error, DeviceError) else translated(error, f"Work on {self.name}")
+        try:
+            if isinstance(found, DeviceLostError):
+                self._lost = str(found)
+                self.slots.forget()
+            if found is not None and found is not error:
+                raise found from error
+        finally:
+            del found  # see `wkgpu.engines.cuda.cuda_errors.reported`
+
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise DeviceError(
@@ -207,7 +248,7 @@ def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
 def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:
     """Return the plan of the part of the new voxels that lies in its shard, and which part that is.
 
-    Arrays on the host are then copied shard by shard, and never more of them than a shard holds.
+    Arrays of other libraries on the host are then copied shard by shard, and never more of them than a shard holds.
     """
     origin = plan.touched.origin
     low = np.maximum(origin.min(axis=0), 0)

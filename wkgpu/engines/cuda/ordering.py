@@ -35,7 +35,7 @@ class Wait(NamedTuple):
     how: str
 
 
-_HOST_TABLES = frozenset({"host table", "host staging"})
+_HOST_TABLES = frozenset({"host table", "host staging", "host voxels"})
 _HOST_RESULTS = frozenset({"host results", "host statuses", "host lengths", "host packed"})
 _ENCODER = frozenset({"encoded", "packed", "temp", "statuses"})
 _DECODER = frozenset({"results", "found", "temp"})
@@ -61,7 +61,8 @@ WAITS = (
     ),
     Wait(
         "arrive", frozenset({"staging"}), Actor.FILES, Actor.SLOT,
-        "Fetcher's result waits for the requests before anything that reads their bytes is queued",
+        "Fetcher's result waits for the requests before anything that reads their bytes is queued; after an error "
+        "Slot.abandon does, and after Ctrl+C Device.drain_files too, for a request that no slot knows",
     ),
     Wait(
         "reuse", frozenset({"staging"}), Actor.SLOT, Actor.FILES,
@@ -69,7 +70,7 @@ WAITS = (
     ),
     Wait(
         "tables", _HOST_TABLES, Actor.HOST, Actor.SLOT,
-        "the host writes a table, and gathers short ranges, before it queues their upload",
+        "the host writes a table, and gathers short ranges and new voxels, before it queues their upload",
     ),
     Wait(
         "next tables", _HOST_TABLES, Actor.SLOT, Actor.HOST,
@@ -89,7 +90,7 @@ WAITS = (
     ),
     Wait(
         "stored", frozenset({"packed", "decoded"}), Actor.FILES, Actor.SLOT,
-        "settle_writes waits for the requests before the slot is used again",
+        "settle_writes waits for the requests before the slot is used again; after an error as for arrive",
     ),
 )  # fmt: skip
 """Each with a name, its buffers, the producer and the consumer."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.cuda.device import Bytes, Device, Event, Memory
-from wkgpu.errors import DeviceMemoryError
+from wkgpu.errors import DeviceLostError, DeviceMemoryError
 from wkgpu.settings import config
 from wkgpu.storage.chunk_grid import Ints
 
@@ -55,7 +55,7 @@ class Slot:
         held = self._host.get(name)
         if held is None or held.nbytes < nbytes:
             self._host.pop(name, None)
-            held = self._host[name] = self._device.host_memory(_rounded(nbytes))
+            held = self._host[name] = self._device.host_memory(_rounded_up(nbytes))
         return held[:nbytes]
 
     def begin(self, fence: Event) -> None:
@@ -97,6 +97,15 @@ def _rounded(nbytes: int) -> int:
     return max(-(-nbytes // step), 1) * step
 
 
+def _rounded_up(nbytes: int) -> int:
+    """Round up to a power of two: CuPy's pool of pinned memory gives what a slot has outgrown to requests of its size.
+
+    Of memory of any size it would keep a block for each size that a slot ever had. So these are at most as many bytes
+    as the slot has now.
+    """
+    return max(1 << (nbytes - 1).bit_length() if nbytes > 1 else 1, _ALIGNMENT)
+
+
 Pair: TypeAlias = tuple[Slot, Slot]
 
 
@@ -125,7 +134,12 @@ class Slots:
         except BaseException as error:
             for slot in pair:
                 slot.abandon()
-            if not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
+            if not isinstance(error, Exception):  # Ctrl+C may have come between a request and its record in a slot
+                with suppress(BaseException):
+                    self._device.drain_files()
+            if isinstance(error, DeviceLostError):
+                self.forget()
+            elif not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
                 self._keep(pair)
             raise
         self._keep(pair)
@@ -139,9 +153,13 @@ class Slots:
 
     def release(self) -> None:
         """Give the memory of idle slots back."""
+        self.forget()
+        self._device.release()
+
+    def forget(self) -> None:
+        """Keep no idle slots, and ask nothing of the device, which may be lost."""
         with self._lock:
             self._idle.clear()
-        self._device.release()
 
     @property
     def nbytes_kept(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.device import Memory
 from wkgpu.engines.cuda.gpu.streams import CudaStream
+from wkgpu.errors import DeviceError
 
 
 class NvcompCodec:
@@ -35,15 +36,25 @@ class NvcompCodec:
         temp: Memory, targets: int, statuses: int,
     ) -> None:  # fmt: skip
         """Queue decoding."""
-        self._batched.decode(
-            sources, lengths, capacities, decoded, count, temp.address, temp.nbytes, targets, statuses, stream.handle
-        )
+        try:
+            self._batched.decode(
+                sources, lengths, capacities, decoded, count, temp.address, temp.nbytes, targets, statuses,
+                stream.handle,
+            )  # fmt: skip
+        except DeviceError:
+            stream.record().wait()  # nvCOMP does not say whether the GPU is lost
+            raise
 
     def encode(
         self, stream: CudaStream, sources: int, lengths: int, chunk_bytes: int, count: int, temp: Memory,
         targets: int, encoded: int, statuses: int,
     ) -> None:  # fmt: skip
         """Queue encoding."""
-        self._batched.encode(
-            sources, lengths, chunk_bytes, count, temp.address, temp.nbytes, targets, encoded, statuses, stream.handle
-        )
+        try:
+            self._batched.encode(
+                sources, lengths, chunk_bytes, count, temp.address, temp.nbytes, targets, encoded, statuses,
+                stream.handle,
+            )  # fmt: skip
+        except DeviceError:
+            stream.record().wait()  # as above
+            raise

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.caller_stream import DEFAULTS, Streams, calling_stream, joined, stream_of_call
+from wkgpu.engines.cuda.cuda_errors import is_lost, reported
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
-from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
+from wkgpu.engines.cuda.gpu.files import KvikioFile, drain, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
 from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream, as_stream, follow
@@ -87,22 +88,27 @@ class CudaDevice:
         self.fence().wait()
         return memory
 
+    @reported("Pinning memory of the host")
     def host_memory(self, nbytes: int) -> Bytes:
         """Take pinned memory."""
         try:
             memory: Bytes = cupyx.empty_pinned(nbytes, np.uint8)
-        except runtime.CUDARuntimeError as error:
+        except (runtime.CUDARuntimeError, MemoryError) as error:
+            if is_lost(error):
+                raise
             raise DeviceMemoryError(
                 f"{nbytes} bytes of the host's memory cannot be pinned for {self.name}: {error}. Lower "
                 f"wkgpu.config.batch_bytes, which is {config.batch_bytes}."
             ) from error
         return memory
 
+    @reported("Giving memory back")
     def release(self) -> None:
         """Give what CuPy's pools keep, of the GPU's memory and of pinned memory, back to CUDA."""
         cupy.get_default_memory_pool().free_all_blocks()
         cupy.get_default_pinned_memory_pool().free_all_blocks()
 
+    @reported("Asking for free memory")
     def free_bytes(self) -> int:
         """Return what CUDA has free and CuPy's pool keeps; another allocator, as of managed memory, tells nothing."""
         pool = cupy.get_default_memory_pool()
@@ -122,10 +128,15 @@ class CudaDevice:
         """Open the file of a descriptor for KvikIO."""
         return KvikioFile(f"/proc/self/fd/{descriptor}", "r+" if writable else "r")
 
+    def drain_files(self) -> None:
+        """Wait for KvikIO."""
+        drain()
+
     def codec(self, name: str) -> NvcompCodec | None:
         """Return nvCOMP's codec of a name."""
         return self._codecs.get(name)
 
+    @reported("Launching a kernel")
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
         """Queue a kernel in CuPy's current stream."""
         stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
@@ -133,6 +144,7 @@ class CudaDevice:
 
     # ---- Arrays
 
+    @reported("A copy to the GPU")
     def asarray(self, data: Any) -> Any:
         """Return data as a CuPy array on this GPU, copied only where it lies elsewhere."""
         if not isinstance(data, cupy.ndarray):
@@ -141,9 +153,23 @@ class CudaDevice:
             return self._uploaded(data)
         try:
             array = cupy.asarray(data)
-            return array if array.device.id == self.ordinal else array.copy()
-        except cupy.cuda.memory.OutOfMemoryError as error:
+            return array if array.device.id == self.ordinal else self._from_other(array)
+        except MemoryError as error:
             raise self._full(getattr(data, "nbytes", 0)) from error
+
+    def _from_other(self, array: Any) -> Any:
+        """Return a copy of another GPU's array. CuPy copies only whole ones, and waits for no stream of that GPU."""
+        with cupy.cuda.Device(array.device.id):
+            theirs = cupy.cuda.get_current_stream()
+            whole = array if array.flags.c_contiguous or array.flags.f_contiguous else array.copy(order="F")
+            computed = CudaEvent(theirs)
+        ours = cupy.cuda.get_current_stream()
+        ours.wait_event(computed.event)
+        copy = whole.copy(order="A")
+        copied = CudaEvent(ours)
+        with cupy.cuda.Device(array.device.id):
+            theirs.wait_event(copied.event)  # before it uses the memory again that may be given back now
+        return copy
 
     def _uploaded(self, data: NDArray[Any]) -> Any:
         """Return a copy in the order of the data; CuPy's own way would pin as much memory, and transpose parts."""
@@ -154,6 +180,11 @@ class CudaDevice:
             array.set(data)
         return array
 
+    def is_on_host(self, array: Any) -> bool:
+        """Whether it is a NumPy array; one of another byte order has to be copied in any case."""
+        return isinstance(array, np.ndarray) and array.dtype.isnative
+
+    @reported("A copy from the GPU")
     def to_host(self, array: Any) -> NDArray[Any]:
         """Return an array as a NumPy array."""
         host: NDArray[Any] = cupy.asnumpy(array, order="A")
@@ -181,16 +212,18 @@ class CudaDevice:
         """Return uninitialised memory in Fortran order."""
         return self._allocated(shape, dtype)
 
+    @reported("Zeroing memory of the GPU")
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Any:
         """Return zeroed memory in Fortran order."""
         array = self._allocated(shape, dtype)
         array.data.memset_async(0, array.nbytes)
         return array
 
+    @reported("Taking memory of the GPU")
     def _allocated(self, shape: tuple[int, ...], dtype: np.dtype[np.generic], order: str = "F") -> Any:
         try:
             return cupy.empty(shape, dtype, order=order)
-        except cupy.cuda.memory.OutOfMemoryError as error:
+        except MemoryError as error:  # CuPy's own is one; another allocator, such as RMM's, raises it plainly
             raise self._full(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize) from error
 
     def _full(self, nbytes: int) -> DeviceMemoryError:

@@ -9,6 +9,7 @@ import cupy
 import numpy as np
 from cupy.cuda import driver
 
+from wkgpu.engines.cuda.cuda_errors import reported
 from wkgpu.engines.cuda.device import Columns
 from wkgpu.engines.cuda.gpu.streams import CudaStream
 from wkgpu.kernels import failures
@@ -53,6 +54,7 @@ class CudaLz4:
         numbers = (found_statuses, found_decoded, columns.capacities, columns.count, statuses, decoded)
         self._launch("lz4_join", -(-columns.count // _CHECK_THREADS), _CHECK_THREADS, stream, *numbers)
 
+    @reported("Loading the kernels for LZ4")
     def compile(self) -> None:
         """Compile the kernels for the current GPU, or load what has been compiled before."""
         for name in ("lz4_decode", "lz4_check", "lz4_join"):
@@ -66,6 +68,7 @@ class CudaLz4:
         self._functions[name] = function
         return function
 
+    @reported("Launching a kernel for LZ4")
     def _launch(self, name: str, blocks: int, threads: int, stream: CudaStream, *numbers: int) -> None:
         """Launch a kernel whose arguments have 8 bytes each; CuPy's own way takes its current stream."""
         function = self._functions.get(name) or self._function(name)
