@@ -1,5 +1,5 @@
 # On a machine with Python 3.11+, pip, make and git:
-#   make demo   make test   make test-faults   make bench   make help
+#   make demo   make test   make test-faults   make test-fake-gpu   make bench   make help
 # and on one with a GPU besides
 #   make test-gpu   make bench-gpu
 
@@ -17,11 +17,11 @@ CUDA := $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version: *\([
 CUDA_EXTRA := $(if $(CUDA),$(shell test $(CUDA) -ge 13 && echo cuda13 || { test $(CUDA) -eq 12 && echo cuda12; }))
 endif
 
-.PHONY: help demo test test-faults test-gpu format bench bench-gpu clean
+.PHONY: help demo test test-faults test-fake-gpu test-gpu format bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(call installed,image)  ## create, write and read a volume, on the GPU where there is one
 	@$(if $(CUDA_EXTRA),$(MAKE) --no-print-directory $(call installed,$(CUDA_EXTRA)) || \
@@ -33,9 +33,13 @@ test: $(call installed,test)  ## run the linter, the type checker and the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python tests/fake_driver
 
 test-faults: $(call installed,test)  ## interrupt, kill and damage at random, and write docs/faults.md; some minutes
 	$(BIN)/python tests/faults $(FAULTS)
+
+test-fake-gpu: $(call installed,test)  ## run tests for a GPU on a driver without one; make test does it too, where it can
+	$(BIN)/python tests/fake_driver $(FAKE)
 
 test-gpu: $(call installed,test) $(if $(CUDA_EXTRA),$(call installed,$(CUDA_EXTRA)))  ## run the tests that need a GPU
 	$(BIN)/wkgpu doctor --device cuda

@@ -19,7 +19,7 @@ from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
 from wkgpu.engines.cuda.gpu.files import KvikioFile, set_defaults
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
-from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream
+from wkgpu.engines.cuda.gpu.streams import LAUNCHING, LEAST_BLOCKS, CudaEvent, CudaStream
 from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
 from wkgpu.settings import config
 
@@ -116,7 +116,8 @@ class CudaDevice:
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
         """Queue a kernel in CuPy's current stream."""
         stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
-        kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
+        with LAUNCHING:
+            kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
 
     # ---- Arrays
 
