@@ -102,6 +102,8 @@ static int deviceGetAttribute(int attribute, int device, int skip) {
     return status ? -1 : value;
 }
 
+static int deviceCanAccessPeer(int device, int peer, int skip) { return 0; } // copies between devices do not need it
+
 static int driverGetVersion(int skip) { return VERSION; }
 
 static int runtimeGetVersion(int skip) { return VERSION; }
@@ -228,7 +230,7 @@ static const struct {
     void *function;
 } replacements[] = {
 #define SAME(name) {#name, name}
-    SAME(getDevice), SAME(setDevice), SAME(getDeviceCount), SAME(deviceGetAttribute), SAME(driverGetVersion),
+    SAME(getDevice), SAME(setDevice), SAME(getDeviceCount), SAME(deviceGetAttribute), SAME(deviceCanAccessPeer), SAME(driverGetVersion),
     SAME(runtimeGetVersion), SAME(deviceSynchronize), SAME(_ensure_context), {"malloc", fake_malloc},
     {"free", fake_free}, SAME(hostAlloc), SAME(freeHost), SAME(memGetInfo), {"memcpy", fake_memcpy}, SAME(memcpyAsync),
     SAME(memcpyPeer), SAME(memcpyPeerAsync), {"memset", fake_memset}, SAME(memsetAsync), SAME(pointerGetAttributes),

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import CellType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
+import lz4.block
 import numpy as np
 
 from fake_driver import driver
@@ -26,7 +27,7 @@ class Launch(NamedTuple):
 
 
 PLAYERS: dict[str, Callable[[Launch], None]] = {}
-"""What plays kernels of CUDA C, by their names: here the shim's compiled kernels take their place."""
+"""What plays kernels of CUDA C, by their names, besides those that the shim compiles for the CPU."""
 
 
 def play() -> None:
@@ -46,7 +47,7 @@ def _played(name, grid, block, count, sizes, values, device):
 def _is_played(name):
     """Whether a kernel can be launched here; a test that needs another one carries the marker ``computes``."""
     name = name.decode()
-    return name in PLAYERS or name in _learned or _COPY.fullmatch(name) is not None
+    return name in PLAYERS or name in _learned or _COPY.fullmatch(name) is not None or _shim(name) is not None
 
 
 def _play(name: bytes, grid: Any, block: Any, count: int, sizes: Any, values: Any, device: int) -> None:
@@ -56,8 +57,10 @@ def _play(name: bytes, grid: Any, block: Any, count: int, sizes: Any, values: An
         PLAYERS[launch.name](launch)
     elif launch.name in _learned:
         _play_numba(launch)
+    elif copy := _COPY.fullmatch(launch.name):
+        _play_copy(launch, *copy.groups())
     else:
-        _play_copy(launch, *_COPY.fullmatch(launch.name).groups())
+        _play_shim(launch)
 
 
 # ---- Numba's kernels: one thread is the whole grid, which every kernel takes
@@ -204,3 +207,50 @@ def _described(struct: bytes, dtype: np.dtype, device: int) -> np.ndarray:
     low, high = sum(min(way, 0) for way in ways), sum(max(way, 0) for way in ways)
     memory = driver.at(address + low, np.uint8, high - low + dtype.itemsize, device)
     return np.ndarray(shape, dtype, memory, -low, strides)
+
+
+# ---- CUDA C, which the shim compiles for the CPU (`cuda_shim`): all arguments have 8 bytes
+
+GARBAGE = 0x5A
+MAX_SHIM_BYTES = 1 << 17  # decoded: the shim's warps take seconds for more, and liblz4 gives the same verdicts
+
+
+@functools.cache
+def _shim(name: str) -> Any:
+    try:
+        from cuda_shim.building import load_library
+    except ImportError:
+        return None
+    return getattr(load_library(), f"run_{name}", None)
+
+
+def _play_shim(launch: Launch) -> None:
+    numbers = [int.from_bytes(value, "little", signed=True) for value in launch.values]
+    if launch.name != "lz4_decode":
+        _shim(launch.name)(*(number & (1 << 64) - 1 for number in numbers))
+        return
+    *columns, count, _, _ = numbers
+    columns = [driver.at(column, np.int64, count, launch.device) for column in columns]
+    targets, capacities, wanted = columns[2:]
+    if capacities.sum() <= MAX_SHIM_BYTES:
+        _shim(launch.name)(*(number & (1 << 64) - 1 for number in numbers))
+    else:
+        _decode(columns, driver.at(numbers[6], np.int32, count), driver.at(numbers[7], np.int64, count))
+    for target, capacity, most in zip(targets.tolist(), capacities.tolist(), wanted.tolist(), strict=True):
+        if most < capacity:  # what lies behind may hold anything
+            driver.at(target + most, np.uint8, capacity - most, launch.device)[...] = GARBAGE
+
+
+def _decode(columns: Sequence[np.ndarray], statuses: np.ndarray, decoded: np.ndarray) -> None:
+    """Decode as ``lz4_decode`` does, with liblz4."""
+    from wkgpu.kernels import failures
+
+    for number, (source, length, target, capacity, _) in enumerate(zip(*map(np.ndarray.tolist, columns), strict=True)):
+        try:
+            data = lz4.block.decompress(bytes(driver.at(source, np.uint8, length)), uncompressed_size=capacity)
+        except (lz4.block.LZ4BlockError, ValueError):
+            statuses[number], decoded[number] = failures.MALFORMED, 0
+            continue
+        driver.at(target, np.uint8, capacity)[: len(data)] = np.frombuffer(data, np.uint8)
+        statuses[number] = failures.OK if len(data) == capacity else failures.WRONG_LENGTH
+        decoded[number] = len(data)

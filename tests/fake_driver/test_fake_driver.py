@@ -7,12 +7,15 @@ import pytest
 
 from fake_driver import codec, driver
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not driver.is_there(), reason="runs on the fake driver, with `make test-fake-gpu`"),
-]
+pytestmark = pytest.mark.gpu
 
 NBYTES = 4096
+
+
+@pytest.fixture(autouse=True)
+def _on_the_fake_driver():
+    if not driver.is_there():
+        pytest.skip("runs on the fake driver, with `make test-fake-gpu`")
 
 
 @pytest.fixture

@@ -128,6 +128,11 @@ class CudaDevice:
         if isinstance(data, np.ndarray):
             return self._uploaded(data)
         try:
+            if isinstance(data, cupy.ndarray) and data.device.id != self.ordinal:
+                # CuPy's copy between GPUs does not wait for what the other one is still computing.
+                with cupy.cuda.Device(data.device.id):
+                    computed = cupy.cuda.get_current_stream().record()
+                cupy.cuda.get_current_stream().wait_event(computed)
             array = cupy.asarray(data)
             return array if array.device.id == self.ordinal else array.copy()
         except cupy.cuda.memory.OutOfMemoryError as error:
