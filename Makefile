@@ -1,5 +1,5 @@
 # On a machine with Python 3.11+, pip, make and git:
-#   make demo   make test   make test-faults   make bench   make help
+#   make demo   make test   make test-faults   make test-fake-gpu   make bench   make help
 # and on one with a GPU besides
 #   make test-gpu   make bench-gpu
 
@@ -25,11 +25,11 @@ OTHER_CUDA := $(wildcard $(if $(IS_12),$(VENV)/.installed-test $(VENV)/.installe
 # All at once, so that pip finds versions of the CUDA libraries on which PyTorch and numba-cuda agree.
 GPU_TEST_EXTRAS := $(TEST_EXTRA)$(if $(CUDA_EXTRA),+$(CUDA_EXTRA)+torch$(if $(IS_12),-cuda12))
 
-.PHONY: help demo test test-faults test-gpu format bench bench-gpu clean
+.PHONY: help demo test test-faults test-fake-gpu test-gpu format bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help:  ## list what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(call installed,image)  ## create, write and read a volume, on the GPU where there is one
 	@$(if $(CUDA_EXTRA),$(MAKE) --no-print-directory $(call installed,$(CUDA_EXTRA)) || \
@@ -42,9 +42,13 @@ test: $(call installed,$(TEST_EXTRA))  ## run the linter, the type checker and t
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(BIN)/python tests/install_check.py --newest $(VENV)-newest
+	$(BIN)/python tests/fake_driver
 
 test-faults: $(call installed,$(TEST_EXTRA))  ## interrupt, kill and damage at random, and write docs/faults.md; some minutes
 	$(BIN)/python tests/faults $(FAULTS)
+
+test-fake-gpu: $(call installed,$(TEST_EXTRA))  ## run tests for a GPU on a driver without one; make test does it too, where it can
+	$(BIN)/python tests/fake_driver $(FAKE)
 
 test-gpu: $(call installed,$(GPU_TEST_EXTRAS))  ## run the tests that need a GPU
 	$(BIN)/wkgpu doctor --device cuda

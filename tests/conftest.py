@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
@@ -139,10 +140,15 @@ def simulated(simulated_device, config):
 
 @pytest.fixture
 def gpu():
-    """The CUDA engine on a GPU, for tests that are marked with `gpu`."""
+    """The CUDA engine on a GPU, for tests marked with `gpu`; on the fake driver uses of buffers are looked at."""
+    from fake_driver import driver
+    from happens_before import watched
+
     from wkgpu.engines import get_engine
 
-    return get_engine("cuda:0")
+    engine = get_engine("cuda:0")
+    with watched(engine.device) if driver.is_there() else nullcontext():
+        yield engine
 
 
 @pytest.fixture(params=MACHINES)

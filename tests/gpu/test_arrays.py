@@ -64,6 +64,7 @@ def test_the_current_device_and_stream_stay(view, cupy):
     assert cupy.cuda.Device().id == 0
 
 
+@pytest.mark.computes
 def test_what_the_caller_has_queued_is_waited_for(array, gpu, cupy):
     """Data that are still being computed, and an output that something else is still written to."""
     shape = (2, 256, 256, 128)

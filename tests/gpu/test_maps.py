@@ -7,7 +7,7 @@ from strategies import VOXEL_TYPES, voxels
 import wkgpu as wk
 from wkgpu.storage.layout import ArrayLayout
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.computes]
 
 SHAPE = (70, 50, 40)
 INTEGERS = [dtype for dtype in VOXEL_TYPES if not dtype.startswith("float")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.computes]
 
 ROOT = Path(__file__).parents[2]
 TOOL = "compute-sanitizer"

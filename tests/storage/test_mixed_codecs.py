@@ -134,6 +134,7 @@ def test_covering_a_damaged_shard_repairs_it(mixed, engine, codec, other):
     assert codec_of(array, (1, 0, 0)) == codec_of(array, (1, 1, 0)) == codec
 
 
+@pytest.mark.computes
 @both_ways
 def test_comparisons(mixed, make_array, naive, config, engine, codec, other):
     array, data = mixed(codec, other)

@@ -24,7 +24,7 @@ from wkgpu.engines.cuda.gpu.codec import NvcompCodec
 from wkgpu.engines.cuda.gpu.files import KvikioFile, drain, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
-from wkgpu.engines.cuda.gpu.streams import LEAST_BLOCKS, CudaEvent, CudaStream, as_stream, follow
+from wkgpu.engines.cuda.gpu.streams import LAUNCHING, LEAST_BLOCKS, CudaEvent, CudaStream, as_stream, follow
 from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
 from wkgpu.settings import config
 
@@ -140,7 +140,8 @@ class CudaDevice:
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
         """Queue a kernel in CuPy's current stream."""
         stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
-        kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
+        with LAUNCHING:
+            kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
 
     # ---- Arrays
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import cupy
@@ -10,6 +11,9 @@ from numba import cuda as numba_cuda
 
 from wkgpu.engines.cuda.cuda_errors import reported
 from wkgpu.engines.cuda.device import Bytes, Memory
+
+LAUNCHING = threading.Lock()
+"""Held while Numba launches: two threads that load a kernel of the same types at once make it raise."""
 
 LEAST_BLOCKS = 128  # Numba warns of smaller grids; blocks along x that find no chunk end at once
 
@@ -97,4 +101,5 @@ class CudaStream:
         """Queue a kernel; one that this process has not launched yet is loaded, or compiled, first."""
         across, down = grid
         across = max(across, -(-LEAST_BLOCKS // down))
-        kernel[(across, down), threads, self._launched](*arguments)
+        with LAUNCHING:
+            kernel[(across, down), threads, self._launched](*arguments)
