@@ -55,12 +55,19 @@ def pytest_runtest_setup(item):
         pytest.skip(reason)
 
 
+def is_fake() -> bool:
+    """Whether the GPU is the fake driver's."""
+    from fake_driver import driver
+
+    return driver.is_there()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Run what may lose the GPU in a process of its own, so that the tests after it still have one."""
     if pyfuncitem.get_closest_marker("own_process") is None or pyfuncitem.get_closest_marker("gpu") is None:
         return None
-    if OWN_PROCESS in os.environ:
+    if OWN_PROCESS in os.environ or is_fake():
         return None
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid],
@@ -141,13 +148,12 @@ def simulated(simulated_device, config):
 @pytest.fixture
 def gpu():
     """The CUDA engine on a GPU, for tests marked with `gpu`; on the fake driver uses of buffers are looked at."""
-    from fake_driver import driver
     from happens_before import watched
 
     from wkgpu.engines import get_engine
 
     engine = get_engine("cuda:0")
-    with watched(engine.device) if driver.is_there() else nullcontext():
+    with watched(engine.device) if is_fake() else nullcontext():
         yield engine
 
 

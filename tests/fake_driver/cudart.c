@@ -221,7 +221,7 @@ static PyObject *eventRecord(intptr_t event, intptr_t stream, int skip) {
 
 static PyObject *eventSynchronize(intptr_t event, int skip) { RETURN(cuEventSynchronize((void *)event)); }
 
-static PyObject *eventQuery(intptr_t event, int skip) { RETURN(cuEventQuery((void *)event)); }
+static PyObject *eventQuery(intptr_t event, int skip) { return PyLong_FromLong(cuEventQuery((void *)event)); }
 
 // ---- Their places in CuPy
 

@@ -212,7 +212,7 @@ def _described(struct: bytes, dtype: np.dtype, device: int) -> np.ndarray:
 # ---- CUDA C, which the shim compiles for the CPU (`cuda_shim`): all arguments have 8 bytes
 
 GARBAGE = 0x5A
-MAX_SHIM_BYTES = 1 << 17  # decoded: the shim's warps take seconds for more, and liblz4 gives the same verdicts
+MAX_SHIM_BYTES = 1 << 18  # decoded: the shim's warps take seconds for more, and liblz4 gives the same verdicts
 
 
 @functools.cache

@@ -256,12 +256,12 @@ def decoded_by_liblz4(encoded: bytes, capacity: int, wanted: int) -> Verdict:
 
 def expected_of(encoded: bytes, capacity: int, whole: Verdict) -> tuple[int, int]:
     """The status and the number of decoded bytes of a chunk; the latter means nothing if it is MALFORMED."""
-    if whole.returned < 0 or _has_offset_0(encoded):
+    if whole.returned < 0 or has_offset_0(encoded):
         return MALFORMED, 0
     return OK if whole.returned == capacity else WRONG_LENGTH, whole.returned
 
 
-def _has_offset_0(encoded: bytes) -> bool:
+def has_offset_0(encoded: bytes) -> bool:
     """Whether a match of a chunk that liblz4 accepts has the offset 0."""
     at = 0
     while at < len(encoded):

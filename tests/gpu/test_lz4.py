@@ -12,6 +12,7 @@ from wkgpu.engines.cuda.device import Columns
 pytestmark = [pytest.mark.gpu, pytest.mark.own_process]
 
 GUARD, CASES = 64, 2000
+LAUNCH = 8  # chunks
 
 
 def laid_out(lengths, misfits):
@@ -19,6 +20,14 @@ def laid_out(lengths, misfits):
     room = [-(-(length + misfit) // 16) * 16 + GUARD for length, misfit in zip(lengths, misfits, strict=True)]
     begins = np.cumsum([GUARD, *room])
     return begins[:-1] + np.array(misfits), int(begins[-1])
+
+
+def places(columns, first):
+    return [column.data.ptr + first * column.itemsize for column in columns]
+
+
+def rows(columns, first, count, launch=LAUNCH):
+    return Columns(*places(columns, first), min(launch, count - first))
 
 
 def test_damaged_chunks_have_the_verdicts_and_bytes_of_liblz4(gpu, cupy):
@@ -35,7 +44,6 @@ def test_damaged_chunks_have_the_verdicts_and_bytes_of_liblz4(gpu, cupy):
         [chunk.capacity for chunk in chunks], [chunk.wanted for chunk in chunks],
     ]  # fmt: skip
     columns = [cupy.asarray(np.array(column, np.int64)) for column in numbers]
-    addresses = Columns(*(column.data.ptr for column in columns), count)
     zeros = cupy.zeros(16, np.uint8)
     found = [cupy.asarray(np.array([chunk.found[0] for chunk in chunks], np.int32))]
     found.append(cupy.asarray(np.array([chunk.found[1] for chunk in chunks], np.int64)))
@@ -47,12 +55,13 @@ def test_damaged_chunks_have_the_verdicts_and_bytes_of_liblz4(gpu, cupy):
     with gpu.device.active():
         lz4, stream = gpu.device.lz4, gpu.device.new_stream()
         cupy.cuda.get_current_stream().synchronize()
-        lz4.decode(stream, addresses, *(each.data.ptr for each in decoded))
-        lz4.check(stream, addresses, zeros.data.ptr, 16, *(each.data.ptr for each in checked))
+        for first in range(0, count, LAUNCH):
+            lz4.decode(stream, rows(columns, first, count), *places(decoded, first))
+            lz4.check(stream, rows(columns, first, count), zeros.data.ptr, 16, *places(checked, first))
         stream.record().wait()
         joined = [each.copy() for each in checked]
         cupy.cuda.get_current_stream().synchronize()
-        lz4.join(stream, addresses, *(each.data.ptr for each in (*found, *joined)))
+        lz4.join(stream, rows(columns, 0, count, count), *places([*found, *joined], 0))
         stream.record().wait()
     content = cupy.asnumpy(target)
     columns_of_results = [cupy.asnumpy(each).tolist() for each in (*decoded, *checked, *joined)]
