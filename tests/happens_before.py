@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from unittest import mock
 
+from wkgpu.dataset.ahead import Ahead
 from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.encoder import _Encoding
 from wkgpu.engines.cuda.engine import CudaEngine
@@ -61,7 +62,8 @@ class Ledger:
         return (Actor.HOST, threading.get_ident())
 
     def caller(self) -> Any:
-        return (Actor.CALLER, threading.get_ident())
+        """All callers are one: their streams are the default stream, or ordered with it."""
+        return (Actor.CALLER, 0)
 
     def clock(self, actor: Any) -> Clock:
         return self._clocks.setdefault(actor, {actor: 0})
@@ -325,6 +327,38 @@ class _Watch:
 
         return keep
 
+    def ahead_start(self, original: Any) -> Any:
+        """A thread that makes a call ahead knows what its caller knew then; who takes the result knows what it knew."""
+
+        def start(ahead: Any) -> None:
+            ahead.known = dict(self.ledger.clock(self.ledger.host()))
+            original(ahead)
+
+        return start
+
+    def ahead_run(self, original: Any) -> Any:
+        def run(ahead: Any) -> None:
+            function = ahead._function
+
+            def called() -> Any:
+                self.ledger.learn(self.ledger.host(), ahead.known)
+                try:
+                    return function()
+                finally:
+                    ahead.known = dict(self.ledger.clock(self.ledger.host()))
+
+            ahead._function = called
+            original(ahead)
+
+        return run
+
+    def ahead_wait(self, original: Any) -> Any:
+        def wait(ahead: Any) -> None:
+            original(ahead)
+            self.ledger.learn(self.ledger.host(), getattr(ahead, "known", {}))
+
+        return wait
+
     def slot_host(self, original: Any) -> Any:
         ledger = self.ledger
 
@@ -408,6 +442,7 @@ def watched(device: Any) -> Iterator[Ledger]:
         (kind, "host_memory", watch.host_memory),
         (kind, "drain_files", watch.drain_files),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
+        (Ahead, "start", watch.ahead_start), (Ahead, "_run", watch.ahead_run), (Ahead, "wait", watch.ahead_wait),
         (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
         (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),
         (_Encoding, "_encode", watch.encode), (CudaEngine, "read", watch.call), (CudaEngine, "write", watch.call),

@@ -87,6 +87,10 @@ class NamedKernel(NamedTuple):
         return _loaded(f"wkgpu.kernels.cuda.{self.topic}", self.name)
 
 
+_MAPPING = {"cpu": "wkgpu.kernels.cpu_mapping", "cuda": "wkgpu.kernels.cuda.mapping"}
+"""What makes a kernel of a function, by the machine."""
+
+
 class FunctionKernel(NamedTuple):
     """A function of the user's that is called with a value of each source, as a kernel; see `wkgpu.kernels.mapping`.
 
@@ -156,7 +160,7 @@ class FunctionKernel(NamedTuple):
     def _compiled(self, machine: str) -> Any:
         kept, key = self._kept, (machine, self.sources)
         if key not in kept:
-            kept[key] = _loaded(f"wkgpu.kernels.{machine}_mapping", "compiled")(*self)
+            kept[key] = _loaded(_MAPPING[machine], "compiled")(*self)
         return kept[key]
 
     @property

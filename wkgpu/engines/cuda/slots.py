@@ -92,7 +92,11 @@ class Slot:
 
 
 def _rounded(nbytes: int) -> int:
-    """Round up to an eighth of the size's power of two: calls of about one size then use the same memory."""
+    """Round up to an eighth of the size's power of two: calls of about one size then use the same memory.
+
+    It is a multiple of `_ALIGNMENT`, as the address of memory is. So the kernels of ``lz4.cu`` may read whole blocks of
+    16 bytes, of which some hold a byte of a chunk and others do not.
+    """
     step = max(1 << max(nbytes.bit_length() - 4, 0), _ALIGNMENT)
     return max(-(-nbytes // step), 1) * step
 
