@@ -129,7 +129,7 @@ def simulated_kind():
 @pytest.fixture
 def simulated_device(simulated_kind):
     """A device that has done nothing yet; what uses its buffers is looked at."""
-    from happens_before import watched
+    from watching import watched
 
     device = simulated_kind()
     with watched(device) as device.ledger:
@@ -148,7 +148,7 @@ def simulated(simulated_device, config):
 @pytest.fixture
 def gpu():
     """The CUDA engine on a GPU, for tests marked with `gpu`; on the fake driver uses of buffers are looked at."""
-    from happens_before import watched
+    from watching import watched
 
     from wkgpu.engines import get_engine
 

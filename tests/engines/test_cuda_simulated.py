@@ -1,5 +1,6 @@
 """What is special about the CUDA engine: ways to fetch and to store, batches, bounded memory, and whatever fails."""
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import simulated_codec
 import simulated_device as doubles
 from strategies import voxels
 
@@ -449,7 +451,7 @@ def test_a_chunk_that_cannot_be_encoded(array, shard, simulated, monkeypatch, st
         stream.queue(lambda: numbers(statuses, count).__setitem__(count - 1, 3))
 
     def numbers(address, count):
-        return doubles._numbers(address, count, doubles.ctypes.c_int32)
+        return simulated_codec.numbers(address, count, ctypes.c_int32)
 
     monkeypatch.setattr(kind, "encode", broken)
     with pytest.raises(ChunkError, match=rf"{shard}: chunk \d+ of the shard cannot be encoded"):

@@ -7,9 +7,9 @@ from unittest import mock
 import numpy as np
 import pytest
 from arrays import read_box, write_box
-from happens_before import watched
 from simulated_device import SimulatedDevice, SimulatedStream
 from strategies import voxels
+from watching import watched
 
 from wkgpu.engines.cuda import fetching, writer
 from wkgpu.engines.cuda.decoding import Decoding

@@ -76,7 +76,7 @@ def test_a_stream_that_waits_for_an_event_runs_what_is_before_it(cupy, pinned, c
     device, back, other = cupy.empty(NBYTES, np.uint8), pinned(1), pinned(1)
     copy(device, pinned(7), first)
     event = first.record()
-    copy(other, device, first)  # after the event: nobody waits for it
+    copy(other, device, first)  # after the event: nothing waits for it
     second.wait_event(event)
     copy(back, device, second)
     second.synchronize()
@@ -140,7 +140,7 @@ def test_a_module_of_cuda_c_is_loaded_and_its_arguments_arrive(cupy, monkeypatch
         module.get_function("none")
 
 
-def test_kernels_that_nobody_plays_are_refused(cupy):
+def test_kernels_that_are_not_played_are_refused(cupy):
     with pytest.raises(cupy.cuda.driver.CUDADriverError):
         cupy.arange(5) + 1
 
