@@ -240,6 +240,7 @@ def test_arrays_of_the_other_device(array, gpu, other, cupy, data):
         transfer.read_box(array, other, (0, 0, 0), SHAPE, out=out)
 
 
+@pytest.mark.computes
 @pytest.mark.parametrize("part", ["slice", "reversed", "swapped"])
 def test_parts_of_arrays_of_the_other_device(array, gpu, other, cupy, data, part):
     with other.active():

@@ -153,7 +153,8 @@ class CudaDevice:
         if isinstance(data, np.ndarray):
             return self._uploaded(data)
         try:
-            array = cupy.asarray(data)
+            # CuPy's `asarray` would copy another GPU's array without a wait for what that GPU is computing.
+            array = data if isinstance(data, cupy.ndarray) else cupy.asarray(data)
             return array if array.device.id == self.ordinal else self._from_other(array)
         except MemoryError as error:
             raise self._full(getattr(data, "nbytes", 0)) from error
