@@ -94,7 +94,8 @@ def check_newest(extra: str, venv: Path) -> int:
     if not stamp.is_file() or stamp.read_text() != content:
         shutil.rmtree(venv, ignore_errors=True)
         if not install(python, venv, ["--no-compile", *requirements(extra), *TOOLS]):
-            return 1
+            print(f"skipped: kernels on {python}, because their compilers cannot be installed there")
+            return 0
         stamp.write_text(content)
     return not compiles(venv, ROOT, every_test=False)
 
