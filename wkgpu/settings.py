@@ -14,6 +14,9 @@ from wkgpu.errors import ConfigurationError
 
 _Value = TypeVar("_Value")
 
+LZ4_DECODERS = ("auto", "kernel", "nvcomp")
+"""What `Config.cuda_lz4` may be."""
+
 
 def _from_environment(name: str, parse: Callable[[str], _Value], default: _Value) -> _Value:
     variable = f"WKGPU_{name.upper()}"
@@ -42,8 +45,8 @@ def _truth(text: str) -> bool:
 
 
 def _lz4_decoder(text: str) -> str:
-    if text not in ("auto", "kernel", "nvcomp"):
-        raise ValueError("give auto, kernel or nvcomp")
+    if text not in LZ4_DECODERS:
+        raise ValueError(f"give one of {', '.join(LZ4_DECODERS)}")
     return text
 
 

@@ -11,8 +11,9 @@ from arrays import on_host, read_box, read_boxes, write_box
 from faults import lz4_chunks
 from strategies import voxels
 
-from wkgpu.engines.cuda.decoding import MAX_CHUNK_BYTES, chosen_decoder, first_refused
+from wkgpu.engines.cuda.decoding import chosen_decoder, first_refused
 from wkgpu.errors import ChunkError, ConfigurationError
+from wkgpu.kernels.machine import LZ4_MAX_INPUT_BYTES
 from wkgpu.storage.layout import ArrayLayout
 
 SHAPE = (32, 32, 32)
@@ -229,8 +230,8 @@ def test_chunks_longer_than_any_block_are_refused():
     bound = 1024 + 4 + 16
     assert first_refused(np.array([1, bound]), 1024) is None
     assert first_refused(np.array([1, bound + 1, 7]), 1024) == 1
-    assert first_refused(np.array([5]), MAX_CHUNK_BYTES) is None
-    assert first_refused(np.array([5, 5]), MAX_CHUNK_BYTES + 1) == 0
+    assert first_refused(np.array([5]), LZ4_MAX_INPUT_BYTES) is None
+    assert first_refused(np.array([5, 5]), LZ4_MAX_INPUT_BYTES + 1) == 0
     assert first_refused(np.zeros(0, np.int64), 1024) is None
 
 
@@ -272,4 +273,4 @@ try:
 except wkgpu.errors.ConfigurationError as error:
     print(error)
 """
-    assert "WKGPU_CUDA_LZ4 is 'fast': give auto, kernel or nvcomp" in run_python(script, WKGPU_CUDA_LZ4="fast")
+    assert "WKGPU_CUDA_LZ4 is 'fast': give one of auto, kernel, nvcomp" in run_python(script, WKGPU_CUDA_LZ4="fast")

@@ -9,24 +9,20 @@ neither.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 
 from wkgpu.engines.cuda.device import BatchCodec, Bytes, Columns, Device
 from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.errors import ConfigurationError
+from wkgpu.kernels import machine
 from wkgpu.kernels.failures import OK
-from wkgpu.settings import config
+from wkgpu.settings import LZ4_DECODERS, config
 from wkgpu.storage.chunk_grid import Ints
 
-Decoder = Literal["kernel", "nvcomp"]
 Failed = tuple[int, int, int]
 """Which chunk, a code of `wkgpu.kernels.failures`, and the bytes that it was decoded to."""
 
-MAX_CHUNK_BYTES = 0x7E000000
-"""Of a decoded chunk; ``LZ4_MAX_INPUT_SIZE`` of lz4.h."""
 _COLUMNS = 5  # of the table, for each chunk
 _RESULT_BYTES = 12  # for each chunk: its decoded bytes (int64) and its status (int32)
 
@@ -43,7 +39,7 @@ _RESULT_BYTES = 12  # for each chunk: its decoded bytes (int64) and its status (
 _MIN_CHUNKS_OF_NVCOMP = 2048
 
 
-def chosen_decoder(codec: str, count: int) -> Decoder:
+def chosen_decoder(codec: str, count: int) -> str:
     """Return what decodes a batch fastest, unless `wkgpu.config.cuda_lz4` says what to take.
 
     Parameters
@@ -64,12 +60,11 @@ def chosen_decoder(codec: str, count: int) -> Decoder:
     ('kernel', 'nvcomp', 'kernel')
     """
     setting = config.cuda_lz4
-    if setting == "auto":
-        return "nvcomp" if codec == "lz4hc" and count >= _MIN_CHUNKS_OF_NVCOMP else "kernel"
-    for decoder in get_args(Decoder):
-        if setting == decoder:
-            return decoder  # type: ignore[no-any-return]
-    raise ConfigurationError(f'wkgpu.config.cuda_lz4 is {setting!r}; give "auto", "kernel" or "nvcomp".')
+    if setting not in LZ4_DECODERS:
+        raise ConfigurationError(f"wkgpu.config.cuda_lz4 is {setting!r}; give one of {', '.join(LZ4_DECODERS)}.")
+    if setting != "auto":
+        return setting
+    return "nvcomp" if codec == "lz4hc" and count >= _MIN_CHUNKS_OF_NVCOMP else "kernel"
 
 
 def first_refused(lengths: Ints, size: int) -> int | None:
@@ -80,9 +75,9 @@ def first_refused(lengths: Ints, size: int) -> int | None:
     lengths : int64 (n,)
         Encoded bytes.
     size : int
-        Decoded bytes of each. None is decoded above `MAX_CHUNK_BYTES`, which no LZ4 encoder takes.
+        Decoded bytes of each. None is decoded above `machine.LZ4_MAX_INPUT_BYTES`, which no LZ4 encoder takes.
     """
-    bound = size + size // 255 + 16 if size <= MAX_CHUNK_BYTES else -1  # LZ4_COMPRESSBOUND of lz4.h
+    bound = machine.lz4_bound(size) if size <= machine.LZ4_MAX_INPUT_BYTES else -1
     refused = lengths > bound
     return int(refused.argmax()) if refused.any() else None
 
