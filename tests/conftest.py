@@ -153,7 +153,7 @@ def gpu():
     from wkgpu.engines import get_engine
 
     engine = get_engine("cuda:0")
-    with watched(engine.device) if is_fake() else nullcontext():
+    with watched(engine.device) if is_fake() else nullcontext() as engine.device.ledger:
         yield engine
 
 

@@ -63,6 +63,14 @@ def test_every_wait_that_is_written_down_orders_something(work):
     assert ledger.waits == {wait.name for wait in WAITS}
 
 
+@pytest.mark.gpu
+def test_every_wait_is_seen_on_the_fake_driver(work, gpu):
+    if gpu.device.ledger is None:
+        pytest.skip("this GPU is not the fake driver's, and works too fast to be looked at")
+    work(gpu)
+    assert gpu.device.ledger.waits == {wait.name for wait in WAITS}
+
+
 def nothing(*arguments, **options):
     pass
 
