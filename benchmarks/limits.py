@@ -21,8 +21,8 @@ from benchmarks import peers
 from benchmarks.figures import Figure, Side, measure
 from benchmarks.workbench import KINDS, PATCH, Workbench
 from wkgpu.kernels import machine
-from wkgpu.storage import morton
 from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.wkw import morton
 
 _CHUNK_VOXELS = peers.CHUNK**3
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
 from numpy.lib.array_utils import byte_bounds
 
-from wkgpu.dataset import transfer
+from wkgpu.operations import transfer
 
 _ALIGNMENT = 256  # of a device's allocations
 

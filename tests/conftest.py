@@ -44,9 +44,9 @@ SIMULATED_BATCH_BYTES = 5000  # so that also small boxes take several batches
 
 @cache
 def why_no_gpu() -> str | None:
-    from wkgpu.engines.cuda.diagnosis import why_no_cuda
+    from wkgpu.engines.cuda.diagnosis import cuda_unavailable_reason
 
-    return why_no_cuda()
+    return cuda_unavailable_reason()
 
 
 def pytest_runtest_setup(item):

@@ -11,9 +11,9 @@ import lz4.block
 import numpy as np
 
 from wkgpu.errors import ChunkError
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.write import WritePlan
 
 GARBAGE = 0xA5
 
@@ -100,7 +100,7 @@ class NaiveEngine:
             if ordinal in rows:
                 encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
             elif plan.old is None:
-                encoded = lz4.block.compress(bytes(plan.layout.chunk_bytes), store_size=False)
+                encoded = lz4.block.compress(bytes(plan.spec.chunk_bytes), store_size=False)
             else:
                 (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
                 encoded = os.pread(plan.old.descriptor, nbytes, begin)
@@ -114,7 +114,7 @@ def chunks_of(plan: ReadPlan, rows: np.ndarray) -> Iterator[np.ndarray]:
     staging = staged(plan)
     for row in rows:
         if row < 0:
-            yield np.zeros((plan.layout.num_channels, *plan.pieces.shape), plan.layout.dtype)
+            yield np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
         else:
             place, nbytes = plan.chunks.place[row], plan.chunks.nbytes[row]
             yield decoded(plan, bytes(staging[place : place + nbytes]))
@@ -143,15 +143,15 @@ def staged(plan: ReadPlan) -> bytearray:
 
 def decoded(plan, encoded: bytes) -> np.ndarray:
     """The voxels ``(channel, x, y, z)`` of a chunk, or of a piece of a raw one."""
-    if plan.layout.codec != "raw":
+    if plan.spec.codec != "raw":
         try:
             encoded = lz4.block.decompress(encoded, uncompressed_size=plan.pieces.nbytes)
         except lz4.block.LZ4BlockError as error:
             raise ChunkError(str(error)) from error
     if len(encoded) != plan.pieces.nbytes:
         raise ChunkError(f"{len(encoded)} bytes instead of {plan.pieces.nbytes}")
-    shape = (plan.layout.num_channels, *plan.pieces.shape)
-    return np.frombuffer(encoded, plan.layout.dtype).reshape(shape, order="F")
+    shape = (plan.spec.num_channels, *plan.pieces.shape)
+    return np.frombuffer(encoded, plan.spec.dtype).reshape(shape, order="F")
 
 
 def overlaid(plan: WritePlan, row: int, data: np.ndarray) -> bytes:
@@ -159,7 +159,7 @@ def overlaid(plan: WritePlan, row: int, data: np.ndarray) -> bytes:
     if plan.touched.nbytes[row] > 0:
         chunk = decoded(plan, os.pread(plan.old.descriptor, plan.touched.nbytes[row], plan.touched.offset[row])).copy()
     else:
-        chunk = np.zeros((plan.layout.num_channels, *plan.pieces.shape), plan.layout.dtype)
+        chunk = np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
     inside, goal = common_slices(plan.touched.origin[row], plan.pieces.shape, plan.shape)
     chunk[(slice(None), *goal)] = data[(slice(None), *inside)]
     return chunk.tobytes(order="F")

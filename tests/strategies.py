@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from wkgpu.geometry import BoundingBox, Mag, NDBoundingBox, Vec3Int, VecInt
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 
 # A busy machine is no reason to fail; what our function-scoped fixtures make is fresh for each example.
 settings.register_profile("wkgpu", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -97,22 +97,22 @@ def layouts(
     largest_shard: int = 8,
     shard_bytes: int = 1 << 19,
     codec: st.SearchStrategy[str] = codecs,
-) -> ArrayLayout:
+) -> ArraySpec:
     """Any layout that WKW stores, with shards of at most `shard_bytes`, so that examples are fast."""
     dtype = np.dtype(draw(st.sampled_from(VOXEL_TYPES)))
     voxel_bytes = dtype.itemsize * (num_channels := draw(st.sampled_from([1, 1, 2, 3, 4]) | st.integers(1, 31)))
     most = int((shard_bytes // voxel_bytes) ** (1 / 3) + 1e-6).bit_length() - 1  # log2 of the longest shard edge
     chunk = draw(st.integers(0, min(largest_chunk.bit_length() - 1, most)))
     per_shard = draw(st.integers(0, min(largest_shard.bit_length() - 1, most - chunk)))
-    return ArrayLayout(dtype, num_channels, (1 << chunk,) * 3, (1 << per_shard,) * 3, draw(codec))
+    return ArraySpec(dtype, num_channels, (1 << chunk,) * 3, (1 << per_shard,) * 3, draw(codec))
 
 
 @st.composite
 def voxel_boxes(
-    draw: st.DrawFn, layout: ArrayLayout, shards: int = 2, longest: int = 48
+    draw: st.DrawFn, spec: ArraySpec, shards: int = 2, longest: int = 48
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """The first voxel and the shape of a box in the first shards along each axis: aligned to chunks, or not."""
-    edge, end = layout.chunk_shape[0], layout.shard_shape[0] * shards
+    edge, end = spec.chunk_shape[0], spec.shard_shape[0] * shards
     unit = edge if draw(st.booleans()) else 1
     topleft = tuple(unit * draw(st.integers(0, end // unit - 1)) for _ in range(3))
     shape = tuple(
@@ -121,11 +121,11 @@ def voxel_boxes(
     return topleft, shape
 
 
-def voxels(layout: ArrayLayout, shape: tuple[int, int, int], seed: int) -> np.ndarray:
+def voxels(spec: ArraySpec, shape: tuple[int, int, int], seed: int) -> np.ndarray:
     """Voxels ``(channel, x, y, z)`` of any bits; seeds divisible by 3 make them compressible."""
     random = np.random.default_rng(seed)
-    count = layout.num_channels * int(np.prod(shape))
+    count = spec.num_channels * int(np.prod(shape))
     if seed % 3 == 0:
-        return random.integers(0, 3, count).astype(layout.dtype).reshape((layout.num_channels, *shape), order="F")
-    bits = np.frombuffer(random.bytes(count * layout.dtype.itemsize), layout.dtype)
-    return np.nan_to_num(bits, copy=True).reshape((layout.num_channels, *shape), order="F")
+        return random.integers(0, 3, count).astype(spec.dtype).reshape((spec.num_channels, *shape), order="F")
+    bits = np.frombuffer(random.bytes(count * spec.dtype.itemsize), spec.dtype)
+    return np.nan_to_num(bits, copy=True).reshape((spec.num_channels, *shape), order="F")

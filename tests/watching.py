@@ -14,13 +14,13 @@ from unittest import mock
 
 from happens_before import Ledger
 
-from wkgpu.dataset.ahead import Ahead
 from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.encoder import _Encoding
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import Actor
 from wkgpu.engines.cuda.slots import Slot, Slots
 from wkgpu.errors import DeviceLostError
+from wkgpu.operations.ahead import Ahead
 
 WRITTEN = {
     "place_chunks": lambda words, numbers: [words[2]],

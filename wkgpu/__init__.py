@@ -11,24 +11,19 @@ if (_Path(__file__).parents[1] / "pyproject.toml").is_file():
 
 if TYPE_CHECKING:
     from wkgpu import errors as errors
-    from wkgpu.dataset import maps as maps
     from wkgpu.dataset.array_info import ArrayInfo as ArrayInfo
-    from wkgpu.dataset.data_format import DataFormat as DataFormat
     from wkgpu.dataset.dataset import Dataset as Dataset
-    from wkgpu.dataset.executors import get_executor as get_executor
     from wkgpu.dataset.layer import Layer as Layer
-    from wkgpu.dataset.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
-    from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
-    from wkgpu.dataset.layer_category import LayerCategoryType as LayerCategoryType
     from wkgpu.dataset.mag_view import MagView as MagView
+    from wkgpu.dataset.metadata.data_format import DataFormat as DataFormat
+    from wkgpu.dataset.metadata.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
+    from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
+    from wkgpu.dataset.metadata.layer_category import LayerCategoryType as LayerCategoryType
+    from wkgpu.dataset.metadata.voxel_size import LengthUnit as LengthUnit
+    from wkgpu.dataset.metadata.voxel_size import VoxelSize as VoxelSize
     from wkgpu.dataset.open_mag import open_mag as open_mag
-    from wkgpu.dataset.sampling_modes import SamplingModes as SamplingModes
     from wkgpu.dataset.segmentation_layer import SegmentationLayer as SegmentationLayer
     from wkgpu.dataset.view import View as View
-    from wkgpu.dataset.voxel_map import VoxelMap as VoxelMap
-    from wkgpu.dataset.voxel_map import voxel_map as voxel_map
-    from wkgpu.dataset.voxel_size import LengthUnit as LengthUnit
-    from wkgpu.dataset.voxel_size import VoxelSize as VoxelSize
     from wkgpu.engines import get_engine as get_engine
     from wkgpu.engines.cuda.diagnosis import Finding as Finding
     from wkgpu.engines.cuda.diagnosis import cuda_findings as cuda_findings
@@ -44,44 +39,49 @@ if TYPE_CHECKING:
     from wkgpu.geometry.vec3_int import Vec3IntLike as Vec3IntLike
     from wkgpu.geometry.vec_int import VecInt as VecInt
     from wkgpu.geometry.vec_int import VecIntLike as VecIntLike
+    from wkgpu.operations import maps as maps
+    from wkgpu.operations.downsampling.sampling_modes import SamplingModes as SamplingModes
+    from wkgpu.operations.executors import get_executor as get_executor
+    from wkgpu.operations.voxel_map import VoxelMap as VoxelMap
+    from wkgpu.operations.voxel_map import voxel_map as voxel_map
     from wkgpu.settings import config as config
 
 _MODULES = {
     "ArrayInfo": "wkgpu.dataset.array_info",
     "BoundingBox": "wkgpu.geometry.bounding_box",
     "BoundingBoxLike": "wkgpu.geometry.bounding_box",
-    "COLOR_CATEGORY": "wkgpu.dataset.layer_category",
-    "DataFormat": "wkgpu.dataset.data_format",
+    "COLOR_CATEGORY": "wkgpu.dataset.metadata.layer_category",
+    "DataFormat": "wkgpu.dataset.metadata.data_format",
     "Dataset": "wkgpu.dataset.dataset",
     "Finding": "wkgpu.engines.cuda.diagnosis",
     "Layer": "wkgpu.dataset.layer",
-    "LayerCategoryType": "wkgpu.dataset.layer_category",
-    "LengthUnit": "wkgpu.dataset.voxel_size",
+    "LayerCategoryType": "wkgpu.dataset.metadata.layer_category",
+    "LengthUnit": "wkgpu.dataset.metadata.voxel_size",
     "Mag": "wkgpu.geometry.mag",
     "MagLike": "wkgpu.geometry.mag",
     "MagView": "wkgpu.dataset.mag_view",
     "NDBoundingBox": "wkgpu.geometry.nd_bounding_box",
-    "SEGMENTATION_CATEGORY": "wkgpu.dataset.layer_category",
-    "SamplingModes": "wkgpu.dataset.sampling_modes",
+    "SEGMENTATION_CATEGORY": "wkgpu.dataset.metadata.layer_category",
+    "SamplingModes": "wkgpu.operations.downsampling.sampling_modes",
     "SegmentationLayer": "wkgpu.dataset.segmentation_layer",
     "Vec3Int": "wkgpu.geometry.vec3_int",
     "Vec3IntLike": "wkgpu.geometry.vec3_int",
     "VecInt": "wkgpu.geometry.vec_int",
     "VecIntLike": "wkgpu.geometry.vec_int",
     "View": "wkgpu.dataset.view",
-    "VoxelMap": "wkgpu.dataset.voxel_map",
-    "VoxelSize": "wkgpu.dataset.voxel_size",
+    "VoxelMap": "wkgpu.operations.voxel_map",
+    "VoxelSize": "wkgpu.dataset.metadata.voxel_size",
     "WkgpuError": "wkgpu.errors",
     "config": "wkgpu.settings",
     "cuda_findings": "wkgpu.engines.cuda.diagnosis",
     "get_engine": "wkgpu.engines",
-    "get_executor": "wkgpu.dataset.executors",
+    "get_executor": "wkgpu.operations.executors",
     "has_gpu": "wkgpu.engines.cuda.driver",
     "open_mag": "wkgpu.dataset.open_mag",
     "set_device": "wkgpu.engines.selection",
-    "voxel_map": "wkgpu.dataset.voxel_map",
+    "voxel_map": "wkgpu.operations.voxel_map",
 }
-_SUBMODULES = {"errors": "wkgpu.errors", "maps": "wkgpu.dataset.maps"}
+_SUBMODULES = {"errors": "wkgpu.errors", "maps": "wkgpu.operations.maps"}
 
 __all__ = sorted([*_MODULES, *_SUBMODULES])  # the names above, written once
 

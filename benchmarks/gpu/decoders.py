@@ -36,7 +36,7 @@ def _compare(bench: Bench, kind: str, name: str, work: str, shape: Shape) -> Ite
     with bench.device.active(), ExitStack() as stack:
         plan = stack.enter_context(next(array.read_plans([origin], shape)))
         batch = next(read_batches(plan, batch_limit(plan)))
-        out = bench.engine.empty((array.layout.num_channels, *shape, 1), array.layout.dtype)
+        out = bench.engine.empty((array.spec.num_channels, *shape, 1), array.spec.dtype)
         works, firsts = [], []
         for decoder in ("kernel", "nvcomp"):
             slot = Slot(bench.device, bench.engine.release)

@@ -15,7 +15,7 @@ from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_betwe
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slot
-from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.stored_array import StoredArray
 
 _IN_FLIGHT = 2  # batches, as in the engine's two slots
@@ -41,10 +41,10 @@ class ResidentRead:
         self._array = array
         self._toplefts = toplefts
         self._box = shape
-        layout = array.layout
+        spec = array.spec
         self.out = out
         if out is None:
-            self.out = bench.engine.empty((layout.num_channels, *shape, len(toplefts)), layout.dtype)
+            self.out = bench.engine.empty((spec.num_channels, *shape, len(toplefts)), spec.dtype)
         self._stack = ExitStack()
         self._slots: list[Slot] = []
         self._streams: list[RecordingStream] = []

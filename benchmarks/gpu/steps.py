@@ -89,7 +89,7 @@ def _steps(bench: Bench, kind: str) -> Iterator[GpuFigure]:
 def _places(bench: Bench, kind: str) -> Iterator[GpuFigure]:
     array, label = bench.array(kind), KINDS[kind]
     x, y, z = (min(length, edge) for length, edge in zip(bench.sizes.part, bench.shape(kind), strict=True))
-    c_order = bench.xp.empty((1, x, y, z, 1), array.layout.dtype)
+    c_order = bench.xp.empty((1, x, y, z, 1), array.spec.dtype)
     boxes: list[tuple[str, str, Shape, Any]] = [
         ("corner", "box at a chunk's corner", ORIGIN, None),
         ("unaligned", "unaligned box", _UNALIGNED, None),

@@ -11,7 +11,7 @@ import pytest
 
 import wkgpu as wk
 from wkgpu.cli.options import Interpolation, Sampling
-from wkgpu.dataset.interpolation import InterpolationMode
+from wkgpu.operations.downsampling.interpolation import InterpolationMode
 
 
 @pytest.fixture

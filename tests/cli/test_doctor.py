@@ -33,7 +33,7 @@ def machine(monkeypatch, config):
 
     def make(engine=None, reason=None, findings=()):
         monkeypatch.setattr(selection, "_engines", {"cpu": wk.get_engine("cpu")})
-        monkeypatch.setattr(selection, "why_no_cuda", lambda ordinal: reason)
+        monkeypatch.setattr(selection, "cuda_unavailable_reason", lambda ordinal: reason)
         monkeypatch.setattr(selection, "_cuda_engine", lambda ordinal: engine or Simulated())
         monkeypatch.setattr(wk, "cuda_findings", lambda: list(findings))
         monkeypatch.setattr("wkgpu.cli.doctor.cuda_findings", lambda: list(findings))

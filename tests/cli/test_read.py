@@ -9,8 +9,8 @@ import pytest
 
 from wkgpu.cli import excerpt, export
 from wkgpu.cli.pictures import colours_of
-from wkgpu.dataset import transfer
 from wkgpu.engines import host_memory
+from wkgpu.operations import transfer
 
 PIL_Image = pytest.importorskip("PIL.Image")
 tifffile = pytest.importorskip("tifffile")

@@ -8,11 +8,10 @@ import warnings
 import numpy as np
 import pytest
 from arrays import is_simulated
+from datasets import counted, read
 from strategies import VOXEL_TYPES
 
 import wkgpu as wk
-
-from .conftest import counted, read
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
 CHANNELS = (1, 2, 3, 4, 7)

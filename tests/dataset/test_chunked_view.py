@@ -8,15 +8,15 @@ from functools import partial
 
 import numpy as np
 import pytest
+from datasets import read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
-from wkgpu.dataset import comparison
-from wkgpu.dataset.chunk_shapes import ChunkBoxes, comparison_shape
 from wkgpu.errors import FormatError, ReadOnlyError, RegionError, ShapeError
+from wkgpu.operations import comparison
+from wkgpu.operations.chunk_shapes import ChunkBoxes, comparison_shape
 
-from .conftest import read
 from .test_jobs import KINDS, executors  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:webknossos")

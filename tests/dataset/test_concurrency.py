@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import VOXEL_SIZE, counted
 
 import wkgpu as wk
 from wkgpu.errors import AlreadyExistsError, NameTakenError
-
-from .conftest import VOXEL_SIZE, counted
 
 WORKERS = 4
 

@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 from arrays import is_simulated, on_device
+from datasets import VOXEL_SIZE, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes, voxels
 
 import wkgpu as wk
-from wkgpu.dataset import blocks, file_copy, rewriting
 from wkgpu.engines import get_engine
 from wkgpu.errors import (
     AlreadyExistsError,
@@ -28,9 +28,10 @@ from wkgpu.errors import (
     StorageAccessError,
     UnsupportedError,
 )
+from wkgpu.operations import rewriting
+from wkgpu.operations import tiling as blocks
 from wkgpu.storage.stored_array import create_array
-
-from .conftest import VOXEL_SIZE, read
+from wkgpu.storage.stores.local import file_copy
 
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `original` and more
 
@@ -184,12 +185,12 @@ class TestWhatIsCopied:
     @settings(max_examples=40)
     @given(st.data())
     def test_any_layout_is_copied_bit_for_bit(self, tmp_path_factory, data):
-        layout = data.draw(layouts(largest_chunk=16, largest_shard=4, shard_bytes=1 << 16))
+        spec = data.draw(layouts(largest_chunk=16, largest_shard=4, shard_bytes=1 << 16))
         folder, engine = tmp_path_factory.mktemp("mag"), get_engine("cpu")
-        source, target = (create_array(folder / name, layout) for name in ("source", "target"))
+        source, target = (create_array(folder / name, spec) for name in ("source", "target"))
         for seed in range(2):
-            topleft, shape = data.draw(voxel_boxes(layout))
-            rewriting.write_box(source, engine, topleft, voxels(layout, shape, seed))
+            topleft, shape = data.draw(voxel_boxes(spec))
+            rewriting.write_box(source, engine, topleft, voxels(spec, shape, seed))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(blocks, "_BLOCK_BYTES", data.draw(st.sampled_from([0, 10_000, 1 << 20])))
             rewriting.rewrite(source, target, wk.Mag(1), "cpu")
@@ -403,7 +404,7 @@ class TestFailures:
         assert_same_voxels(original, original.copy_dataset(copy.path, exists_ok=True))
 
     def test_a_mag_that_cannot_be_listed_leaves_no_files(self, original, tmp_path, monkeypatch):
-        import wkgpu.dataset.properties_file as properties_file
+        import wkgpu.dataset.metadata.properties_file as properties_file
 
         really, saved = properties_file.atomic_write_bytes, []
 

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from datasets import VOXEL_SIZE, counted
 
 import wkgpu as wk
 from wkgpu.errors import (
@@ -24,8 +25,6 @@ from wkgpu.errors import (
     ShapeError,
     UnsupportedError,
 )
-
-from .conftest import VOXEL_SIZE, counted
 
 # ---- Datasets
 
@@ -266,7 +265,7 @@ def test_shapes_of_a_mag(layer, arguments, chunk, shard):
 @pytest.mark.parametrize(("compress", "codec"), [(True, "lz4"), ("lz4", "lz4"), ("lz4hc", "lz4hc"), (False, "raw")])
 def test_compression_of_a_mag(layer, compress, codec):
     mag_view = layer.add_mag(1, chunk_shape=8, shard_shape=32, compress=compress)
-    assert mag_view._array.layout.codec == codec
+    assert mag_view._array.spec.codec == codec
     assert mag_view.info.compression_mode == (codec != "raw")
     mag_view.write(counted((9, 9, 9)), absolute_offset=(5, 5, 5))
     np.testing.assert_array_equal(mag_view.read(), counted((9, 9, 9)))
@@ -356,7 +355,7 @@ def test_files_in_the_place_of_a_new_mag_are_left_alone(layer, saved):
 
 
 def test_a_mag_that_could_not_be_saved_leaves_no_files(layer, monkeypatch):
-    import wkgpu.dataset.properties_file as properties_file
+    import wkgpu.dataset.metadata.properties_file as properties_file
 
     def fail(path, data):
         raise OSError("disk full")

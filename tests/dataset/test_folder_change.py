@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import counted
 
 import wkgpu as wk
 from wkgpu.dataset.folder_change import NewFolder
@@ -27,9 +28,7 @@ from wkgpu.errors import (
     NameTakenError,
     StorageAccessError,
 )
-from wkgpu.storage import workspace
-
-from .conftest import counted
+from wkgpu.storage.stores.local import workspace
 
 MOMENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.truncate", "fcntl.fcntl"}
 SHARD = 16

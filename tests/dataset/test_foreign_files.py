@@ -12,13 +12,12 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from datasets import VOXEL_SIZE, read
 
 import wkgpu as wk
-from wkgpu.dataset import streaming
-from wkgpu.dataset.blocks import Box
 from wkgpu.errors import HeaderError, ReadOnlyError, StorageAccessError
-
-from .conftest import VOXEL_SIZE, read
+from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations import streaming
 
 BOX = wk.BoundingBox((0, 0, 0), (32, 32, 32))
 FOREIGN = ["a linked mag", "a linked layer", "an absolute path", "a relative path"]
@@ -258,7 +257,9 @@ def test_a_linked_shard_is_written_where_that_is_allowed(mag, tmp_path, name, vo
     voxels[1:4, 1:4, 1:4] = 1
     np.testing.assert_array_equal(read(mag)[0], voxels)
     assert (mag.path / name).is_symlink()
-    job = streaming.StreamJob((mag.path,), mag.path, "cpu", Negated(), Box((0, 0, 0), (16, 16, 16)), follows_links=True)
+    job = streaming.StreamJob(
+        (mag.path,), mag.path, "cpu", Negated(), VoxelBox((0, 0, 0), (16, 16, 16)), follows_links=True
+    )
     streaming.stream_block(pickle.loads(pickle.dumps(job)))
     np.testing.assert_array_equal(read(mag)[0, :16, :16, :16], ~voxels[:16, :16, :16])
 
@@ -268,11 +269,11 @@ class Negated:
 
     ratio = (1, 1, 1)
 
-    def needed(self, target):
+    def source_boxes(self, target):
         return (target,)
 
     def apply(self, engine, target, arrays, out, inside):
-        out[:, *target.within(inside)] = ~arrays[0]
+        out[:, *target.slices_in(inside)] = ~arrays[0]
 
 
 def test_a_private_file_gets_into_no_copy(mag, tmp_path, voxels):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.dataset import slice_block, transfer, voxels
+from wkgpu.dataset.slices import slice_block
 from wkgpu.engines import host_memory
 from wkgpu.errors import TooLargeError
+from wkgpu.operations import transfer, voxels
 from wkgpu.storage.stored_array import StoredArray
 
 HUGE = wk.BoundingBox((0, 0, 0), (1_000_000, 1_000_000, 100))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.dataset.legacy import OUTDATED, RENAMED, SYNONYMS, accepts_legacy
+from wkgpu.dataset.legacy import DEPRECATED, RENAMED, SYNONYMS, accepts_legacy
 from wkgpu.errors import ArgumentError, HandleError, OutOfBoundsError
 
 
@@ -77,7 +77,7 @@ def test_an_old_name_that_the_function_does_not_know_is_an_error():
 
 
 def test_nothing_is_both_renamed_and_outdated():
-    assert not RENAMED.keys() & OUTDATED.keys()
+    assert not RENAMED.keys() & DEPRECATED.keys()
     assert not RENAMED.keys() & {successor.name for successor in RENAMED.values()}
 
 

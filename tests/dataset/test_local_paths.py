@@ -11,7 +11,7 @@ import pytest
 
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, InvalidNameError, StorageAccessError, UnsupportedError
-from wkgpu.storage.local_path import is_remote, local_path
+from wkgpu.storage.stores.local.paths import is_remote, local_path
 
 URLS = ["s3://bucket/ds", "https://example.org/ds", "gs://bucket/ds", "memory://ds", Path("s3://bucket/ds")]
 

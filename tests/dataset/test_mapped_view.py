@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 import pytest
 from arrays import is_simulated, on_device
+from datasets import VOXEL_SIZE, counted, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +23,6 @@ from wkgpu.errors import (
     RegionError,
     ShapeError,
 )
-
-from .conftest import VOXEL_SIZE, counted, read
 
 
 def weighted(a, b, weight):
@@ -56,9 +55,9 @@ def place(tmp_path_factory, device):
 def filled(place):
     """Makes a mag with voxels from a place on, and returns it with them."""
 
-    def make(shape=(12, 10, 9), at=(3, 5, 2), **layout):
-        mag_view = place(**layout)
-        data = counted(shape, layout.get("dtype", "uint8"), layout.get("channels", 1))
+    def make(shape=(12, 10, 9), at=(3, 5, 2), **spec):
+        mag_view = place(**spec)
+        data = counted(shape, spec.get("dtype", "uint8"), spec.get("channels", 1))
         mag_view.write(on_device(mag_view._engine, data), absolute_offset=at)
         return mag_view, data
 
@@ -77,9 +76,9 @@ class TestMapVoxels:
         st.sampled_from([(8, 16), (4, 4), (16, 32)]),
         st.booleans(),
     )
-    def test_any_views(self, place, device, dtypes, channels, shape, at, goal, layout, compress):
+    def test_any_views(self, place, device, dtypes, channels, shape, at, goal, spec, compress):
         """Of all dtypes, in any places, aligned or not, with one channel for all or one for each."""
-        chunk, shard = layout
+        chunk, shard = spec
         one = place(dtypes[0], channels[0])
         if is_simulated(one._engine):
             shape = tuple(min(length, 7) for length in shape)
@@ -149,7 +148,7 @@ class TestMapVoxels:
 
     def test_in_pieces(self, filled, place, monkeypatch):
         """A part of the target is made of many pieces, each of which is read while another one is computed."""
-        from wkgpu.dataset import streaming
+        from wkgpu.operations import streaming
 
         monkeypatch.setattr(streaming, "_PIECE_BYTES", 512)
         monkeypatch.setattr(streaming, "_PIECE_BYTES_ON_GPU", 512)
@@ -228,7 +227,7 @@ class TestProcesses:
         script = """
 import multiprocessing, wkgpu as wk
 from concurrent.futures import ProcessPoolExecutor
-from wkgpu.dataset.voxel_map import voxel_map
+from wkgpu.operations.voxel_map import voxel_map
 @wk.voxel_map
 def f(value):
     return value

@@ -7,13 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from arrays import is_simulated, on_device, on_host
+from datasets import read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
-from wkgpu.storage.wkw_header import WkwHeader
-
-from .conftest import read
+from wkgpu.storage.wkw.header import WkwHeader
 
 CODECS = ("raw", "lz4", "lz4hc")
 
@@ -21,7 +20,7 @@ CODECS = ("raw", "lz4", "lz4hc")
 def codecs_of(mag):
     """The codec of each file."""
     return {
-        path.relative_to(mag.path).as_posix(): WkwHeader.parse(path.read_bytes()[:16]).layout.codec
+        path.relative_to(mag.path).as_posix(): WkwHeader.parse(path.read_bytes()[:16]).spec.codec
         for path in sorted(mag.path.glob("z*/y*/x*.wkw"))
     }
 

@@ -8,9 +8,10 @@ import json
 
 import numpy as np
 import pytest
+from datasets import counted
 
 import wkgpu as wk
-from wkgpu.dataset.element_class import dtype_of, element_class_of
+from wkgpu.dataset.metadata.element_class import dtype_of, element_class_of
 from wkgpu.errors import (
     ArgumentError,
     DtypeError,
@@ -19,8 +20,6 @@ from wkgpu.errors import (
     PropertiesError,
     ReadOnlyError,
 )
-
-from .conftest import counted
 
 UNKNOWN = {"name": "kept", "values": [1, 2.5, None, {"deep": True}]}
 
@@ -430,7 +429,7 @@ def test_element_classes_by_name():
 
 
 def test_the_file_is_replaced_at_once(dataset, layer, monkeypatch):
-    import wkgpu.dataset.properties_file as properties_file
+    import wkgpu.dataset.metadata.properties_file as properties_file
 
     file = dataset.path / "datasource-properties.json"
     before = file.read_bytes()

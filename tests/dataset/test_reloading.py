@@ -9,14 +9,13 @@ import time
 
 import numpy as np
 import pytest
+from datasets import read
 from strategies import voxels
 
 import wkgpu as wk
-from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.errors import MismatchError, NotFoundError
+from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.stored_array import create_array
-
-from .conftest import read
 
 # Rewrites the mag of argv[1] until it is killed, or has done so 100 times.
 REWRITER = """
@@ -79,7 +78,7 @@ def test_a_view_reads_and_writes_on(stored, rewrite):
 def test_a_write_that_waits_for_a_swap_goes_to_the_new_shards(stored):
     """The mag is rewritten after a write is planned and before its second shard is locked."""
     dataset, mag, data = stored
-    new = voxels(mag._array.layout, (40, 40, 40), 9)
+    new = voxels(mag._array.spec, (40, 40, 40), 9)
     engine, array = mag._engine, mag._array
     for number, shard_write in enumerate(array.shard_writes((7, 7, 7), (40, 40, 40))):
         with shard_write as plan:
@@ -94,7 +93,7 @@ def test_a_write_that_waits_for_a_swap_goes_to_the_new_shards(stored):
 def test_plans_begin_anew_when_files_change_between_them(stored, monkeypatch):
     """The mag is rewritten after the first plan of a read is made."""
     dataset, mag, data = stored
-    monkeypatch.setattr("wkgpu.storage.read_plan.FILES_PER_PLAN", 4)
+    monkeypatch.setattr("wkgpu.storage.plans.read.FILES_PER_PLAN", 4)
     engine, array = mag._engine, mag._array
     out = np.zeros((1, 64, 64, 64, 1), "uint8", order="F")
     for number, plan in enumerate(array.read_plans([(0, 0, 0)], (64, 64, 64))):
@@ -132,7 +131,7 @@ def test_a_mag_with_another_dtype_in_its_place(stored, tmp_path):
     layer = dataset.get_layer("color")
     mag.read()
     mag.path.rename(tmp_path / "aside")
-    create_array(mag.path, mag._array.layout.__class__(np.dtype("uint16"), 1, (8, 8, 8), (2, 2, 2), "raw"))
+    create_array(mag.path, mag._array.spec.__class__(np.dtype("uint16"), 1, (8, 8, 8), (2, 2, 2), "raw"))
     for use in (mag.read, lambda: mag.write(np.zeros((8, 8, 8), "uint8"))):
         with pytest.raises(MismatchError, match=r"header\.wkw now says 1 channels of uint16.*Open its dataset again"):
             use()

@@ -11,13 +11,14 @@ from unittest import mock
 import numpy as np
 import pytest
 from arrays import is_simulated, on_device, on_host
+from datasets import counted
 from faults.places import Places, act_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
-from wkgpu.dataset import slice_writer
-from wkgpu.dataset.slice_writer import held_slices
+from wkgpu.dataset.slices import slice_writer
+from wkgpu.dataset.slices.slice_writer import held_slices
 from wkgpu.errors import (
     ArgumentError,
     DtypeError,
@@ -27,9 +28,7 @@ from wkgpu.errors import (
     RegionError,
     ShapeError,
 )
-from wkgpu.storage.layout import ArrayLayout
-
-from .conftest import counted
+from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::ResourceWarning", "ignore:.*integer is dep")
 CORNER, SHAPE = (4, 8, 12), (20, 24, 22)  # of the voxels that tests begin with, in the mag's own grid
@@ -215,7 +214,7 @@ def test_slices_stay_as_they_are(device, mag_view, volume, axis, buffer_size):
 
 
 def test_a_reader_holds_its_buffer_and_ends_it_between_chunks(view, monkeypatch):
-    from wkgpu.dataset import slice_reader
+    from wkgpu.dataset.slices import slice_reader
 
     depths = []
     read_box = slice_reader.read_box
@@ -343,7 +342,7 @@ def test_writes_end_between_chunks_and_shards(layer, held, writes):
 
 
 def test_raw_shards_hold_no_more_than_the_buffer():
-    raw = ArrayLayout(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "raw")
+    raw = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "raw")
     assert held_slices(raw, 2, 0, 32, 1) == 32
     assert held_slices(raw, 2, 40, 64, 1) == 56
     assert held_slices(raw, 2, 40, 1, 1) == 24

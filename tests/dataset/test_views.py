@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from arrays import on_device, on_host
+from datasets import counted, read
 
 import wkgpu as wk
 from wkgpu.errors import (
@@ -17,8 +18,6 @@ from wkgpu.errors import (
     ShapeError,
     UnsupportedError,
 )
-
-from .conftest import counted, read
 
 on_every_device = pytest.mark.usefixtures("device")
 

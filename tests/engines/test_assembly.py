@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.engines.assembly import OffsetChain, Source, stretches
-from wkgpu.storage.chunk_grid import Pieces
-from wkgpu.storage.layout import ArrayLayout
-from wkgpu.storage.write_plan import Touched, WritePlan
+from wkgpu.engines.assembly import OffsetAllocator, Source, stretches
+from wkgpu.storage.plans.chunk_lookup import Pieces
+from wkgpu.storage.plans.write import Touched, WritePlan
+from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArrayLayout(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
 OLD = object()  # stands for a shard that nobody opens
 
 
@@ -62,7 +62,7 @@ def test_what_lies_far_between_is_cut_for_many_threads():
 
 
 def test_offsets_follow_each_other():
-    chain = OffsetChain(80, 20)
+    chain = OffsetAllocator(80, 20)
     lengths = np.random.default_rng(0).integers(1, 100, 20)
     found = {}
 
@@ -79,7 +79,7 @@ def test_offsets_follow_each_other():
 
 @pytest.mark.parametrize("waits", [True, False])
 def test_nobody_waits_for_a_stretch_that_failed(waits):
-    chain, found = OffsetChain(0, 2), []
+    chain, found = OffsetAllocator(0, 2), []
     waiting = threading.Thread(target=lambda: found.append(chain.place(1, 5)))
     if waits:
         waiting.start()

@@ -17,19 +17,19 @@ import pytest
 from strategies import voxels
 from torch_stand_in import TorchStandIn
 
-from wkgpu.dataset import streaming
-from wkgpu.dataset.blocks import Box
-from wkgpu.dataset.jobs import run_jobs
-from wkgpu.dataset.transfer import boxes_are_equal, read_box, write_box
 from wkgpu.engines import in_streams, selection, side_streams
 from wkgpu.engines.cuda.caller_stream import DEFAULTS, calling_stream, joined, stream_of_call
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import DeviceError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations import streaming
+from wkgpu.operations.jobs import run_jobs
+from wkgpu.operations.transfer import boxes_are_equal, read_box, write_box
+from wkgpu.storage.spec import ArraySpec
 
 NULL, LEGACY, PER_THREAD = sorted(DEFAULTS)
 SIDE, OTHER = 70, 80
-LAYOUT = ArrayLayout(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
 SHAPE = (24, 16, 20)
 
 
@@ -348,7 +348,7 @@ def test_threads_of_an_executor_work_in_the_stream_of_the_caller(torch, device, 
 
 def test_the_thread_that_reads_ahead_works_in_the_stream_of_the_caller(torch, device, engine, stored):
     array, data = stored
-    pieces = [Box((x, 0, 0), (8, 16, 20)) for x in (0, 8, 16)]
+    pieces = [VoxelBox((x, 0, 0), (8, 16, 20)) for x in (0, 8, 16)]
     readers = []
     with torch.stream(SIDE), engine.active():
         for _, (found,) in streaming.fetched([array], engine, lambda piece: (piece,), pieces):

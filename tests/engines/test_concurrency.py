@@ -15,7 +15,7 @@ from strategies import voxels
 
 from wkgpu.engines import get_engine
 from wkgpu.settings import config as settings
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import open_array
 
 CHUNK = 8
@@ -24,7 +24,7 @@ OCTANTS = list(product((0, 16), repeat=3))
 
 
 def layout_of(codec):
-    return ArrayLayout(np.dtype("uint16"), 1, (CHUNK,) * 3, (4, 4, 4), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (CHUNK,) * 3, (4, 4, 4), codec)
 
 
 @pytest.fixture(params=["raw", "lz4"])
@@ -113,7 +113,7 @@ def test_reads_during_writes(array, engine):
                 errors.append(np.unique(found))
             for x, y, z in product(range(0, 32, CHUNK), repeat=3):
                 chunk = found[x : x + CHUNK, y : y + CHUNK, z : z + CHUNK]
-                if array.layout.codec != "raw" and chunk.min() != chunk.max():
+                if array.spec.codec != "raw" and chunk.min() != chunk.max():
                     errors.append((x, y, z))
 
     readers = [threading.Thread(target=read) for _ in range(1 if is_simulated(engine) else 4)]
@@ -131,7 +131,7 @@ def test_reads_during_writes(array, engine):
 
 
 def test_reads_of_one_plan_size_in_many_threads(array, engine):
-    volume = voxels(array.layout, (64, 64, 64), 1)
+    volume = voxels(array.spec, (64, 64, 64), 1)
     write_box(array, engine, (0, 0, 0), volume)
     corners = np.random.default_rng(0).integers(0, 40, (40, 3)).tolist()
 
@@ -157,14 +157,14 @@ def read_and_write(path):
     """What a worker does: the team of threads must work in it."""
     settings.threads = 3
     array = open_array(path)
-    data = voxels(array.layout, SHARD, 5)
+    data = voxels(array.spec, SHARD, 5)
     write_box(array, get_engine("cpu"), (32, 0, 0), data)
     found = read_box(array, get_engine("cpu"), (32, 0, 0), SHARD)
     os._exit(0 if np.array_equal(found, data) else 1)
 
 
 def test_a_forked_child_has_threads_of_its_own(array):
-    write_box(array, get_engine("cpu"), (0, 0, 0), voxels(array.layout, SHARD, 3))
+    write_box(array, get_engine("cpu"), (0, 0, 0), voxels(array.spec, SHARD, 3))
     read_box(array, get_engine("cpu"), (0, 0, 0), SHARD)
     in_processes([(read_and_write, array.path)], "fork")
 
@@ -192,7 +192,7 @@ def test_a_child_forked_while_others_work(array):
 
 def test_a_task_of_the_team_reads_and_writes(array, engine):
     """A function per chunk may itself read and write with the engine that runs it."""
-    source = voxels(array.layout, SHARD, 1)
+    source = voxels(array.spec, SHARD, 1)
     write_box(array, engine, (0, 0, 0), source)
 
     def work(number):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from strategies import voxels
 
-from wkgpu.dataset.transfer import read_box, write_box
 from wkgpu.engines.cuda.cuda_errors import LOST, is_lost, reported
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError, WkgpuError
 from wkgpu.kernels.failures import OK
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (8, 8, 8)
 
@@ -82,15 +82,15 @@ def test_errors_of_other_kinds_stay(error):
 @pytest.fixture
 def array(make_array, cpu):
     """A mag with one shard of a single chunk."""
-    array = make_array(ArrayLayout(np.dtype(np.uint16), 1, SHAPE, (1, 1, 1), "lz4"))
-    write_box(array, cpu, (0, 0, 0), voxels(array.layout, SHAPE, 3))
+    array = make_array(ArraySpec(np.dtype(np.uint16), 1, SHAPE, (1, 1, 1), "lz4"))
+    write_box(array, cpu, (0, 0, 0), voxels(array.spec, SHAPE, 3))
     return array
 
 
 def all_calls(engine, array):
     return {
         "read": lambda: read_box(array, engine, (0, 0, 0), SHAPE),
-        "write": lambda: write_box(array, engine, (0, 0, 0), voxels(array.layout, SHAPE, 4)),
+        "write": lambda: write_box(array, engine, (0, 0, 0), voxels(array.spec, SHAPE, 4)),
         "empty": lambda: engine.empty((1, 2, 3, 4), np.dtype(np.uint8)),
         "zeros": lambda: engine.zeros((1, 2, 3, 4), np.dtype(np.uint8)),
         "asarray": lambda: engine.asarray(np.zeros(3)),

@@ -13,18 +13,18 @@ import simulated_codec
 import simulated_device as doubles
 from strategies import voxels
 
-from wkgpu.dataset.transfer import read_box, read_boxes, write_box
 from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, StorageAccessError
 from wkgpu.kernels.cuda import packing, placement
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations.transfer import read_box, read_boxes, write_box
+from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (32, 32, 32)
 INNER = (13, 15, 11)
 
 
 def layout_of(codec="lz4", dtype="uint16", channels=1):
-    return ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), (4, 4, 4), codec)
+    return ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (4, 4, 4), codec)
 
 
 @pytest.fixture(params=["raw", "lz4"])
@@ -120,21 +120,21 @@ def test_both_ways_to_fetch_and_to_store(array, simulated, machine, is_long):
     np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
     assert ("open" in machine) == is_long
     machine.clear()
-    change = voxels(array.layout, INNER, 2)
+    change = voxels(array.spec, INNER, 2)
     write_box(array, simulated, (3, 5, 7), change)
     expected[:, 3:16, 5:20, 7:18] = change
     # Raw chunks that are changed in part are fetched through the host in any case.
     assert ("open" in machine) == is_long
     np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
-    assert ("decode" in machine) == (array.layout.codec == "lz4")
+    assert ("decode" in machine) == (array.spec.codec == "lz4")
 
 
 def test_no_descriptor_stays_open(array, simulated, is_long):
     read_box(array, simulated, (0, 0, 0), SHAPE)
-    write_box(array, simulated, (3, 5, 7), voxels(array.layout, INNER, 2))
+    write_box(array, simulated, (3, 5, 7), voxels(array.spec, INNER, 2))
     before = len(os.listdir("/proc/self/fd"))
     read_box(array, simulated, (0, 0, 0), SHAPE)
-    write_box(array, simulated, (3, 5, 7), voxels(array.layout, INNER, 2))
+    write_box(array, simulated, (3, 5, 7), voxels(array.spec, INNER, 2))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -147,7 +147,7 @@ def test_batches_of_any_size(array, simulated, config, machine, batch_bytes):
     batches = machine.count("place_chunks")
     assert batches == {0: 64, 1024: 64, 5000: batches, 1 << 30: 1}[batch_bytes]
     assert batches in range(16, 25) or batch_bytes != 5000
-    change = voxels(array.layout, INNER, 2)
+    change = voxels(array.spec, INNER, 2)
     write_box(array, simulated, (3, 5, 7), change)
     expected[:, 3:16, 5:20, 7:18] = change
     np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
@@ -164,18 +164,18 @@ def test_a_chunk_that_several_boxes_want_is_decoded_once(array, simulated, confi
     corners = [(0, 0, 0), (1, 2, 3), (4, 4, 4), (0, 0, 0)]
     for (x, y, z), box in zip(corners, read_boxes(array, simulated, corners, (4, 4, 4)), strict=True):
         np.testing.assert_array_equal(box, volume()[:, x : x + 4, y : y + 4, z : z + 4])
-    assert decoded == ([1] if array.layout.codec == "lz4" else [])
+    assert decoded == ([1] if array.spec.codec == "lz4" else [])
 
 
 @pytest.mark.parametrize("turn", [lambda data: data, np.ascontiguousarray, lambda data: data[..., ::-1]])
 @pytest.mark.parametrize(("dtype", "channels"), [("uint16", 1), ("uint8", 3), ("float64", 2)])
 def test_voxels_on_the_host(make_array, cpu, simulated, config, codec, dtype, channels, turn):
     """They change chunks that exist, chunks that do not, and parts of both."""
-    layout = layout_of(codec, dtype, channels)
-    array, config.batch_bytes = make_array(layout), 8 * layout.chunk_bytes
+    spec = layout_of(codec, dtype, channels)
+    array, config.batch_bytes = make_array(spec), 8 * spec.chunk_bytes
     expected = np.zeros((channels, *SHAPE), dtype)
     for corner, shape in (((1, 2, 3), INNER), ((8, 0, 5), (24, 17, 20)), ((0, 0, 0), SHAPE), ((7, 9, 1), INNER)):
-        change = turn(voxels(layout, shape, sum(corner)))
+        change = turn(voxels(spec, shape, sum(corner)))
         write_box(array, simulated, corner, change.view(doubles.HostArray))
         inside = tuple(slice(low, low + length) for low, length in zip(corner, shape, strict=True))
         expected[:, *inside] = change
@@ -186,7 +186,7 @@ def test_voxels_on_the_host(make_array, cpu, simulated, config, codec, dtype, ch
 def test_untouched_chunks_are_copied_and_not_decoded(array, simulated, machine, shard):
     before = shard.read_bytes()
     ends = np.frombuffer(before[16 : 16 + 8 * 64], "<u8").astype(int)
-    write_box(array, simulated, (8, 8, 8), voxels(array.layout, (8, 8, 8), 2))
+    write_box(array, simulated, (8, 8, 8), voxels(array.spec, (8, 8, 8), 2))
     assert "decode" not in machine
     assert machine.count("encode") == 1
     after = shard.read_bytes()
@@ -200,7 +200,7 @@ def test_untouched_chunks_are_copied_and_not_decoded(array, simulated, machine, 
 @pytest.mark.parametrize("codec", ["lz4hc"], indirect=True)
 def test_lz4hc_is_encoded_by_the_cpu(array, simulated, machine):
     expected = volume()
-    change = voxels(array.layout, INNER, 2)
+    change = voxels(array.spec, INNER, 2)
     write_box(array, simulated, (3, 5, 7), change)
     expected[:, 3:16, 5:20, 7:18] = change
     assert machine == []
@@ -214,7 +214,7 @@ def test_chunks_that_are_too_large_are_encoded_by_the_cpu(array, simulated, mach
     expected = volume()
     for most, is_encoded in ((1023, False), (1024, True)):
         monkeypatch.setattr(kind, "most_encoded_chunk_bytes", most)
-        change = voxels(array.layout, INNER, most)
+        change = voxels(array.spec, INNER, most)
         write_box(array, simulated, (3, 5, 7), change)
         expected[:, 3:16, 5:20, 7:18] = change
         assert ("encode" in machine) == is_encoded
@@ -256,10 +256,10 @@ def uploaded_whole(data):
 @pytest.mark.parametrize("dtype", ["uint8", "uint64"])
 def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, codec, dtype, place):
     """Also that of voxels on the host, which are uploaded batch by batch."""
-    layout = ArrayLayout(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), codec)
-    array, data = make_array(layout), voxels(layout, (60, 60, 60), 1)
-    config.batch_bytes = 4 * layout.chunk_bytes
-    config.staging_bytes = layout.chunk_bytes
+    spec = ArraySpec(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), codec)
+    array, data = make_array(spec), voxels(spec, (60, 60, 60), 1)
+    config.batch_bytes = 4 * spec.chunk_bytes
+    config.staging_bytes = spec.chunk_bytes
     assert data.nbytes > 13 * config.batch_bytes
     counting.device.asarray = uploaded_whole if place is doubles.HostArray else counting.device.asarray
     write_box(array, counting, (2, 2, 2), data.view(place))
@@ -284,7 +284,7 @@ def test_out_of_memory(array, simulated, simulated_device, config, streams):
         with pytest.raises(DeviceMemoryError, match="cuda:0"):
             read_box(array, simulated, (0, 0, 0), SHAPE, out=out)
         with pytest.raises(DeviceMemoryError):
-            write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+            write_box(array, simulated, (0, 0, 0), voxels(array.spec, SHAPE, 2))
         assert is_idle(simulated, streams)
     assert {path: path.read_bytes() for path in array.path.rglob("*.wkw")} == before
     config.batch_bytes = 2000
@@ -384,7 +384,7 @@ def test_a_file_that_the_device_cannot_open(array, shard, simulated, simulated_d
     with pytest.raises(StorageAccessError, match=str(shard)):
         read_box(array, simulated, (0, 0, 0), SHAPE)
     with pytest.raises(StorageAccessError, match=str(shard)):
-        write_box(array, simulated, (1, 1, 1), voxels(array.layout, (30, 30, 30), 2))
+        write_box(array, simulated, (1, 1, 1), voxels(array.spec, (30, 30, 30), 2))
     assert is_idle(simulated, streams)
 
 
@@ -394,14 +394,14 @@ def test_an_old_chunk_that_cannot_be_read(array, shard, simulated, broken_reads,
     before = shard.read_bytes()
     broken_reads(how)
     with pytest.raises(error, match=rf"{shard}: chunk \d+ of the shard"):
-        write_box(array, simulated, (1, 1, 1), voxels(array.layout, (30, 30, 30), 2))
+        write_box(array, simulated, (1, 1, 1), voxels(array.spec, (30, 30, 30), 2))
     assert is_idle(simulated, streams)
     assert shard.read_bytes() == before
 
 
 def test_a_file_that_shrinks_while_it_is_read(array, shard, simulated, is_long, streams):
     (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
-    out = simulated.empty((1, *SHAPE, 1), array.layout.dtype)
+    out = simulated.empty((1, *SHAPE, 1), array.spec.dtype)
     with plan:
         os.truncate(shard, shard.stat().st_size - 700)
         with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .* is truncated"):
@@ -430,11 +430,11 @@ def test_a_write_that_fails_leaves_the_old_shard(array, shard, simulated, simula
 
     monkeypatch.setattr(kind, "write", third)
     with pytest.raises(StorageAccessError, match=str(shard)):
-        write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+        write_box(array, simulated, (0, 0, 0), voxels(array.spec, SHAPE, 2))
     assert is_idle(simulated, streams)
     assert shard.read_bytes() == before
     assert sorted(path.name for path in shard.parent.iterdir()) == [shard.name]
-    data = voxels(array.layout, SHAPE, 2)
+    data = voxels(array.spec, SHAPE, 2)
     write_box(array, simulated, (0, 0, 0), data)
     np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), data)
 
@@ -455,7 +455,7 @@ def test_a_chunk_that_cannot_be_encoded(array, shard, simulated, monkeypatch, st
 
     monkeypatch.setattr(kind, "encode", broken)
     with pytest.raises(ChunkError, match=rf"{shard}: chunk \d+ of the shard cannot be encoded"):
-        write_box(array, simulated, (0, 0, 0), voxels(array.layout, SHAPE, 2))
+        write_box(array, simulated, (0, 0, 0), voxels(array.spec, SHAPE, 2))
     assert is_idle(simulated, streams)
     assert shard.read_bytes() == before
 
@@ -518,8 +518,8 @@ def test_results_speak_dlpack(array, simulated):
 
 def test_torch_takes_and_gives_voxels(make_array, simulated):
     torch = pytest.importorskip("torch")
-    layout = ArrayLayout(np.dtype("int16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
-    array, data = make_array(layout), voxels(layout, SHAPE, 1)
+    spec = ArraySpec(np.dtype("int16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+    array, data = make_array(spec), voxels(spec, SHAPE, 1)
     write_box(array, simulated, (0, 0, 0), torch.from_numpy(np.ascontiguousarray(data)))
     np.testing.assert_array_equal(torch.from_dlpack(read_box(array, simulated, (0, 0, 0), SHAPE)).numpy(), data)
     out = torch.zeros((1, *SHAPE), dtype=torch.int16)

@@ -13,7 +13,7 @@ import pytest
 from kernels.test_ptx import UNAVAILABLE
 
 from wkgpu.engines.cuda import diagnosis, driver, nvcomp, packages
-from wkgpu.engines.cuda.diagnosis import cuda_findings, why_no_cuda
+from wkgpu.engines.cuda.diagnosis import cuda_findings, cuda_unavailable_reason
 from wkgpu.engines.cuda.driver import Gpu, read_driver
 from wkgpu.errors import DeviceError
 from wkgpu.extras import install_command
@@ -198,7 +198,7 @@ def finding_of(subject):
 def test_no_driver_and_no_packages_are_said_at_once(no_driver, use_packages, monkeypatch):
     use_packages()
     monkeypatch.setattr(packages, "_has_nvcomp", lambda: False)
-    reason = why_no_cuda()
+    reason = cuda_unavailable_reason()
     assert reason == (
         "NVIDIA driver: not installed (libcuda.so.1 is not there); CuPy, KvikIO, nvCOMP and numba-cuda: not installed. "
         f"To use a GPU: install the driver from {DOWNLOAD}, then {BOTH}."
@@ -209,7 +209,7 @@ def test_no_driver_and_no_packages_are_said_at_once(no_driver, use_packages, mon
 def test_without_a_driver_no_package_is_imported(no_driver, use_packages):
     explosive = "raise SystemExit('imported')"
     use_packages(explosive, explosive, explosive)
-    assert why_no_cuda().startswith("NVIDIA driver: not installed")
+    assert cuda_unavailable_reason().startswith("NVIDIA driver: not installed")
     assert not {"cupy", "kvikio", "numba_cuda"} & set(sys.modules)
 
 
@@ -218,8 +218,8 @@ def test_without_a_driver_no_package_is_imported(no_driver, use_packages):
 )
 def test_a_driver_that_cannot_be_loaded(use_driver, error):
     use_driver(error)
-    assert f"cannot be loaded: {error}" in why_no_cuda()
-    assert DOWNLOAD in why_no_cuda()
+    assert f"cannot be loaded: {error}" in cuda_unavailable_reason()
+    assert DOWNLOAD in cuda_unavailable_reason()
 
 
 def test_a_library_that_is_no_driver(use_driver):
@@ -230,14 +230,14 @@ def test_a_library_that_is_no_driver(use_driver):
 
 def test_on_macos_there_is_nothing_to_install(no_driver, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert "macOS" in why_no_cuda()
-    assert "pip" not in why_no_cuda()
+    assert "macOS" in cuda_unavailable_reason()
+    assert "pip" not in cuda_unavailable_reason()
 
 
 @pytest.mark.parametrize(("status", "advice"), [(999, "restart the machine"), (3, "'spawn'")])
 def test_a_driver_that_does_not_start(complete, status, advice):
     complete(Library(status=status))
-    reason = why_no_cuda()
+    reason = cuda_unavailable_reason()
     assert f"cuInit returned {status} ({NAMES[status]})" in reason
     assert advice in reason
     assert finding_of("GPUs").advice == finding_of("NVIDIA driver").advice
@@ -246,15 +246,15 @@ def test_a_driver_that_does_not_start(complete, status, advice):
 def test_an_old_driver(use_driver, use_packages):
     use_driver(Library(version=11080))
     use_packages()
-    assert "runs CUDA only up to 11.8" in why_no_cuda()
-    assert "newer driver" in why_no_cuda()
-    assert CUDA[12] in why_no_cuda()
+    assert "runs CUDA only up to 11.8" in cuda_unavailable_reason()
+    assert "newer driver" in cuda_unavailable_reason()
+    assert CUDA[12] in cuda_unavailable_reason()
 
 
 def test_cuda_is_not_started_while_packages_are_missing(use_driver, use_packages):
     library = use_driver()
     use_packages(numba_cuda=NUMBA_CUDA)
-    assert why_no_cuda().startswith("CuPy")
+    assert cuda_unavailable_reason().startswith("CuPy")
     assert not library.is_started
 
 
@@ -264,24 +264,27 @@ def test_cuda_is_not_started_while_packages_are_missing(use_driver, use_packages
 def test_no_gpu(complete, use_nodes, monkeypatch):
     use_nodes(0)
     complete(Library(status=100))
-    assert "GPUs: none was found" in why_no_cuda()
-    assert "nvidia-smi" in why_no_cuda()
+    assert "GPUs: none was found" in cuda_unavailable_reason()
+    assert "nvidia-smi" in cuda_unavailable_reason()
     complete(Library(gpus=()))
-    assert "GPUs: none was found" in why_no_cuda()
+    assert "GPUs: none was found" in cuda_unavailable_reason()
     use_nodes(2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "(CUDA_VISIBLE_DEVICES='' hides 2). To use a GPU: change or unset CUDA_VISIBLE_DEVICES" in why_no_cuda()
+    assert (
+        "(CUDA_VISIBLE_DEVICES='' hides 2). To use a GPU: change or unset CUDA_VISIBLE_DEVICES"
+        in cuda_unavailable_reason()
+    )
 
 
 def test_a_number_that_no_gpu_has(complete):
     complete(Library(gpus=(H200, H200._replace(name="NVIDIA L4"))))
-    assert why_no_cuda(1) is None
-    assert why_no_cuda(7) == (
+    assert cuda_unavailable_reason(1) is None
+    assert cuda_unavailable_reason(7) == (
         "GPUs: there is no cuda:7; there are 2, cuda:0 NVIDIA H200, cuda:1 NVIDIA L4. "
         "To use a GPU: choose cuda:0 or cuda:1."
     )
     complete(Library())
-    assert "there is no cuda:1; there is 1, cuda:0 NVIDIA H200" in why_no_cuda(1)
+    assert "there is no cuda:1; there is 1, cuda:0 NVIDIA H200" in cuda_unavailable_reason(1)
 
 
 def test_what_gpus_are_like(complete, use_nodes, monkeypatch):
@@ -316,7 +319,7 @@ def test_whether_there_is_a_gpu_is_found_out_without_starting_cuda(use_driver, u
 @pytest.mark.covers("cuda_findings", "Finding")
 def test_all_that_cuda_needs(complete):
     complete()
-    assert why_no_cuda() is None
+    assert cuda_unavailable_reason() is None
     assert all(finding.works and not finding.advice for finding in cuda_findings())
     assert finding_of("CuPy").text == "14.2.0 for CUDA 13.2"
     assert finding_of("KvikIO").text == "26.10.00 on the POSIX path, 1 thread, tasks of 4 MiB"
@@ -327,15 +330,15 @@ def test_all_that_cuda_needs(complete):
 def test_the_extra_is_that_of_the_driver(use_driver, use_packages, cuda, extra):
     use_driver(Library(version=cuda))
     use_packages()
-    assert f"To use a GPU: {CUDA[extra]}." in why_no_cuda()
+    assert f"To use a GPU: {CUDA[extra]}." in cuda_unavailable_reason()
 
 
 def test_the_extra_is_that_of_the_cupy_that_is_there(use_driver, use_packages):
     use_driver(Library(version=13000))
     use_packages(distributions=["cupy-cuda12x"])
-    assert f"{CUDA[12]}." in why_no_cuda()
+    assert f"{CUDA[12]}." in cuda_unavailable_reason()
     use_driver(OSError("No such file"))
-    assert f"{CUDA[12]}." in why_no_cuda()
+    assert f"{CUDA[12]}." in cuda_unavailable_reason()
 
 
 def test_cupy_without_a_driver(no_driver, use_packages):
@@ -353,21 +356,24 @@ def test_a_gpu_without_memory(complete):
             allocate="raise MemoryError('Out of memory allocating 512 bytes')", nvrtc="return 13, 5", runtime=13020
         )
     )
-    assert "CuPy: 14.2.0 for CUDA 13.2 cannot allocate memory: MemoryError: Out of memory" in why_no_cuda()
-    assert "nvidia-smi" in why_no_cuda()
+    assert "CuPy: 14.2.0 for CUDA 13.2 cannot allocate memory: MemoryError: Out of memory" in cuda_unavailable_reason()
+    assert "nvidia-smi" in cuda_unavailable_reason()
 
 
 def test_cupy_without_its_compiler(complete):
     """Which decodes LZ4; it is a package of its own."""
     fail = "raise RuntimeError('libnvrtc.so.13 was not found')"
     complete(cupy=CUPY.format(allocate="return None", nvrtc=fail, runtime=13020))
-    assert "CuPy: 14.2.0 for CUDA 13.2 does not find its compiler, NVRTC: RuntimeError: libnvrtc.so.13" in why_no_cuda()
-    assert CUDA[13] in why_no_cuda()
+    assert (
+        "CuPy: 14.2.0 for CUDA 13.2 does not find its compiler, NVRTC: RuntimeError: libnvrtc.so.13"
+        in cuda_unavailable_reason()
+    )
+    assert CUDA[13] in cuda_unavailable_reason()
 
 
 def test_cupy_for_a_newer_cuda_than_the_driver(complete):
     complete(Library(version=12080), distributions=["cupy-cuda13x"])
-    assert why_no_cuda() == (
+    assert cuda_unavailable_reason() == (
         "CuPy: 14.2.0 for CUDA 13.2 is newer than the driver, which runs CUDA up to 12.8. To use a GPU: "
         f"pip uninstall cupy-cuda13x, then {CUDA[12]}, or update the driver."
     )
@@ -377,9 +383,9 @@ def test_cupy_for_a_newer_cuda_than_the_driver(complete):
 def test_packages_for_a_newer_cuda_than_the_driver(complete, subject, distribution):
     cupy = CUPY.format(allocate="return None", nvrtc="return 12, 9", runtime=12090)
     complete(Library(version=12080), cupy=cupy, distributions=["cupy-cuda12x", distribution])
-    assert why_no_cuda().startswith(f"{subject}: ")
-    assert "is newer than the driver" in why_no_cuda()
-    assert f"pip uninstall {distribution}, then {CUDA[12]}" in why_no_cuda()
+    assert cuda_unavailable_reason().startswith(f"{subject}: ")
+    assert "is newer than the driver" in cuda_unavailable_reason()
+    assert f"pip uninstall {distribution}, then {CUDA[12]}" in cuda_unavailable_reason()
 
 
 @pytest.mark.parametrize(
@@ -398,7 +404,7 @@ def test_packages_for_a_newer_cuda_than_the_driver(complete, subject, distributi
 @pytest.mark.parametrize(("package", "subject"), [("cupy", "CuPy"), ("kvikio", "KvikIO")])
 def test_packages_that_are_broken(complete, package, subject, text, said):
     complete(**{package: text})
-    reason = why_no_cuda()
+    reason = cuda_unavailable_reason()
     assert reason.startswith(f"{subject}: cannot be used: ")
     assert said in reason
     assert CUDA[13] in reason
@@ -427,7 +433,7 @@ def test_a_cufile_that_does_not_answer_is_no_obstacle(complete):
     assert finding_of("KvikIO").works
     assert "does not say whether it has GPUDirect Storage" in finding_of("KvikIO").text
     assert "driver_open: no nvidia-fs" in finding_of("KvikIO").text
-    assert why_no_cuda() is None
+    assert cuda_unavailable_reason() is None
 
 
 def test_kvikio_without_a_gpu_is_not_tried(no_driver, use_packages):
@@ -532,19 +538,22 @@ def test_numba(numba_of):
     import numba
 
     numba_of([0])
-    assert why_no_cuda() is None
+    assert cuda_unavailable_reason() is None
     assert finding_of("Numba").text == f"{numba.__version__} with numba-cuda 0.30.4"
     assert numba_of.compiled == [H200.capability], "once in a process, for the GPU that is there"
     numba_of([0], simulates=1)
-    assert "only simulates CUDA" in why_no_cuda()
-    assert "unset NUMBA_ENABLE_CUDASIM" in why_no_cuda()
+    assert "only simulates CUDA" in cuda_unavailable_reason()
+    assert "unset NUMBA_ENABLE_CUDASIM" in cuda_unavailable_reason()
     numba_of([])
-    assert "sees only 0 GPUs" in why_no_cuda()
+    assert "sees only 0 GPUs" in cuda_unavailable_reason()
     numba_of(ImportError("Error at driver init: \n\nCUDA driver library cannot be found.\n"))
-    assert "sees no GPU: ImportError: Error at driver init: CUDA driver library cannot be found." in why_no_cuda()
+    assert (
+        "sees no GPU: ImportError: Error at driver init: CUDA driver library cannot be found."
+        in cuda_unavailable_reason()
+    )
     numba_of([0], compiles=False)
-    assert "NVVM" in why_no_cuda()
-    assert CUDA[13] in why_no_cuda()
+    assert "NVVM" in cuda_unavailable_reason()
+    assert CUDA[13] in cuda_unavailable_reason()
 
 
 @pytest.mark.skipif(find_spec("numba_cuda") is None, reason="numba-cuda is not installed")

@@ -14,7 +14,7 @@ from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import StorageAccessError
 from wkgpu.kernels.failures import READ_FAILED, TRUNCATED
-from wkgpu.storage.read_plan import Segments
+from wkgpu.storage.plans.read import Segments
 
 SIZE = 500
 LONG, SHORT = 0, 1 << 60  # of LONG_BYTES: what makes all ranges long, or short ones

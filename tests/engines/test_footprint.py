@@ -151,8 +151,8 @@ def test_an_undeclared_kernel_is_not_run(cpu):
 @pytest.mark.parametrize("coarse", [(1, "uint8"), (3, "uint8"), (2, "uint8")])
 def test_a_coarser_mag_with_other_voxels_is_refused(tmp_path, fine, coarse):
     import wkgpu as wk
-    from wkgpu.dataset.downsampling import downsample_files
-    from wkgpu.dataset.interpolation import InterpolationMode
+    from wkgpu.operations.downsampling.interpolation import InterpolationMode
+    from wkgpu.operations.downsampling.tiles import downsample_files
 
     if fine == coarse:
         return

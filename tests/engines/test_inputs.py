@@ -8,7 +8,7 @@ from reference import Exporter
 from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import DtypeError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (11, 9, 13)
 
@@ -60,8 +60,8 @@ MAKERS = {
 )
 def test_any_layout(make_array, engine, codec, dtype, channels, name):
     per_shard = (4, 4, 4) if is_simulated(engine) else (1, 1, 1)
-    array = make_array(ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), per_shard, codec))
-    data = voxels(array.layout, SHAPE, 1)
+    array = make_array(ArraySpec(np.dtype(dtype), channels, (8, 8, 8), per_shard, codec))
+    data = voxels(array.spec, SHAPE, 1)
     same = MAKERS[name](data)
     np.testing.assert_array_equal(same, data)
     write_box(array, engine, (3, 0, 5), same)
@@ -69,20 +69,20 @@ def test_any_layout(make_array, engine, codec, dtype, channels, name):
 
 
 @given_on_engine(lambda is_small: layouts(shard_bytes=1 << (11 if is_small else 14)), st.data())
-def test_any_broadcast_data(make_array, engine, layout, data):
-    array = make_array(layout)
-    topleft, shape = data.draw(voxel_boxes(layout))
-    full = (layout.num_channels, *shape)
+def test_any_broadcast_data(make_array, engine, spec, data):
+    array = make_array(spec)
+    topleft, shape = data.draw(voxel_boxes(spec))
+    full = (spec.num_channels, *shape)
     kept = [data.draw(st.booleans()) for _ in full]
-    part = voxels(layout, shape, 1)[tuple(slice(None) if keep else slice(1) for keep in kept)]
+    part = voxels(spec, shape, 1)[tuple(slice(None) if keep else slice(1) for keep in kept)]
     broadcast = np.broadcast_to(part, full)
     write_box(array, engine, topleft, broadcast)
     np.testing.assert_array_equal(read_box(array, engine, topleft, shape), broadcast)
 
 
 def test_anything_with_dlpack(make_array, engine):
-    array = make_array(ArrayLayout(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
-    data = voxels(array.layout, SHAPE, 1)
+    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
+    data = voxels(array.spec, SHAPE, 1)
     write_box(array, engine, (1, 1, 1), Exporter(data))
     np.testing.assert_array_equal(read_box(array, engine, (1, 1, 1), SHAPE), data)
 
@@ -100,8 +100,8 @@ def test_arrays_that_cannot_be_shared(cpu, error):
 
 
 def test_data_are_not_changed(make_array, engine):
-    array = make_array(ArrayLayout(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
-    data = voxels(array.layout, SHAPE, 1)
+    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
+    data = voxels(array.spec, SHAPE, 1)
     before = data.copy()
     write_box(array, engine, (1, 1, 1), data)
     np.testing.assert_array_equal(data, before)

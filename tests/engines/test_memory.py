@@ -118,7 +118,7 @@ PEAK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from wkgpu.dataset.transfer import read_box, write_box
+from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.engines import get_engine
 from wkgpu.settings import config
 from wkgpu.storage.stored_array import open_array
@@ -141,9 +141,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize(("codec", "chunk"), [("lz4", 32), ("raw", 512)])
 def test_peak_memory_beyond_the_output(make_array, run_python, codec, chunk):
-    from wkgpu.storage.layout import ArrayLayout
+    from wkgpu.storage.spec import ArraySpec
 
-    array = make_array(ArrayLayout(BYTE, 1, (chunk,) * 3, (512 // chunk,) * 3, codec))
+    array = make_array(ArraySpec(BYTE, 1, (chunk,) * 3, (512 // chunk,) * 3, codec))
     for work in ("write", "read"):
         assert int(run_python(PEAK, array.path, work)) < 32 << 10, work  # in KiB
 

@@ -471,7 +471,7 @@ def machine(monkeypatch, tmp_path):
     nvcomp.load.cache_clear()
 
 
-def refusal():
+def os_error_to_wkgpu():
     with pytest.raises(DeviceError, match="No nvCOMP 6 was found") as caught:
         nvcomp.load()
     message = str(caught.value)
@@ -482,7 +482,7 @@ def refusal():
 
 def test_no_library(machine):
     machine()
-    assert "libnvcomp.so.6: cannot open shared object file" in refusal()
+    assert "libnvcomp.so.6: cannot open shared object file" in os_error_to_wkgpu()
 
 
 def test_no_package_of_nvidia_at_all(machine, monkeypatch):
@@ -492,36 +492,36 @@ def test_no_package_of_nvidia_at_all(machine, monkeypatch):
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    refusal()
+    os_error_to_wkgpu()
 
 
 @pytest.mark.parametrize(("number", "version"), [(5100, "5.1.0"), (7023, "7.0.23"), (4203, "4.2.3")])
 def test_another_major_version_in_the_package(machine, tmp_path, number, version):
     machine({f"libnvcomp.so.{version[0]}": fake_library(number)})
-    message = refusal()
+    message = os_error_to_wkgpu()
     assert f"{tmp_path}/lib64/libnvcomp.so.{version[0]} is version {version};" in message
     assert "libnvcomp.so.6: cannot open" in message
 
 
 def test_another_major_version_behind_the_name_of_this_one(machine):
     machine(system=fake_library(5200))
-    assert "is version 5.2.0" in refusal()
+    assert "is version 5.2.0" in os_error_to_wkgpu()
 
 
 def test_a_library_that_does_not_load(machine, tmp_path):
     machine({"libnvcomp.so.6": None})
-    assert f"{tmp_path}/lib64/libnvcomp.so.6: cannot open shared object file" in refusal()
+    assert f"{tmp_path}/lib64/libnvcomp.so.6: cannot open shared object file" in os_error_to_wkgpu()
 
 
 @pytest.mark.parametrize("library", [SimpleNamespace(), fake_library(6000)])
 def test_a_library_without_the_functions(machine, library):
     machine({"libnvcomp.so.6": library})
-    assert "no attribute 'nvcomp" in refusal()
+    assert "no attribute 'nvcomp" in os_error_to_wkgpu()
 
 
 def test_a_failure_is_not_kept(machine, monkeypatch):
     machine()
-    refusal()
+    os_error_to_wkgpu()
     monkeypatch.setattr(nvcomp, "Nvcomp", lambda library, path, version: version)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: fake_library(6123))
     monkeypatch.setattr(nvcomp, "_candidates", lambda: ["/opt/libnvcomp.so.6"])

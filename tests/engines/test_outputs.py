@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from reference import Exporter
 from strategies import layouts, voxel_boxes, voxels
 
-from wkgpu.dataset import transfer
 from wkgpu.errors import DtypeError, ShapeError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations import transfer
+from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArrayLayout(np.dtype("uint16"), 2, (8, 8, 8), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 2, (8, 8, 8), (2, 2, 2), "lz4")
 SHAPE = (11, 9, 13)
 CORNERS = [(1, 2, 3), (4, 0, 9), (30, 0, 0), (1, 2, 3)]
 
@@ -77,13 +77,13 @@ def test_any_layout_for_many_boxes(array, engine, name):
 
 
 @given_on_engine(lambda is_small: layouts(shard_bytes=1 << (11 if is_small else 14)), st.data())
-def test_what_is_absent_is_zeroed_and_what_surrounds_the_output_stays(make_array, naive, engine, layout, data):
-    array = make_array(layout)
-    topleft, shape = data.draw(voxel_boxes(layout, 1))
-    write_box(array, naive, topleft, voxels(layout, shape, 1))
-    topleft, (x, y, z) = data.draw(voxel_boxes(layout, 3))
+def test_what_is_absent_is_zeroed_and_what_surrounds_the_output_stays(make_array, naive, engine, spec, data):
+    array = make_array(spec)
+    topleft, shape = data.draw(voxel_boxes(spec, 1))
+    write_box(array, naive, topleft, voxels(spec, shape, 1))
+    topleft, (x, y, z) = data.draw(voxel_boxes(spec, 3))
     room = data.draw(st.tuples(*[st.integers(0, 3)] * 4))
-    parent = np.ones((layout.num_channels, x, y + room[0] + room[1], z + room[2] + room[3]), layout.dtype, order="F")
+    parent = np.ones((spec.num_channels, x, y + room[0] + room[1], z + room[2] + room[3]), spec.dtype, order="F")
     out = parent[:, :, room[0] : room[0] + y, room[2] : room[2] + z]
     read_box(array, engine, topleft, (x, y, z), out=out)
     np.testing.assert_array_equal(out, read_box(array, naive, topleft, (x, y, z)))

@@ -37,7 +37,7 @@ def engines(monkeypatch, config):
     monkeypatch.delenv("WKGPU_DEVICE", raising=False)
     monkeypatch.setattr(config, "device", "auto")
     monkeypatch.setattr(selection, "_engines", {})
-    monkeypatch.setattr(selection, "why_no_cuda", lambda ordinal: None)
+    monkeypatch.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
     monkeypatch.setattr(selection, "_cuda_engine", lambda ordinal: SimpleNamespace(name=f"cuda:{ordinal}"))
     return monkeypatch
 
@@ -45,7 +45,7 @@ def engines(monkeypatch, config):
 @pytest.fixture
 def no_cuda(engines):
     """The same, but CUDA does not work, for a reason."""
-    engines.setattr(selection, "why_no_cuda", lambda ordinal: REASON)
+    engines.setattr(selection, "cuda_unavailable_reason", lambda ordinal: REASON)
     return engines
 
 
@@ -119,7 +119,7 @@ def test_cuda_that_does_not_work_is_an_error(no_cuda):
 def test_failures_are_not_kept(no_cuda):
     with pytest.raises(DeviceError):
         get_engine("cuda")
-    no_cuda.setattr(selection, "why_no_cuda", lambda ordinal: None)
+    no_cuda.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
     assert get_engine("cuda").name == "cuda:0"
 
 
@@ -190,7 +190,7 @@ def test_auto_is_the_cpu_elsewhere_and_says_why_once(no_cuda, caplog):
 
 def test_the_verdict_stands(no_cuda):
     assert get_engine("auto").name == "cpu"
-    no_cuda.setattr(selection, "why_no_cuda", lambda ordinal: None)
+    no_cuda.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
     assert get_engine("auto").name == "cpu"
     assert get_engine("cuda").name == "cuda:0"
 
@@ -294,7 +294,7 @@ def test_what_a_user_sees_of_auto(environment, lines):
 def test_a_forked_process_decides_anew(engines):
     cpu = get_engine("cpu")
     assert get_engine("auto").name == "cuda:0"
-    engines.setattr(selection, "why_no_cuda", lambda ordinal: "cuInit returned 3.")
+    engines.setattr(selection, "cuda_unavailable_reason", lambda ordinal: "cuInit returned 3.")
 
     def child(pipe):
         names = [get_engine("auto").name, get_engine("cpu") is cpu]

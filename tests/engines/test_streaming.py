@@ -8,9 +8,9 @@ import pytest
 from arrays import is_simulated, read_box, read_boxes, write_box
 from strategies import voxels
 
-from wkgpu.dataset import transfer
 from wkgpu.engines.cpu import engine as cpu_module
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations import transfer
+from wkgpu.storage.spec import ArraySpec
 
 LARGE = 4 << 20
 
@@ -35,9 +35,9 @@ def stored(tmp_path_factory, made, scale, cpu):
     def make(codec, dtype, channels, chunk):
         key = codec, dtype, channels, scale(chunk)
         if key not in made:
-            layout = ArrayLayout(np.dtype(dtype), channels, (scale(chunk),) * 3, (128 // chunk,) * 3, codec)
-            array = create_array(tmp_path_factory.mktemp("streaming") / "mag", layout)
-            volume = voxels(layout, scale(256, 160, 160), 3)
+            spec = ArraySpec(np.dtype(dtype), channels, (scale(chunk),) * 3, (128 // chunk,) * 3, codec)
+            array = create_array(tmp_path_factory.mktemp("streaming") / "mag", spec)
+            volume = voxels(spec, scale(256, 160, 160), 3)
             transfer.write_box(array, cpu, (0, 0, 0), volume)
             made[key] = array, volume
         return made[key]
@@ -66,7 +66,7 @@ def test_large_boxes(stored, engine, scale, codec, dtype, channels, chunk, tople
     array, volume = stored(codec, dtype, channels, chunk)
     x, y, z = topleft
     for width in (256 - x, 192, 221):
-        assert width * 160 * 160 * array.layout.voxel_bytes >= LARGE
+        assert width * 160 * 160 * array.spec.voxel_bytes >= LARGE
         shape = scale(width, 160, 160)
         expected = np.zeros((channels, *shape), dtype)
         part = volume[:, x : x + shape[0], y:, z:]
@@ -97,14 +97,14 @@ def test_outputs_at_any_address(stored, engine, scale, shift, room):
 def test_runs_along_x_through_many_files(make_array, engine, scale, config, codec, threads):
     """One chunk a file, as in volume annotations, and some are absent: runs begin and end anywhere."""
     edge = scale(32)
-    array = make_array(ArrayLayout(np.dtype("uint32"), 1, (edge,) * 3, (1, 1, 1), codec))
+    array = make_array(ArraySpec(np.dtype("uint32"), 1, (edge,) * 3, (1, 1, 1), codec))
     volume = np.zeros((1, 12 * edge, 10 * edge, edge), np.uint32, order="F")
     chunks = np.random.default_rng(0).permutation(120)[:94]
     config.threads = threads
     for number, chunk in enumerate(chunks.tolist()):
         x, y = edge * (chunk // 10), edge * (chunk % 10)
         part = volume[:, x : x + edge, y : y + edge]
-        part[...] = voxels(array.layout, (edge,) * 3, 1 + number)
+        part[...] = voxels(array.spec, (edge,) * 3, 1 + number)
         write_box(array, engine, (x, y, 0), part)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), volume.shape[1:]), volume)
     (x, y, z), shape = scale(65, 37, 3), scale(212, 159, 24)
@@ -127,11 +127,11 @@ def test_many_boxes_that_are_large_together(stored, engine, scale, random):
 def test_raw_chunks_in_pieces(make_array, engine, scale, naive, config, staging, threads):
     config.staging_bytes, config.threads = staging, threads
     edge = scale(32)
-    array = make_array(ArrayLayout(np.dtype("uint16"), 1, (edge,) * 3, (2, 2, 2), "raw"))
-    volume = voxels(array.layout, scale(70, 40, 50), 1)
+    array = make_array(ArraySpec(np.dtype("uint16"), 1, (edge,) * 3, (2, 2, 2), "raw"))
+    volume = voxels(array.spec, scale(70, 40, 50), 1)
     write_box(array, engine, (0, 0, 0), volume)
     (x, y, z), shape = scale(30, 5, 20), scale(7, 33, 9)
-    change = voxels(array.layout, shape, 2)
+    change = voxels(array.spec, shape, 2)
     write_box(array, engine, (x, y, z), change)
     volume[:, x : x + shape[0], y : y + shape[1], z : z + shape[2]] = change
     np.testing.assert_array_equal(transfer.read_box(array, naive, (0, 0, 0), volume.shape[1:]), volume)
@@ -143,8 +143,8 @@ def test_raw_chunks_in_pieces(make_array, engine, scale, naive, config, staging,
 
 def test_a_shard_of_one_huge_raw_chunk(make_array, engine):
     """A box of it is fetched in pieces, and the file is sparse: nothing of 64 GiB is held."""
-    array = make_array(ArrayLayout(np.dtype("uint8"), 1, (4096,) * 3, (1, 1, 1), "raw"))
-    data = voxels(array.layout, (20, 3, 4), 1)
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (4096,) * 3, (1, 1, 1), "raw"))
+    data = voxels(array.spec, (20, 3, 4), 1)
     write_box(array, engine, (1000, 2000, 3000), data)
     found = read_box(array, engine, (999, 1999, 2999), (22, 5, 6))
     np.testing.assert_array_equal(found[:, 1:-1, 1:-1, 1:-1], data)
@@ -153,7 +153,7 @@ def test_a_shard_of_one_huge_raw_chunk(make_array, engine):
 
 def test_chunks_larger_than_the_staging_buffer(make_array, engine, scale, config):
     config.staging_bytes = 10
-    array = make_array(ArrayLayout(np.dtype("uint8"), 1, (scale(32),) * 3, (2, 2, 2), "lz4"))
-    volume = voxels(array.layout, scale(64, 64, 64), 1)
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (scale(32),) * 3, (2, 2, 2), "lz4"))
+    volume = voxels(array.spec, scale(64, 64, 64), 1)
     write_box(array, engine, (0, 0, 0), volume)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), volume.shape[1:]), volume)

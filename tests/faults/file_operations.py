@@ -44,7 +44,7 @@ def _rechunk(world: World, random: np.random.Generator) -> Attempt:
 
 
 def _has_layout(world: World, **expected: object) -> Iterator[str]:
-    layout = world.reopened().get_layer("small").get_mag(1)._array.layout
+    layout = world.reopened().get_layer("small").get_mag(1)._array.spec
     for name, value in expected.items():
         if getattr(layout, name) != value:
             yield f"{name} is {getattr(layout, name)}, and not {value}"

@@ -56,9 +56,9 @@ class _Mags:
     """Undamaged mags, whose files are copied for each case."""
 
     def __init__(self, folder: Path) -> None:
-        from wkgpu.dataset.transfer import write_box
         from wkgpu.engines import get_engine
-        from wkgpu.storage.layout import ArrayLayout
+        from wkgpu.operations.transfer import write_box
+        from wkgpu.storage.spec import ArraySpec
         from wkgpu.storage.stored_array import create_array
 
         self.folder = folder
@@ -70,8 +70,8 @@ class _Mags:
             data = random.integers(0, 9, (channels, *SHAPE)).astype(dtype, order="F")
             data[:, :4, :4, :4] = random.integers(0, 256, (channels, 4, 4, 4)).astype(dtype)  # cannot be compressed
             for codec in CODECS:
-                layout = ArrayLayout(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
-                array = create_array(self.of(dtype, channels, codec), layout)
+                spec = ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
+                array = create_array(self.of(dtype, channels, codec), spec)
                 write_box(array, self.engine, (0, 0, 0), data)
             self.voxels[dtype, channels] = data
 
@@ -211,14 +211,14 @@ def _outcome(path: Path, mags: _Mags, before: np.ndarray, use: object) -> str:
 
 
 def _read(path: Path, mags: _Mags, before: np.ndarray) -> bool:
-    from wkgpu.dataset.transfer import read_box
+    from wkgpu.operations.transfer import read_box
 
     return np.array_equal(read_box(_opened(path), mags.engine, (0, 0, 0), SHAPE), before)
 
 
 def _read_intact_chunks(path: Path, mags: _Mags, before: np.ndarray) -> bool:
     """Damage to one chunk is none to another one."""
-    from wkgpu.dataset.transfer import read_box
+    from wkgpu.operations.transfer import read_box
 
     array = _opened(path)
     for x, y, z in mags.intact:
@@ -229,7 +229,7 @@ def _read_intact_chunks(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 def _read_many(path: Path, mags: _Mags, before: np.ndarray) -> bool:
     """Boxes in both shards; the voxels of the one that is not damaged must be right."""
-    from wkgpu.dataset.transfer import read_boxes
+    from wkgpu.operations.transfer import read_boxes
 
     array = _opened(path)
     found = read_boxes(array, mags.engine, [(9, 1, 1), (2, 3, 1), (5, 0, 2)], (5, 5, 5))
@@ -239,11 +239,11 @@ def _read_many(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 
 def _content_is_equal(path: Path, mags: _Mags, before: np.ndarray) -> bool:
-    from wkgpu.dataset.transfer import boxes_are_equal
+    from wkgpu.operations.transfer import boxes_are_equal
 
     array = _opened(path)
-    layout = array.layout
-    other = mags.of(layout.dtype.name, layout.num_channels, layout.codec)
+    spec = array.spec
+    other = mags.of(spec.dtype.name, spec.num_channels, spec.codec)
     if not other.exists():
         return False
     corner = ((0, 0, 0), (0, 0, 0))
@@ -260,7 +260,7 @@ def _min_max(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 def _write_in_part(path: Path, mags: _Mags, before: np.ndarray) -> bool:
     """On a copy, so that what comes after sees the damaged file."""
-    from wkgpu.dataset.transfer import read_box, write_box
+    from wkgpu.operations.transfer import read_box, write_box
 
     copy = path.with_name(f"{path.name}-copy")  # its name begins with that of the damaged one: an error names both
     shutil.copytree(path, copy)
@@ -280,7 +280,7 @@ def _write_in_part(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 def _cover(path: Path, mags: _Mags, before: np.ndarray) -> bool:
     """Writing a shard whole repairs it, whatever is wrong with it."""
-    from wkgpu.dataset.transfer import read_box, write_box
+    from wkgpu.operations.transfer import read_box, write_box
 
     array = _opened(path)
     if not _fits(array, before):
@@ -301,8 +301,8 @@ def _opened(path: Path):
 
 def _fits(array, before: np.ndarray) -> bool:
     """Whether header.wkw says what it said when the voxels were written."""
-    layout = array.layout
-    return (layout.dtype, layout.num_channels, layout.shard_shape) == (before.dtype, len(before), (8, 8, 8))
+    spec = array.spec
+    return (spec.dtype, spec.num_channels, spec.shard_shape) == (before.dtype, len(before), (8, 8, 8))
 
 
 def _check(is_right: bool) -> None:

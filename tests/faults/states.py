@@ -49,7 +49,7 @@ def state_of(root: Path) -> State:
             mags = layers[dataset.path.name, layer.name] = {}
             for mag in layer.mags.values():
                 box = BoundingBox((0, 0, 0), np.multiply(REGION, mag.mag.to_tuple()).tolist())
-                mags[mag.name] = StoredMag(mag.read(absolute_bounding_box=box), mag._array.layout)
+                mags[mag.name] = StoredMag(mag.read(absolute_bounding_box=box), mag._array.spec)
     return State(layers, properties)
 
 
@@ -61,8 +61,8 @@ def unexpected(found: State, before: State, after: State) -> Iterator[str]:
         yield from _unexpected_names(f"mags of layer {name}", mags, old, new)
         for mag, stored in mags.items():
             chosen = [state[mag] for state in (old, new) if mag in state]
-            if not any(stored.layout == state.layout for state in chosen):
-                yield f"mag {mag} of layer {name} has the layout {stored.layout}"
+            if not any(stored.spec == state.spec for state in chosen):
+                yield f"mag {mag} of layer {name} has the layout {stored.spec}"
             same = [_of_chunks(stored.voxels == state.voxels).all((2, 4, 6)) for state in chosen]
             if same and not np.logical_or.reduce(same).all():
                 yield f"mag {mag} of layer {name} has chunks that are neither old nor new"
@@ -89,7 +89,7 @@ def differences(found: State, expected: State) -> Iterator[str]:
             yield f"layer {name} has mags {here and sorted(here)}, and not {there and sorted(there)}"
             continue
         for mag, stored in here.items():
-            if not np.array_equal(stored.voxels, there[mag].voxels) or stored.layout != there[mag].layout:
+            if not np.array_equal(stored.voxels, there[mag].voxels) or stored.spec != there[mag].spec:
                 yield f"mag {mag} of layer {name} has other voxels, or another layout"
     for name, properties in expected.properties.items():
         if found.properties.get(name) != properties:

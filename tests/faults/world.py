@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         import wkgpu as wk
-        from wkgpu.dataset import streaming
+        from wkgpu.operations import streaming
 
         wk.config.threads = THREADS
         streaming._PIECE_BYTES = 8 * CHUNK**3  # so that one piece is computed while the next one is read

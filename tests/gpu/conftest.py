@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from strategies import voxels
 
-from wkgpu.dataset.transfer import write_box
+from wkgpu.operations.transfer import write_box
 
 
 @pytest.fixture

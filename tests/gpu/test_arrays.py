@@ -9,14 +9,14 @@ from reference import Exporter
 from strategies import voxels
 
 import wkgpu as wk
-from wkgpu.dataset import transfer
 from wkgpu.errors import DeviceError, ShapeError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations import transfer
+from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (70, 64, 50)
-LAYOUT = ArrayLayout(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from strategies import VOXEL_TYPES, voxels
 
 import wkgpu as wk
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.computes]
 
@@ -24,8 +24,8 @@ def filled(tmp_path, gpu):
             return dataset.get_layer(name).get_mag(1)
         layer = dataset.add_layer(name, "color", dtype=dtype, num_channels=channels)
         mag_view = layer.add_mag(1, chunk_shape=16, shard_shape=64)
-        layout = ArrayLayout(np.dtype(dtype), channels, (16,) * 3, (4,) * 3, "lz4")
-        mag_view.write(voxels(layout, SHAPE, seed), absolute_offset=(3, 5, 7))
+        spec = ArraySpec(np.dtype(dtype), channels, (16,) * 3, (4,) * 3, "lz4")
+        mag_view.write(voxels(spec, SHAPE, seed), absolute_offset=(3, 5, 7))
         return mag_view
 
     return make

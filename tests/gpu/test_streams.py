@@ -7,16 +7,16 @@ import pytest
 from strategies import voxels
 from torch_stand_in import TorchStandIn
 
-from wkgpu.dataset import reducing
-from wkgpu.dataset.jobs import run_jobs
-from wkgpu.dataset.transfer import read_box
 from wkgpu.errors import DeviceError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations import reductions as reducing
+from wkgpu.operations.jobs import run_jobs
+from wkgpu.operations.transfer import read_box
+from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (70, 64, 50)
-LAYOUT = ArrayLayout(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
 BUSY = 200_000_000  # cycles: a tenth of a second, in which a stream that is not waited for is overtaken
 
 
@@ -145,7 +145,7 @@ def test_what_is_read_ahead_is_right_in_a_side_stream(stored, gpu, torch, cupy, 
     array, _ = stored(LAYOUT, SHAPE)
     block = reducing.Box((0, 0, 0), SHAPE)
     with torch.cuda.stream(torch.cuda.Stream()):
-        job = reducing.ReduceJob(array.path, gpu.name, reducing.Extremes(), block)
+        job = reducing.ReduceJob(array.path, gpu.name, reducing.MinMax(), block)
         for _ in range(5):
             extremes = reducing.reduce_block(job)
             assert (extremes.min(), extremes.max()) == (data.min(), data.max())

@@ -12,10 +12,10 @@ WORK = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from wkgpu.dataset.transfer import read_box, read_boxes, write_box
+from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.engines import get_engine
 from wkgpu.kernels import cpu
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
 
 engine = get_engine("cpu")
@@ -25,7 +25,7 @@ dtypes = ["uint8", "float64", "int16"] if many else ["uint8"]
 for dtype in dtypes:
     for codec in ["raw", "lz4", "lz4hc"] if many else ["lz4"]:
         for channels in [1, 3] if many else [1]:
-            layout = ArrayLayout(np.dtype(dtype), channels, (8, 8, 8), (2, 2, 2), codec)
+            layout = ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (2, 2, 2), codec)
             array = create_array(folder / f"{dtype}-{codec}-{channels}", layout)
             data = np.ones((channels, 20, 20, 20), dtype)
             data.flags.writeable = False

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from strategies import voxels
 
 from wkgpu.errors import ChunkError, FormatError, HeaderError, ShardIndexError, WkgpuError
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import open_array
-from wkgpu.storage.wkw_header import WkwHeader
+from wkgpu.storage.wkw.header import WkwHeader
 
 SHAPE = (8, 8, 8)
 TABLE_END = 16 + 8 * 8
 
 
 def layout_of(codec):
-    return ArrayLayout(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
 
 
 @pytest.fixture(params=["raw", "lz4", "lz4hc"])
@@ -34,7 +34,7 @@ def codec(request):
 def array(make_array, naive, codec):
     """A mag with one whole shard of eight chunks."""
     array = make_array(layout_of(codec))
-    write_box(array, naive, (0, 0, 0), voxels(array.layout, SHAPE, 3))
+    write_box(array, naive, (0, 0, 0), voxels(array.spec, SHAPE, 3))
     return array
 
 
@@ -69,7 +69,7 @@ def refused(array, engine, error, message):
     with pytest.raises(error, match=f"{path}.*{message}"):
         read_box(array, engine, (0, 0, 0), SHAPE)
     with pytest.raises(error, match=f"{path}.*{message}"):
-        write_box(array, engine, (1, 1, 1), voxels(array.layout, (6, 6, 6), 1))
+        write_box(array, engine, (1, 1, 1), voxels(array.spec, (6, 6, 6), 1))
     assert {file: file.read_bytes() for file in array.path.rglob("*") if file.is_file()} == before
     return True
 
@@ -224,14 +224,14 @@ def test_a_jump_table_cannot_claim_more_memory_than_a_chunk_can_need(array, engi
 @lz4_only
 def test_other_chunks_can_still_be_read(array, engine, shard):
     replace_chunk(shard, 5, b"\xff" * 50)
-    expected = voxels(array.layout, SHAPE, 3)
+    expected = voxels(array.spec, SHAPE, 3)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (8, 8, 4)), expected[:, :, :, :4])
 
 
 @lz4_only
 def test_a_damaged_chunk_can_be_covered(array, engine, shard):
     replace_chunk(shard, 5, b"\xff" * 50)
-    data = voxels(array.layout, (4, 4, 4), 1)
+    data = voxels(array.spec, (4, 4, 4), 1)
     write_box(array, engine, (4, 0, 4), data)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), SHAPE)[:, 4:, :4, 4:], data)
 
@@ -239,7 +239,7 @@ def test_a_damaged_chunk_can_be_covered(array, engine, shard):
 @pytest.mark.parametrize("content", [b"", b"noise" * 100])
 def test_a_damaged_shard_can_be_covered(array, engine, shard, content):
     shard.write_bytes(content)
-    data = voxels(array.layout, SHAPE, 1)
+    data = voxels(array.spec, SHAPE, 1)
     write_box(array, engine, (0, 0, 0), data)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), SHAPE), data)
 
@@ -262,7 +262,7 @@ def any_damage(size):
 @given_on_engine(st.data())
 def test_any_flipped_bytes_and_truncation(make_array, naive, engine, codec, data):
     array = make_array(layout_of(codec))
-    write_box(array, naive, (0, 0, 0), voxels(array.layout, SHAPE, 3))
+    write_box(array, naive, (0, 0, 0), voxels(array.spec, SHAPE, 3))
     path = array.path / "z0" / "y0" / "x0.wkw"
     content = bytearray(path.read_bytes())
     flips, length = data.draw(any_damage(len(content)))
@@ -272,7 +272,7 @@ def test_any_flipped_bytes_and_truncation(make_array, naive, engine, codec, data
     for attempt in (
         lambda: read_box(array, engine, (0, 0, 0), SHAPE).shape == (1, *SHAPE),
         lambda: read_box(array, engine, (3, 3, 3), (2, 2, 7)).shape == (1, 2, 2, 7),
-        lambda: write_box(array, engine, (2, 2, 2), voxels(array.layout, (3, 3, 3), 1)) is None,
+        lambda: write_box(array, engine, (2, 2, 2), voxels(array.spec, (3, 3, 3), 1)) is None,
     ):
         with only_errors_that_name(path):
             assert attempt()

@@ -10,32 +10,32 @@ from hypothesis import strategies as st
 from reference import Volume
 from strategies import voxels
 
-from wkgpu.dataset.transfer import boxes_are_equal
-from wkgpu.storage.chunk_grid import pieces_of, recut, touched_rows
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations.transfer import boxes_are_equal
+from wkgpu.storage.plans.chunk_lookup import chunks_in_boxes, pieces_of, recut
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
-from wkgpu.storage.wkw_header import WkwHeader
+from wkgpu.storage.wkw.header import WkwHeader
 
 CODECS = ("raw", "lz4", "lz4hc")
 
 
 def layout_of(codec, dtype="uint16", channels=1):
-    return ArrayLayout(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
 
 
 def codec_of(array, shard=(0, 0, 0)):
     with open(array.shard_path(shard), "rb") as file:
-        return WkwHeader.parse(file.read(16)).layout.codec
+        return WkwHeader.parse(file.read(16)).spec.codec
 
 
 def set_codecs(array, engine, folder, codecs):
     """Put shards with these codecs in the places of a mag's, with the same voxels."""
-    shape = array.layout.shard_shape
+    shape = array.spec.shard_shape
     for number, (shard, codec) in enumerate(codecs.items()):
         if shard not in array.existing_shards():
             continue
         corner = tuple(int(n) for n in np.multiply(shard, shape))
-        other = create_array(folder / str(number), array.layout.encoded_as(codec))
+        other = create_array(folder / str(number), array.spec.encoded_as(codec))
         write_box(other, engine, corner, read_box(array, engine, corner, shape))
         shutil.copy(other.shard_path(shard), array.shard_path(shard))
 
@@ -46,7 +46,7 @@ def mixed(make_array, naive, tmp_path):
 
     def make(codec, other):
         array = make_array(layout_of(codec))
-        data = voxels(array.layout, (16, 16, 8), 3)
+        data = voxels(array.spec, (16, 16, 8), 3)
         write_box(array, naive, (0, 0, 0), data)
         set_codecs(array, naive, tmp_path / f"{codec}-{other}", {(1, 0, 0): other, (1, 1, 0): other})
         return array, data
@@ -80,10 +80,10 @@ def test_a_plan_has_one_codec(mixed, codec, other):
     plans = list(array.read_plans([(0, 0, 0)], (16, 16, 8)))
     for plan in plans:
         plan.close()
-    assert [plan.layout.codec for plan in plans] == [codec, other]
+    assert [plan.spec.codec for plan in plans] == [codec, other]
     (plan,) = array.read_plans([(8, 0, 0)], (4, 4, 4))
     plan.close()
-    assert plan.layout.codec == other
+    assert plan.spec.codec == other
 
 
 @both_ways
@@ -93,7 +93,7 @@ def test_a_write_leaves_the_codec_of_a_shard(mixed, config, engine, codec, other
     array, data = mixed(codec, other)
     inodes = {shard: array.path.joinpath(array.shard_path(shard)).stat().st_ino for shard in array.existing_shards()}
     for corner, shape in (((5, 5, 1), (7, 9, 6)), ((8, 0, 0), (8, 8, 8)), ((14, 2, 2), (7, 3, 3))):
-        new = voxels(array.layout, shape, sum(corner))
+        new = voxels(array.spec, shape, sum(corner))
         write_box(array, engine, corner, new)
         inside = tuple(slice(first, first + length) for first, length in zip(corner, shape, strict=True))
         data = np.pad(
@@ -113,7 +113,7 @@ def test_a_stack_of_boxes(mixed, config, engine, codec, other, staging_bytes):
     config.staging_bytes = staging_bytes
     array, data = mixed(codec, other)
     corners = [(0, 4, 4), (4, 0, 0), (8, 4, 0), (12, 12, 4), (4, 12, 0)]
-    stack = voxels(array.layout, (4, 4, 4 * len(corners)), 2)
+    stack = voxels(array.spec, (4, 4, 4 * len(corners)), 2)
     for shard_write in array.stack_writes(corners, (4, 4, 4)):
         with shard_write as plan:
             engine.write(plan, on_device(engine, stack))
@@ -152,13 +152,13 @@ def test_comparisons(mixed, make_array, naive, config, engine, codec, other):
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(1, 11), st.integers(1, 11), st.data())
 def test_rows_are_cut_as_if_they_had_been_planned_so(x, y, z, width, depth, data):
-    layout = layout_of("raw")
+    spec = layout_of("raw")
     limit = data.draw(st.sampled_from([8, 16, 32, 64, 128]))
-    raw, whole = pieces_of(layout, limit), pieces_of(layout.encoded_as("lz4"), limit)
+    raw, whole = pieces_of(spec, limit), pieces_of(spec.encoded_as("lz4"), limit)
     corners, shape = np.array([(x, y, z), (z, x, y)], np.int64), (width, depth, width)
     for found, wanted in ((raw, whole), (whole, raw)):
-        planned = touched_rows(layout, wanted, corners, shape)
-        for rows, expected in zip(touched_rows(layout, found, corners, shape), planned, strict=True):
+        planned = chunks_in_boxes(spec, wanted, corners, shape)
+        for rows, expected in zip(chunks_in_boxes(spec, found, corners, shape), planned, strict=True):
             assert rows.shard == expected.shard
             for column, right in zip(recut(rows, found, wanted, shape)[1:], expected[1:], strict=True):
                 np.testing.assert_array_equal(column, right)
@@ -167,20 +167,20 @@ def test_rows_are_cut_as_if_they_had_been_planned_so(x, y, z, width, depth, data
 @st.composite
 def histories(draw, is_small):
     boxes = st.tuples(*[st.integers(0, 18)] * 3), st.tuples(*[st.integers(1, 8 if is_small else 14)] * 3)
-    layout = layout_of(
+    spec = layout_of(
         draw(st.sampled_from(CODECS)), draw(st.sampled_from(["uint8", "uint16", "uint32"])), draw(st.integers(1, 3))
     )
     mixing = st.dictionaries(st.tuples(*[st.integers(0, 3)] * 3), st.sampled_from(CODECS), min_size=4, max_size=30)
     steps = st.tuples(*boxes, mixing)
-    return layout, draw(st.sampled_from([32, 1 << 20])), draw(st.lists(steps, min_size=1, max_size=3))
+    return spec, draw(st.sampled_from([32, 1 << 20])), draw(st.lists(steps, min_size=1, max_size=3))
 
 
 @given_on_engine(histories, examples=60, simulated=15)
 def test_any_history(tmp_path_factory, make_array, naive, config, engine, history):
-    layout, config.staging_bytes, steps = history
-    array, volume = make_array(layout), Volume(layout, (32, 32, 32))
+    spec, config.staging_bytes, steps = history
+    array, volume = make_array(spec), Volume(spec, (32, 32, 32))
     for number, (corner, shape, codecs) in enumerate(steps):
-        data = voxels(layout, shape, number)
+        data = voxels(spec, shape, number)
         volume.write(corner, data)
         write_box(array, engine, corner, data)
         before = {shard: codec_of(array, shard) for shard in array.existing_shards()}

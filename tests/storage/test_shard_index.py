@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from strategies import voxels
 
-from wkgpu.dataset.transfer import write_box
-from wkgpu.storage.layout import ArrayLayout
+from wkgpu.operations.transfer import write_box
 from wkgpu.storage.shard_file import open_shard
 from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex
+from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArrayLayout(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "lz4")
 
 
 def table(entries=1):

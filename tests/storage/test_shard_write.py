@@ -4,14 +4,14 @@ import pytest
 from arrays import on_device, on_host
 from strategies import voxels
 
-from wkgpu.dataset.transfer import read_box, read_stack, write_box
 from wkgpu.errors import ShapeError
-from wkgpu.storage.layout import ArrayLayout
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.operations.transfer import read_box, read_stack, write_box
+from wkgpu.storage.plans.write import WritePlan
+from wkgpu.storage.spec import ArraySpec
 
 
 def layout_of(codec):
-    return ArrayLayout(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
 
 
 def files_of(array):
@@ -28,7 +28,7 @@ def planned(array, topleft, shape) -> WritePlan:
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
 def test_covered_chunks_need_no_old_bytes(make_array, naive, codec):
     array = make_array(layout_of(codec))
-    write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    write_box(array, naive, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     plan = planned(array, (0, 0, 0), (6, 4, 4))
     assert plan.touched.ordinal.tolist() == [0, 1]
     assert plan.touched.origin.tolist() == [[0, 0, 0], [4, 0, 0]]
@@ -45,7 +45,7 @@ def test_chunks_of_a_new_shard_have_no_old_bytes(make_array):
 
 def test_sizes_of_untouched_chunks_are_the_old_ones(make_array, naive):
     array = make_array(layout_of("lz4"))
-    write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    write_box(array, naive, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     plan = planned(array, (0, 0, 0), (1, 1, 1))
     assert plan.sizes.sum() == plan.old.nbytes - plan.data_offset
 
@@ -61,7 +61,7 @@ def test_raw_chunks_are_touched_in_pieces(make_array, config):
 @pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
 def test_a_write_leaves_shards_and_nothing_else(make_array, cpu, codec):
     array = make_array(layout_of(codec))
-    write_box(array, cpu, (7, 0, 8), voxels(array.layout, (2, 8, 8), 1))
+    write_box(array, cpu, (7, 0, 8), voxels(array.spec, (2, 8, 8), 1))
     assert files_of(array) == ["header.wkw", "z1/y0/x0.wkw", "z1/y0/x1.wkw"]
     assert array.existing_shards() == [(0, 0, 1), (1, 0, 1)]
     assert array.shard_boxes() == [((0, 0, 8), (8, 8, 8)), ((8, 0, 8), (8, 8, 8))]
@@ -75,7 +75,7 @@ def test_a_write_leaves_shards_and_nothing_else(make_array, cpu, codec):
 def test_a_failed_write_leaves_what_was_there(make_array, naive, codec, exists):
     array = make_array(layout_of(codec))
     if exists:
-        write_box(array, naive, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+        write_box(array, naive, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     before = {path: (array.path / path).read_bytes() for path in files_of(array)}
     (shard_write,) = array.shard_writes((0, 0, 0), (4, 4, 4))
     with pytest.raises(KeyError), shard_write:
@@ -91,7 +91,7 @@ def test_what_a_crashed_writer_has_left_is_harmless(make_array, cpu, codec):
     (folder / ".x0.wkw.partial").write_bytes(b"\xff" * 5000)
     assert array.existing_shards() == []
     assert not read_box(array, cpu, (0, 0, 0), (8, 8, 8)).any()
-    data = voxels(array.layout, (5, 5, 5), 1)
+    data = voxels(array.spec, (5, 5, 5), 1)
     write_box(array, cpu, (0, 0, 0), data)
     np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), (5, 5, 5)), data)
     assert files_of(array) == ["header.wkw", "z0/y0/x0.wkw"]
@@ -100,7 +100,7 @@ def test_what_a_crashed_writer_has_left_is_harmless(make_array, cpu, codec):
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
 def test_permissions_of_a_shard_are_kept(make_array, cpu, codec):
     array = make_array(layout_of(codec))
-    data = voxels(array.layout, (8, 8, 8), 1)
+    data = voxels(array.spec, (8, 8, 8), 1)
     write_box(array, cpu, (0, 0, 0), data)
     shard = array.path / "z0/y0/x0.wkw"
     shard.chmod(0o640)
@@ -110,15 +110,15 @@ def test_permissions_of_a_shard_are_kept(make_array, cpu, codec):
 
 def test_raw_shards_are_changed_in_place(make_array, cpu):
     array = make_array(layout_of("raw"))
-    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    write_box(array, cpu, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     inode = (array.path / "z0/y0/x0.wkw").stat().st_ino
-    write_box(array, cpu, (1, 1, 1), voxels(array.layout, (2, 2, 2), 2))
+    write_box(array, cpu, (1, 1, 1), voxels(array.spec, (2, 2, 2), 2))
     assert (array.path / "z0/y0/x0.wkw").stat().st_ino == inode
 
 
 def test_untouched_chunks_are_copied_as_they_are(make_array, cpu):
     array = make_array(layout_of("lz4"))
-    write_box(array, cpu, (0, 0, 0), voxels(array.layout, (8, 8, 8), 1))
+    write_box(array, cpu, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     before = encoded_chunks(array)
     write_box(array, cpu, (0, 0, 0), np.zeros((1, 4, 4, 4), np.uint16))
     after = encoded_chunks(array)
@@ -155,11 +155,11 @@ def test_a_stack_is_written_shard_by_shard(make_array):
 def test_a_stack_changes_its_boxes_and_nothing_else(make_array, config, engine, codec, shape):
     config.staging_bytes = 32  # raw chunks are written in slabs along z
     array = make_array(layout_of(codec))
-    before = voxels(array.layout, (24, 16, 16), 1)
+    before = voxels(array.spec, (24, 16, 16), 1)
     write_box(array, engine, (0, 0, 0), on_device(engine, before))
     corners = sorted({tuple(int(n) for n in np.array(corner) // shape * shape) for corner in STACK})
     x, y, z = shape
-    stack = voxels(array.layout, (x, y, z * len(corners)), 2)
+    stack = voxels(array.spec, (x, y, z * len(corners)), 2)
     for shard_write in array.stack_writes(corners, shape):
         with shard_write as plan:
             engine.write(plan, on_device(engine, stack))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from wkgpu.cli.console import output, reports_errors, reports_errors_as_trouble
+from wkgpu.cli.console import exits_2_on_error, output, reports_errors
 from wkgpu.cli.options import (
     ChunkOption,
     Codec,
@@ -152,7 +152,7 @@ def merge(
     merge_annotation(path, layer, annotation, mag, device, jobs, output())
 
 
-@reports_errors_as_trouble
+@exits_2_on_error
 def equal(
     path: PathArgument,
     other: Annotated[

@@ -13,7 +13,7 @@ from wkgpu import BoundingBox, Layer, MagView, View
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.selection import Selection, layer_name, select_mags
-from wkgpu.dataset.jobs import Executor
+from wkgpu.operations.jobs import Executor
 
 Name: TypeAlias = tuple[str, str]
 """Layer and mag; without a mag, the layer itself."""

@@ -37,7 +37,7 @@ def reports_errors(command: Callable[_Parameters, None]) -> Callable[_Parameters
     return _reporting(command, 1)
 
 
-def reports_errors_as_trouble(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
+def exits_2_on_error(command: Callable[_Parameters, None]) -> Callable[_Parameters, None]:
     """Do the same as `reports_errors`, but exit with 2 in any case: 1 means a difference, as that of cmp and diff."""
     return _reporting(command, 2)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wkgpu import LayerCategoryType
-from wkgpu.dataset.properties import PROPERTIES_NAME
+from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import AlreadyExistsError
 
 LAYERS: dict[str, LayerCategoryType] = {"image": "color", "segmentation": "segmentation"}

@@ -14,8 +14,8 @@ from wkgpu.cli.console import new_table
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.selection import layer_name, select_mags
 from wkgpu.cli.source import listing, parse_mag
-from wkgpu.dataset.jobs import Executor
 from wkgpu.errors import ArgumentError, MagNotFoundError, UnsupportedError
+from wkgpu.operations.jobs import Executor
 
 
 def merge_annotation(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wkgpu.errors import WkgpuError
-from wkgpu.storage.local_path import has_scheme, local_path
+from wkgpu.storage.stores.local.paths import has_scheme, local_path
 
 
 class Codec(StrEnum):

@@ -15,8 +15,8 @@ from wkgpu.cli.console import format_bytes, format_shape, new_table
 from wkgpu.cli.disk import bytes_in
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.selection import select_mags
-from wkgpu.dataset.jobs import Executor
 from wkgpu.errors import ArgumentError, UnsupportedError
+from wkgpu.operations.jobs import Executor
 
 
 class Pyramid(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wkgpu import Dataset, MagView, open_mag
 from wkgpu.cli.source import loose_mag, mag_folders, parse_mag, single_mag
-from wkgpu.dataset.properties import PROPERTIES_NAME
+from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, NotFoundError
 
 

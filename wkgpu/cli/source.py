@@ -19,8 +19,8 @@ from wkgpu import (
     NDBoundingBox,
     open_mag,
 )
-from wkgpu.dataset.existing_files import find_mags
-from wkgpu.dataset.properties import PROPERTIES_NAME
+from wkgpu.dataset.discovery import find_mags
+from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, MagNotFoundError, NotFoundError
 
 

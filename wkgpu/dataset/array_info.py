@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wkgpu.dataset.data_format import DataFormat
+from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.geometry.vec3_int import Vec3Int
-from wkgpu.storage.layout import Codec
+from wkgpu.storage.spec import Codec
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -48,14 +48,14 @@ class ArrayInfo:
     @classmethod
     def of(cls, array: StoredArray) -> ArrayInfo:
         """Return what a stored mag is like."""
-        layout = array.layout
+        spec = array.spec
         return cls(
             data_format=DataFormat.parse(array.data_format),
-            num_channels=layout.num_channels,
-            voxel_type=layout.dtype,
-            chunk_shape=Vec3Int(layout.chunk_shape),
-            chunks_per_shard=Vec3Int(layout.chunks_per_shard),
-            shard_shape=Vec3Int(layout.shard_shape),
-            compression_mode=layout.codec != "raw",
-            codec=layout.codec,
+            num_channels=spec.num_channels,
+            voxel_type=spec.dtype,
+            chunk_shape=Vec3Int(spec.chunk_shape),
+            chunks_per_shard=Vec3Int(spec.chunks_per_shard),
+            shard_shape=Vec3Int(spec.shard_shape),
+            compression_mode=spec.codec != "raw",
+            codec=spec.codec,
         )

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from wkgpu.dataset.file_copy import copy_file
 from wkgpu.dataset.folder_change import NewFolder
-from wkgpu.dataset.json_document import Document
-from wkgpu.dataset.layer_properties import attachment_entries
-from wkgpu.dataset.properties_file import PropertiesFile
+from wkgpu.dataset.metadata.json_document import Document
+from wkgpu.dataset.metadata.layer_properties import attachment_entries
+from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import NotFoundError, PropertiesError
-from wkgpu.storage.links import check_inside, real_path_outside
+from wkgpu.storage.stores.local.file_copy import copy_file
+from wkgpu.storage.stores.local.links import check_inside, real_path_outside
 
 
 class CopiedAttachments:

@@ -8,23 +8,22 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from wkgpu.dataset.array_info import ArrayInfo
-from wkgpu.dataset.blocks import Box
-from wkgpu.dataset.chunk_shapes import (
-    ChunkBoxes,
-    checked_chunk_shape,
-    compared_shape,
-    matching_boxes,
-    shard_shape_in_mag1,
-)
-from wkgpu.dataset.comparison import are_equal, stored_pairs
-from wkgpu.dataset.jobs import Executor, finished_jobs, run_jobs
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.engines import Engine
 from wkgpu.errors import ShapeError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.storage.layout import triple
+from wkgpu.geometry.voxel_box import VoxelBox, triple
+from wkgpu.operations.chunk_shapes import (
+    ChunkBoxes,
+    checked_chunk_shape,
+    compared_shape,
+    matching_boxes,
+    shard_shape_in_mag1,
+)
+from wkgpu.operations.comparison import are_equal, stored_pairs
+from wkgpu.operations.jobs import Executor, finished_jobs, run_jobs
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View
@@ -294,7 +293,7 @@ class ChunkedView(ABC):
         return ChunkBoxes(self.bounding_box, shape, shape)
 
 
-def _part(view: View, box: Box) -> View:
+def _part(view: View, box: VoxelBox) -> View:
     return view.get_view(absolute_bounding_box=view._frame.bounding_box(box), read_only=True)
 
 

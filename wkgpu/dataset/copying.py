@@ -7,23 +7,23 @@ from copy import deepcopy
 from typing import NamedTuple
 
 from wkgpu.dataset.attachments import CopiedAttachments
-from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.dataset import Dataset
-from wkgpu.dataset.jobs import Executor
-from wkgpu.dataset.json_document import Document
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.shapes import Compression, Shape, new_layout
+from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.json_document import Document
+from wkgpu.dataset.shapes import Compression, Shape, new_spec
 from wkgpu.dataset.usable import is_usable, usable_mags
 from wkgpu.errors import NameTakenError, UnsupportedError
-from wkgpu.storage.layout import ArrayLayout
-from wkgpu.storage.links import check_inside
-from wkgpu.storage.wkw_header import WkwHeader
+from wkgpu.operations.jobs import Executor
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.local.links import check_inside
+from wkgpu.storage.wkw.header import WkwHeader
 
 _OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
 
 
-class WantedLayout(NamedTuple):
+class LayoutOverrides(NamedTuple):
     """How copies are stored; what is None stays as each mag has it. See `Dataset.copy_dataset`."""
 
     chunk_shape: Shape | None
@@ -32,7 +32,7 @@ class WantedLayout(NamedTuple):
     data_format: str | DataFormat | None
     compress: Compression | None
 
-    def of(self, found: ArrayLayout) -> ArrayLayout:
+    def of(self, found: ArraySpec) -> ArraySpec:
         """Return the layout of the copy of a mag.
 
         Raises
@@ -44,7 +44,7 @@ class WantedLayout(NamedTuple):
         compress: Compression = found.codec
         if self.compress is not None and not (self.compress is True and found.codec != "raw"):
             compress = self.compress
-        layout = new_layout(
+        spec = new_spec(
             found.dtype,
             found.num_channels,
             found.chunk_shape if self.chunk_shape is None else self.chunk_shape,
@@ -52,8 +52,8 @@ class WantedLayout(NamedTuple):
             self.chunks_per_shard,
             compress,
         )
-        WkwHeader.for_layout(layout)
-        return layout
+        WkwHeader.for_spec(spec)
+        return spec
 
 
 class LayerCopy:
@@ -65,7 +65,7 @@ class LayerCopy:
         The original.
     mags : sequence of MagView
         Which of its mags to copy.
-    wanted : WantedLayout
+    wanted : LayoutOverrides
         How to store the copy.
 
     Raises
@@ -76,13 +76,13 @@ class LayerCopy:
         If the header of a mag and the properties file disagree on the type or the channels of voxels.
     """
 
-    def __init__(self, layer: Layer, mags: Sequence[MagView], wanted: WantedLayout) -> None:
+    def __init__(self, layer: Layer, mags: Sequence[MagView], wanted: LayoutOverrides) -> None:
         layer._check_headers()
         self._layer = layer
-        self._layouts = {mag_view.mag: wanted.of(mag_view._array.layout) for mag_view in mags}
+        self._layouts = {mag_view.mag: wanted.of(mag_view._array.spec) for mag_view in mags}
 
     @classmethod
-    def of(cls, layer: Layer, wanted: WantedLayout) -> LayerCopy | None:
+    def of(cls, layer: Layer, wanted: LayoutOverrides) -> LayerCopy | None:
         """Return the copy of a layer; None, with a warning, if it has another format, or no mag that is local.
 
         Raises
@@ -131,9 +131,9 @@ class LayerCopy:
         """
         twin = self._twin(target)
         twin._settle()
-        for mag, layout in self._layouts.items():
+        for mag, spec in self._layouts.items():
             text = f"Copying {self._layer.name} {mag}"
-            self._layer.mags[mag]._add_copy(twin, layout, self._layer.bounding_box, executor, text)
+            self._layer.mags[mag]._add_copy(twin, spec, self._layer.bounding_box, executor, text)
 
     def _twin(self, target: Dataset) -> Layer:
         """Return the layer of this name in the other dataset, and add it before if there is none."""

@@ -15,22 +15,21 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
-from wkgpu.dataset.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.discovery import find_layer
 from wkgpu.dataset.downsampled_dataset import DownsampledDataset
-from wkgpu.dataset.existing_files import find_layer
 from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
-from wkgpu.dataset.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
-from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import accepts_legacy
-from wkgpu.dataset.properties import DatasetProperties
-from wkgpu.dataset.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
+from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.metadata.properties import DatasetProperties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
 from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
 from wkgpu.dataset.shapes import Shape
-from wkgpu.dataset.voxel_size import Factor, VoxelSize
-from wkgpu.dataset.voxels import Array
 from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
@@ -45,9 +44,10 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
-from wkgpu.storage.links import check_inside
-from wkgpu.storage.local_path import local_path
+from wkgpu.storage.stores.local.links import check_inside
+from wkgpu.storage.stores.local.paths import local_path
 
 
 class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):

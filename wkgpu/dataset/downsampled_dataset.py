@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.interpolation import InterpolationMode
-from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.legacy import accepts_legacy
-from wkgpu.dataset.sampling_modes import SamplingModes, default_coarsest_mag
 from wkgpu.dataset.shapes import Compression
 from wkgpu.dataset.usable import usable_mags
 from wkgpu.errors import ReadOnlyError
 from wkgpu.geometry.mag import Mag, MagLike
+from wkgpu.operations.downsampling.interpolation import InterpolationMode
+from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag
+from wkgpu.operations.jobs import Executor
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
-from wkgpu.dataset.coarser_mags import CoarserMags
-from wkgpu.dataset.interpolation import InterpolationMode
-from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.legacy import accepts_legacy
+from wkgpu.dataset.mag_pyramid import MagPyramid
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.sampling_modes import SamplingModes, ascending, check_step, default_coarsest_mag, downsampling_mags
 from wkgpu.dataset.shapes import Compression, Shape
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError
 from wkgpu.geometry.mag import Mag, MagLike
+from wkgpu.operations.downsampling.interpolation import InterpolationMode
+from wkgpu.operations.downsampling.sampling_modes import (
+    SamplingModes,
+    ascending,
+    check_step,
+    default_coarsest_mag,
+    downsampling_mags,
+)
+from wkgpu.operations.jobs import Executor
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -99,7 +105,7 @@ class DownsampledLayer:
         NameTakenError
             If one of the mags exists and must not be overwritten; then nothing is made.
         SamplingError
-            If mags do not follow from each other; see `wkgpu.dataset.sampling_modes.downsampling_mags`.
+            If mags do not follow from each other; see `wkgpu.operations.downsampling.sampling_modes.downsampling_mags`.
         InterpolationError, ArgumentError, ShapeError, MismatchError
             For other arguments that mean nothing or do not fit each other.
         ReadOnlyError
@@ -126,7 +132,7 @@ class DownsampledLayer:
             _mags_to_align_with(layer, align_with_other_layers),
             force_sampling_scheme,
         )
-        CoarserMags.of(
+        MagPyramid.of(
             layer, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mags, executor, progress_desc,
         ).make(source, mags)  # fmt: skip
@@ -177,7 +183,7 @@ class DownsampledLayer:
         layer = cast("Layer", self)
         source, target = _source(layer, from_mag, from_mag_view), Mag(target_mag)
         check_step(source.mag, target)
-        CoarserMags.of(
+        MagPyramid.of(
             layer, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mag, executor, progress_desc,
         ).make(source, [target])  # fmt: skip
@@ -227,7 +233,7 @@ class DownsampledLayer:
         layer = cast("Layer", self)
         source = layer.get_mag(from_mag)
         mags = ascending(source.mag, map(Mag, target_mags))
-        CoarserMags.of(
+        MagPyramid.of(
             layer, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mags, executor, progress_desc,
         ).make(source, mags)  # fmt: skip

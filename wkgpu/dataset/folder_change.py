@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from wkgpu.dataset.properties_file import PropertiesFile
+from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import AlreadyExistsError, NameTakenError, WkgpuError
-from wkgpu.storage.access import refusal
-from wkgpu.storage.workspace import Workspace, check_free, new_workspace, workspaces_in
+from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
+from wkgpu.storage.stores.local.workspace import Workspace, check_free, new_workspace, workspaces_in
 
 
 class FolderChange:
@@ -150,7 +150,7 @@ class FolderRemoval(FolderChange):
         except FileNotFoundError:  # another process has just deleted it
             return
         except OSError as error:
-            raise refusal(f"Cannot delete {self._path}", error) from error
+            raise os_error_to_wkgpu(f"Cannot delete {self._path}", error) from error
 
 
 def settle(workspace: Workspace, file: PropertiesFile | None) -> None:

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wkgpu.absent_names import TellsWhatIsAbsent
-from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.downsampled_layer import DownsampledLayer
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.html import table
-from wkgpu.dataset.layer_category import LayerCategoryType
-from wkgpu.dataset.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.shapes import Compression, Shape, check_layout, new_layout
+from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.layer_category import LayerCategoryType
+from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
+from wkgpu.dataset.shapes import Compression, Shape, check_spec, new_spec
 from wkgpu.errors import MagNotFoundError, MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.layout import ArrayLayout
-from wkgpu.storage.links import check_inside
-from wkgpu.storage.local_path import listed_path
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array
+from wkgpu.storage.stores.local.links import check_inside
+from wkgpu.storage.stores.local.paths import listed_path
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -104,9 +104,9 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
         listed = self._properties
         for mag_view in () if listed.has_num_channels else self._mags.values():
             with suppress(WkgpuError):  # a mag that cannot be opened does not say it
-                layout = mag_view._array.layout
-                if listed.holds(layout.dtype, layout.num_channels):
-                    return layout.dtype, layout.num_channels
+                spec = mag_view._array.spec
+                if listed.holds(spec.dtype, spec.num_channels):
+                    return spec.dtype, spec.num_channels
         return listed.dtype, listed.num_channels
 
     @property
@@ -211,26 +211,26 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
         --------
         >>> layer.add_mag("2-2-1", chunk_shape=32, shard_shape=1024, compress="lz4hc")  # doctest: +SKIP
         """
-        layout = new_layout(self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        spec = new_spec(self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
         self._check_folder()
-        return self._add_mag(Mag(mag), layout)
+        return self._add_mag(Mag(mag), spec)
 
     def _check_folder(self) -> None:
         """Raise a `ReadOnlyError` if the layer's folder is a link that leads out of the dataset."""
         check_inside(self.path, self._dataset.path, self._dataset._allow_foreign_writes)
 
-    def _add_mag(self, mag: Mag, layout: ArrayLayout) -> MagView:
+    def _add_mag(self, mag: Mag, spec: ArraySpec) -> MagView:
         self._dataset._check_writable()
         self._settle()
         self._check_headers()
         self._check_free(self._properties, mag)  # before there are files in the way
         name = mag.to_layer_name()
         with NewFolder(self.path / name, self._dataset._file) as folder:
-            create_array(folder.building, layout, self.data_format.value)
+            create_array(folder.building, spec, self.data_format.value)
             with self._dataset._changing() as properties:
                 layer = properties.layer(self.name)
                 self._check_free(layer, mag)
-                layer.add_mag(mag, f"./{self.name}/{name}", layout.shard_shape)
+                layer.add_mag(mag, f"./{self.name}/{name}", spec.shard_shape)
                 folder.place()
         return self.get_mag(mag)
 
@@ -257,14 +257,14 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
         """
         mag = Mag(mag)
         if mag not in self._mags:
-            layout = new_layout(
+            spec = new_spec(
                 self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress is None or compress
             )
             self._check_folder()
             with suppress(NameTakenError):  # another process may be faster
-                return self._add_mag(mag, layout)
+                return self._add_mag(mag, spec)
         mag_view = self.get_mag(mag)
-        check_layout(mag_view._array.layout, chunk_shape, shard_shape, chunks_per_shard, compress)
+        check_spec(mag_view._array.spec, chunk_shape, shard_shape, chunks_per_shard, compress)
         return mag_view
 
     def delete_mag(self, mag: MagLike) -> None:
@@ -310,11 +310,11 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
 
     def _difference_to(self, array: StoredArray) -> str | None:
         """Return a sentence that says how a mag's header and the properties file disagree on voxels, if they do."""
-        layout, listed = array.layout, self._properties
-        if listed.holds(layout.dtype, layout.num_channels):
+        spec, listed = array.spec, self._properties
+        if listed.holds(spec.dtype, spec.num_channels):
             return None
         return (
-            f"{array.anchor} says that a voxel has {layout.num_channels} channel(s) of {layout.dtype}, but "
+            f"{array.anchor} says that a voxel has {spec.num_channels} channel(s) of {spec.dtype}, but "
             f"{self._dataset._file.path} says {listed.num_channels} of {listed.dtype} for layer {self.name!r}; correct "
             "elementClass and numChannels there."
         )
@@ -335,7 +335,7 @@ class Layer(DownsampledLayer, TellsWhatIsAbsent):
                 continue
             if (difference := self._difference_to(array)) is not None:
                 raise MismatchError(difference)
-            if (found := (array.layout.dtype, array.layout.num_channels)) != expected:
+            if (found := (array.spec.dtype, array.spec.num_channels)) != expected:
                 raise MismatchError(
                     f"{array.anchor} says that a voxel has {found[1]} channel(s) of {found[0]}, but other mags of "
                     f"layer {self.name!r} have {expected[1]} of {expected[0]}; the mags of a layer are alike."

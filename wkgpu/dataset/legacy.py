@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Set
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from wkgpu.dataset.element_class import dtype_of
+from wkgpu.dataset.metadata.element_class import dtype_of
 from wkgpu.errors import ArgumentError
 
 _Parameters = ParamSpec("_Parameters")
@@ -33,26 +33,26 @@ def _compression(block_type: Any, keywords: Keywords) -> Any:
     return {1: False, 2: True, 3: "lz4hc"}.get(block_type, block_type)
 
 
-class Successor(NamedTuple):
+class Renamed(NamedTuple):
     """The argument that took the place of an older one, and how the older one's value becomes its."""
 
     name: str
     convert: Callable[[Any, Keywords], Any] | None = None
 
 
-RENAMED: dict[str, Successor] = {
-    "block_len": Successor("chunk_shape"),  # voxels along an edge
-    "block_type": Successor("compress", _compression),
-    "buffer_edge_len": Successor("buffer_shape"),  # voxels along an edge
-    "chunk_size": Successor("chunk_shape"),
-    "dtype_per_layer": Successor("dtype", _dtype_per_channel),
-    "file_len": Successor("chunks_per_shard"),  # chunks along an edge
-    "max_mag": Successor("coarsest_mag"),
-    "name": Successor("layer_name"),
-    "scale": Successor("voxel_size"),
-    "source_chunk_size": Successor("source_chunk_shape"),
-    "target_chunk_size": Successor("target_chunk_shape"),
-    "work_on_chunk": Successor("func_per_chunk"),
+RENAMED: dict[str, Renamed] = {
+    "block_len": Renamed("chunk_shape"),  # voxels along an edge
+    "block_type": Renamed("compress", _compression),
+    "buffer_edge_len": Renamed("buffer_shape"),  # voxels along an edge
+    "chunk_size": Renamed("chunk_shape"),
+    "dtype_per_layer": Renamed("dtype", _dtype_per_channel),
+    "file_len": Renamed("chunks_per_shard"),  # chunks along an edge
+    "max_mag": Renamed("coarsest_mag"),
+    "name": Renamed("layer_name"),
+    "scale": Renamed("voxel_size"),
+    "source_chunk_size": Renamed("source_chunk_shape"),
+    "target_chunk_size": Renamed("target_chunk_shape"),
+    "work_on_chunk": Renamed("func_per_chunk"),
 }
 """Old name of an argument: today's."""
 
@@ -63,13 +63,13 @@ SYNONYMS: dict[str, str] = {
 }
 """Second name of an argument: its first. Where a function has both as parameters, its body sees the first one alone."""
 
-OUTDATED: dict[str, str] = {
+DEPRECATED: dict[str, str] = {
     "chunks_per_shard": "use shard_shape, in voxels",
     "offset": "use relative_offset or absolute_offset, in Mag(1), and give size in Mag(1) as well",
 }
 """Arguments that still exist, and what to use instead."""
 
-WITHOUT_MEANING: dict[str, str | None] = {
+IGNORED: dict[str, str | None] = {
     "allow_unaligned": None,  # today's library has it; here every region can be written, by several processes at once
     "args": "pass an executor",
 }
@@ -104,8 +104,8 @@ def accepts_legacy(
         own = sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters.values())
         renamed = {old for old, new in RENAMED.items() if new.name in parameters and old not in parameters}
         synonyms = {second for second, first in SYNONYMS.items() if {second, first} <= parameters.keys()}
-        ignored = WITHOUT_MEANING.keys() - parameters.keys()
-        legacy = renamed | synonyms | ignored | (OUTDATED.keys() & parameters.keys())
+        ignored = IGNORED.keys() - parameters.keys()
+        legacy = renamed | synonyms | ignored | (DEPRECATED.keys() & parameters.keys())
 
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
@@ -136,7 +136,7 @@ def _named(
     for generation in (today, earlier):
         names = generation[: len(values)]
         if len(names) == len(values) and keywords.keys().isdisjoint(names):
-            if generation is earlier and OUTDATED.keys().isdisjoint(names):
+            if generation is earlier and DEPRECATED.keys().isdisjoint(names):
                 warn_deprecated(f"{function}(): pass {', '.join(names)} by name.")
             return {name: value for name, value in zip(names, values, strict=True) if value is not None} | keywords
     raise ArgumentError(f"{function}() got {len(values)} positional argument(s) too many; pass arguments by name.")
@@ -155,11 +155,11 @@ def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords
             today, convert = RENAMED[name]
             warn_deprecated(f"{function}(): {name} is deprecated; use {today}.")
             value = convert(value, keywords) if convert else value
-        elif name in legacy and name in OUTDATED:
+        elif name in legacy and name in DEPRECATED:
             if value is not None:  # their default
-                warn_deprecated(f"{function}(): {name} is deprecated; {OUTDATED[name]}.")
+                warn_deprecated(f"{function}(): {name} is deprecated; {DEPRECATED[name]}.")
         elif name in legacy:
-            if instead := WITHOUT_MEANING[name]:
+            if instead := IGNORED[name]:
                 warn_deprecated(f"{function}(): {name} is deprecated and changes nothing; {instead}.")
             continue
         if today in translated or (today != name and today in keywords):

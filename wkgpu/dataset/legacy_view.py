@@ -12,7 +12,7 @@ from wkgpu.errors import HandleError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.storage.stored_array import StoredArray
-from wkgpu.storage.wkw_header import WkwHeader
+from wkgpu.storage.wkw.header import WkwHeader
 
 
 class LegacyView(ABC):
@@ -86,7 +86,7 @@ class LegacyView(ABC):
     def header(self) -> WkwHeader:
         """The WKW header of the mag. Deprecated: use `info`."""
         warn_deprecated(f"{type(self).__name__}.header is deprecated; use info.")
-        return WkwHeader.for_layout(self._array.layout)
+        return WkwHeader.for_spec(self._array.spec)
 
     @property
     def size(self) -> Vec3Int:

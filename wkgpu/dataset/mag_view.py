@@ -11,18 +11,18 @@ from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mergeable_mag import MergeableMag
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.rewritable_mag import RewritableMag
-from wkgpu.dataset.shapes import Compression, Shape, new_layout
-from wkgpu.dataset.transfer import write_box
+from wkgpu.dataset.shapes import Compression, Shape, new_spec
 from wkgpu.dataset.view import View
-from wkgpu.dataset.voxels import Array, as_voxels
 from wkgpu.errors import OutOfBoundsError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.storage.links import real_path_outside
-from wkgpu.storage.local_path import is_remote
+from wkgpu.operations.transfer import write_box
+from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.storage.stored_array import StoredArray, create_array
+from wkgpu.storage.stores.local.links import real_path_outside
+from wkgpu.storage.stores.local.paths import is_remote
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
@@ -74,8 +74,8 @@ class MagView(RewritableMag, MergeableMag):
         if create:
             self._check_writable()
             layer._check_headers()
-            layout = new_layout(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
-            self._opened = create_array(path, layout, layer.data_format.value)
+            spec = new_spec(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
+            self._opened = create_array(path, spec, layer.data_format.value)
             self._opened.follows_links = self._allow_foreign_writes
 
     @property
@@ -130,7 +130,7 @@ class MagView(RewritableMag, MergeableMag):
         >>> mag_view.write(np.zeros((64, 64, 64), "uint8"), absolute_offset=(128, 0, 0))  # doctest: +SKIP
         """
         self._check_writable()
-        voxels = as_voxels(data, self._array.layout, self._engine)
+        voxels = as_voxels(data, self._array.spec, self._engine)
         frame = self._frame
         region = resolve_for_data(
             frame, False, voxels.shape[1:], offset,

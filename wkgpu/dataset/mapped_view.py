@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from wkgpu.dataset.histogram import histogram_of
-from wkgpu.dataset.jobs import Executor
-from wkgpu.dataset.mapping import map_views
-from wkgpu.dataset.reducing import Extremes, Labels, merged, reduce_view
-from wkgpu.dataset.voxel_map import VoxelMap, voxel_map
 from wkgpu.errors import DtypeError
 from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.operations.histogram import histogram_of
+from wkgpu.operations.jobs import Executor
+from wkgpu.operations.mapping import map_views
+from wkgpu.operations.reductions import Labels, MinMax, merged, reduce_view
+from wkgpu.operations.voxel_map import VoxelMap, voxel_map
 
 if TYPE_CHECKING:
     from wkgpu.dataset.view import View
@@ -112,7 +112,7 @@ class MappedView(ABC):
         >>> view.min_max()  # doctest: +SKIP
         (3, 251)
         """
-        results, missing = reduce_view(cast("View", self), Extremes(), executor, progress_desc)
+        results, missing = reduce_view(cast("View", self), MinMax(), executor, progress_desc)
         values = np.concatenate([*results, np.zeros(int(missing > 0), self.get_dtype())])
         least, most = values.min().item(), values.max().item()
         return least + 0, most + 0  # without the sign of -0.0, which depends on the order of the work

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wkgpu.dataset.jobs import Executor, run_jobs
-from wkgpu.dataset.merging import files_by_shard, merge_files
 from wkgpu.dataset.view import View
 from wkgpu.errors import ArgumentError, DtypeError, MismatchError, RegionError, ShapeError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.layout import Triple
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.operations.jobs import Executor, run_jobs
+from wkgpu.operations.merging import files_by_shard, merge_files
+from wkgpu.storage.plans.chunk_lookup import Ints
 
 if TYPE_CHECKING:
     from wkgpu.dataset.mag_view import MagView
@@ -75,8 +75,8 @@ class MergeableMag(View):
         regions = other._array.shard_boxes()
         if not regions:
             return
-        frame, shard_shape = self._frame, self._array.layout.shard_shape
-        files, file_shape = np.array([topleft for topleft, _ in regions], np.int64), other._array.layout.shard_shape
+        frame, shard_shape = self._frame, self._array.spec.shard_shape
+        files, file_shape = np.array([topleft for topleft, _ in regions], np.int64), other._array.spec.shard_shape
         boxes = [frame.bounding_box(region) for region in regions]
         # In another process a view opens its folder and no more, where a whole mag lists its files or its dataset.
         source = View(other.path, other.bounding_box, other.mag, read_only=True)
@@ -124,12 +124,12 @@ class MergeableMag(View):
         self._check_writable()
         self._check_mergeable(other)
         target, source = self._array, other._array
-        (shard,) = self._file_corners([shard_box], target.layout.shard_shape)
-        files = self._file_corners(boxes, source.layout.shard_shape)
+        (shard,) = self._file_corners([shard_box], target.spec.shard_shape)
+        files = self._file_corners(boxes, source.spec.shard_shape)
         merge_files(target, source, self._engine, _triple(shard), files)
 
     def _check_mergeable(self, other: View) -> None:
-        ours, theirs = self._array.layout, other._array.layout
+        ours, theirs = self._array.spec, other._array.spec
         if other.mag != self._mag:
             raise MismatchError(
                 f"{other!r} has the mag {other.mag}, {self!r} has {self._mag}; merge mags that are equal."

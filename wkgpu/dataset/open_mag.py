@@ -7,17 +7,17 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from wkgpu.dataset.existing_files import mag_named
+from wkgpu.dataset.discovery import mag_named
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.properties import PROPERTIES_NAME
+from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.dataset.view import View
 from wkgpu.errors import NotFoundError
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.local_path import local_path
 from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.stores.local.paths import local_path
 
 
 def open_mag(

@@ -19,7 +19,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
-from wkgpu.storage.layout import Triple
+from wkgpu.geometry.voxel_box import Triple
 
 _ORIGIN: Triple = (0, 0, 0)
 _FINEST: Triple = (1, 1, 1)

@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wkgpu.dataset.data_format import DataFormat
-from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.legacy import accepts_legacy
-from wkgpu.dataset.properties import DatasetProperties
+from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.properties import DatasetProperties
+from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.dataset.shapes import Compression, Shape
 from wkgpu.dataset.usable import usable_mags
-from wkgpu.dataset.voxel_size import VoxelSize
 from wkgpu.errors import ReadOnlyError
+from wkgpu.operations.jobs import Executor
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -147,11 +147,11 @@ class RewritableDataset(ABC):
         --------
         >>> dataset.copy_dataset("archive/cortex", compress="lz4hc", layers_to_ignore=["guess"])  # doctest: +SKIP
         """
-        from wkgpu.dataset.copying import LayerCopy, WantedLayout, add_missing
+        from wkgpu.dataset.copying import LayerCopy, LayoutOverrides, add_missing
         from wkgpu.dataset.dataset import Dataset
 
         ignored = {layers_to_ignore} if isinstance(layers_to_ignore, str) else set(layers_to_ignore or ())
-        wanted = WantedLayout(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
         copies = [
             copy for name, layer in self.layers.items() if name not in ignored and (copy := LayerCopy.of(layer, wanted))
         ]

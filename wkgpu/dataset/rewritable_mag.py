@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.dataset.folder_change import NewFolder
-from wkgpu.dataset.jobs import Executor
-from wkgpu.dataset.layer_properties import LayerProperties
 from wkgpu.dataset.legacy import warn_deprecated
-from wkgpu.dataset.rewriting import rewrite, rewrite_in_place, settle_rewrite
-from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_layout
+from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_spec
 from wkgpu.dataset.view import View
 from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.layout import ArrayLayout
-from wkgpu.storage.links import check_inside
-from wkgpu.storage.local_path import local_path
+from wkgpu.operations.jobs import Executor
+from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.stores.local.links import check_inside
+from wkgpu.storage.stores.local.paths import local_path
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
@@ -81,14 +81,14 @@ class RewritableMag(View):
         wanted = codec_of(codec)
         if wanted == "raw":
             raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
-        layout = self._array.current().layout
-        if codec is not True or layout.codec == "raw":
-            layout = replace(layout, codec=wanted)
+        spec = self._array.current().spec
+        if codec is not True or spec.codec == "raw":
+            spec = replace(spec, codec=wanted)
         elif target_path is None and "raw" not in self._array.codecs():  # LZ4 and LZ4HC may be mixed
             self._check_writable()
             self._settle()
             return
-        self._rewrite(layout, target_path, executor, progress_desc)
+        self._rewrite(spec, target_path, executor, progress_desc)
 
     def rechunk(
         self,
@@ -128,14 +128,14 @@ class RewritableMag(View):
         --------
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
-        found = self._array.current().layout
+        found = self._array.current().spec
         compress = True if compress is None else compress
-        layout = new_layout(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
-        self._rewrite(layout, target_path, executor, progress_desc)
+        spec = new_spec(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        self._rewrite(spec, target_path, executor, progress_desc)
 
     def _rewrite(
         self,
-        layout: ArrayLayout,
+        spec: ArraySpec,
         target_path: str | os.PathLike[str] | None,
         executor: Executor | None,
         progress_desc: str | None,
@@ -143,32 +143,30 @@ class RewritableMag(View):
         if target_path is not None:
             root, layer = local_path(target_path), self._own_layer
             check_inside(root / (self._path.parent.name if layer is None else layer.name), root, False)
-            self._rewrite_to(root, layout, executor, progress_desc)
+            self._rewrite_to(root, spec, executor, progress_desc)
             return
         self._check_writable()
-        if self._array.has_layout(layout):
+        if self._array.has_spec(spec):
             self._settle()
             self._save_shard_shape()
             return
         device, save = self._engine.name, self._save_shard_shape
-        rewrite_in_place(self._path, self._mag, layout, device, executor, progress_desc, save)
+        rewrite_in_place(self._path, self._mag, spec, device, executor, progress_desc, save)
 
-    def _rewrite_to(
-        self, root: Path, layout: ArrayLayout, executor: Executor | None, progress_desc: str | None
-    ) -> None:
+    def _rewrite_to(self, root: Path, spec: ArraySpec, executor: Executor | None, progress_desc: str | None) -> None:
         """Write a copy with a layout into the dataset at a path; without a layer, into a folder of mags there."""
         layer = self._own_layer
         if layer is not None:
-            self._add_copy(_twin(layer, root), layout, layer.bounding_box, executor, progress_desc)
+            self._add_copy(_twin(layer, root), spec, layer.bounding_box, executor, progress_desc)
             return
         with NewFolder(root / self._path.parent.name / self.name, None) as folder:
-            self._write_copy(folder, layout, executor, progress_desc)
+            self._write_copy(folder, spec, executor, progress_desc)
             folder.place()
 
     def _add_copy(
         self,
         twin: Layer,
-        layout: ArrayLayout,
+        spec: ArraySpec,
         box: NDBoundingBox,
         executor: Executor | None,
         progress_desc: str | None,
@@ -176,20 +174,20 @@ class RewritableMag(View):
         """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
         _check_free(twin._properties, self._mag, twin.dataset.path)
         with NewFolder(twin.path / self.name, twin.dataset._file) as folder:
-            self._write_copy(folder, layout, executor, progress_desc)
+            self._write_copy(folder, spec, executor, progress_desc)
             with twin.dataset._changing() as properties:
                 listed = properties.layer(twin.name)
                 _check_free(listed, self._mag, twin.dataset.path)
-                listed.add_mag(self._mag, f"./{twin.name}/{self.name}", layout.shard_shape)
+                listed.add_mag(self._mag, f"./{twin.name}/{self.name}", spec.shard_shape)
                 if not box.is_empty():
                     known = listed.bounding_box
                     listed.bounding_box = box if known.is_empty() else known.extended_by(box)
                 folder.place()
 
     def _write_copy(
-        self, folder: NewFolder, layout: ArrayLayout, executor: Executor | None, progress_desc: str | None
+        self, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
     ) -> None:
-        target = create_array(folder.building, layout, self._array.data_format)
+        target = create_array(folder.building, spec, self._array.data_format)
         rewrite(self._array, target, self._mag, self._engine.name, executor, progress_desc)
 
     @property
@@ -202,7 +200,7 @@ class RewritableMag(View):
         layer = self._own_layer
         if layer is None:
             return
-        shard_shape = self._array.current().layout.shard_shape
+        shard_shape = self._array.current().spec.shard_shape
         if layer._properties.cube_length(self._mag) != shard_shape[0]:
             with layer.dataset._changing() as properties:
                 properties.layer(layer.name).change_shard_shape(self._mag, shard_shape)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wkgpu.dataset.jobs import Executor
 from wkgpu.dataset.layer import Layer
+from wkgpu.operations.jobs import Executor
 
 
 class SegmentationLayer(Layer):

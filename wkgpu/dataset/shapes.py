@@ -8,7 +8,8 @@ import numpy as np
 
 from wkgpu.errors import ArgumentError, MismatchError, ShapeError
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.storage.layout import ArrayLayout, Codec, Triple
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.spec import ArraySpec, Codec
 
 Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"]
 Shape: TypeAlias = "Vec3IntLike | int"
@@ -32,14 +33,14 @@ def codec_of(compress: Compression) -> Codec:
         raise ArgumentError(f"compress is {compress!r}; use True (LZ4), 'lz4hc' or False (raw).") from None
 
 
-def new_layout(
+def new_spec(
     dtype: np.dtype[np.generic],
     num_channels: int,
     chunk_shape: Shape | None,
     shard_shape: Shape | None,
     chunks_per_shard: Shape | None,
     compress: Compression,
-) -> ArrayLayout:
+) -> ArraySpec:
     """Return the layout of a new mag; by default chunks of 32³ voxels, and 32³ of them in a shard.
 
     Parameters
@@ -56,7 +57,7 @@ def new_layout(
 
     Examples
     --------
-    >>> new_layout(np.dtype("uint8"), 1, None, 256, None, True).chunks_per_shard
+    >>> new_spec(np.dtype("uint8"), 1, None, 256, None, True).chunks_per_shard
     (8, 8, 8)
     """
     chunk = _positive("chunk_shape", DEFAULT_CHUNK_SHAPE if chunk_shape is None else chunk_shape)
@@ -70,11 +71,11 @@ def new_layout(
         )
     else:
         per_shard = _quotient(_positive("shard_shape", shard_shape), chunk)
-    return ArrayLayout(dtype, num_channels, chunk, per_shard, codec_of(compress))
+    return ArraySpec(dtype, num_channels, chunk, per_shard, codec_of(compress))
 
 
-def check_layout(
-    layout: ArrayLayout,
+def check_spec(
+    spec: ArraySpec,
     chunk_shape: Shape | None,
     shard_shape: Shape | None,
     chunks_per_shard: Shape | None,
@@ -88,9 +89,9 @@ def check_layout(
         Naming both values.
     """
     asked = {
-        "chunk_shape": (chunk_shape, layout.chunk_shape),
-        "shard_shape": (shard_shape, layout.shard_shape),
-        "chunks_per_shard": (chunks_per_shard, layout.chunks_per_shard),
+        "chunk_shape": (chunk_shape, spec.chunk_shape),
+        "shard_shape": (shard_shape, spec.shard_shape),
+        "chunks_per_shard": (chunks_per_shard, spec.chunks_per_shard),
     }
     for name, (wanted, found) in asked.items():
         if wanted is not None and _positive(name, wanted) != found:
@@ -99,9 +100,9 @@ def check_layout(
             )
     if compress is None:
         return
-    fits = layout.codec != "raw" if compress is True else layout.codec == codec_of(compress)
+    fits = spec.codec != "raw" if compress is True else spec.codec == codec_of(compress)
     if not fits:
-        raise MismatchError(f"The mag exists with compress={layout.codec!r}, not {compress!r}. Leave out compress.")
+        raise MismatchError(f"The mag exists with compress={spec.codec!r}, not {compress!r}. Leave out compress.")
 
 
 def _positive(name: str, shape: Shape) -> Triple:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.data_format import DataFormat
-from wkgpu.storage.local_path import is_remote, url_of
+from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.storage.stores.local.paths import is_remote, url_of
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer

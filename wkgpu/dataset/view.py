@@ -12,24 +12,24 @@ import numpy as np
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.chunked_view import ChunkedView
-from wkgpu.dataset.data_format import DataFormat
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.legacy_view import LegacyView
 from wkgpu.dataset.mapped_view import MappedView
+from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
-from wkgpu.dataset.sliced_view import SlicedView
-from wkgpu.dataset.transfer import read_box, read_boxes, write_box
-from wkgpu.dataset.voxels import Array, as_voxels
+from wkgpu.dataset.slices.sliced_view import SlicedView
 from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import ArgumentError, ReadOnlyError, ShapeError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.operations.transfer import read_box, read_boxes, write_box
+from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.settings import config
-from wkgpu.storage.links import HOW_TO_ALLOW, real_path_outside
-from wkgpu.storage.local_path import is_remote
 from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, real_path_outside
+from wkgpu.storage.stores.local.paths import is_remote
 
 
 class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
@@ -136,11 +136,11 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
     @property
     def num_channels(self) -> int:
         """Channels of a voxel."""
-        return self._array.layout.num_channels
+        return self._array.spec.num_channels
 
     def get_dtype(self) -> np.dtype[np.generic]:
         """Return the dtype of one channel."""
-        return self._array.layout.dtype
+        return self._array.spec.dtype
 
     # ---- Reading
 
@@ -319,7 +319,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
         >>> view.write(np.zeros((64, 64, 64), "uint8"), relative_offset=(0, 0, 0))  # doctest: +SKIP
         """
         self._check_writable()
-        voxels = as_voxels(data, self._array.layout, self._engine)
+        voxels = as_voxels(data, self._array.spec, self._engine)
         topleft, _ = resolve_for_data(
             self._frame, True, voxels.shape[1:], offset,
             relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.write import WritePlan
 
 _JOINED_BYTES = 1 << 20
 _COPIED_BYTES = 8 << 20
@@ -75,7 +75,7 @@ def _untouched(plan: WritePlan, begins: Ints, first: int, last: int) -> list[Str
     return result
 
 
-class OffsetChain:
+class OffsetAllocator:
     """Gives each stretch its place in the file as soon as all before it are encoded, not written.
 
     Stretches must be begun in ascending order, which is what a thread team does.

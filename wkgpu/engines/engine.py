@@ -17,9 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from wkgpu.engines.kernel import Kernel
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.write import WritePlan
 
 
 @runtime_checkable

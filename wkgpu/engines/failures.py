@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from wkgpu.errors import ChunkError, StorageAccessError
 from wkgpu.kernels import failures as codes
-from wkgpu.storage.read_plan import ReadPlan
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.write import WritePlan
 
 Failure = NDArray[np.int64]
 """What happened, to which row of the plan's table, and a detail; all zero where nothing happened."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from wkgpu.errors import LaunchError
 from wkgpu.kernels.reducing import SLOTS
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.write import WritePlan
 
 if TYPE_CHECKING:
     from wkgpu.engines.kernel import Kernel
@@ -262,23 +262,23 @@ def check_read_plan(plan: ReadPlan, out: Any) -> None:
     LaunchError
         Naming both.
     """
-    layout = plan.layout
-    expected = (layout.num_channels, *plan.shape, plan.boxes)
-    if out.shape != expected or out.dtype != layout.dtype:
-        raise LaunchError(f"{plan} fills {expected} of {layout.dtype}; out has {out.shape} of {out.dtype}. {_BUG}")
+    spec = plan.spec
+    expected = (spec.num_channels, *plan.shape, plan.boxes)
+    if out.shape != expected or out.dtype != spec.dtype:
+        raise LaunchError(f"{plan} fills {expected} of {spec.dtype}; out has {out.shape} of {out.dtype}. {_BUG}")
     _check_tables(plan)
 
 
 def check_write_plan(plan: WritePlan, data: Any) -> None:
     """Check that an array ``(channel, x, y, z)`` is what a plan stores; see `check_read_plan`."""
-    layout, touched = plan.layout, plan.touched
-    expected = (layout.num_channels, *plan.shape)
-    if data.shape != expected or data.dtype != layout.dtype:
-        raise LaunchError(f"{plan}: it stores {expected} of {layout.dtype}; data has {data.shape} of {data.dtype}.")
+    spec, touched = plan.spec, plan.touched
+    expected = (spec.num_channels, *plan.shape)
+    if data.shape != expected or data.dtype != spec.dtype:
+        raise LaunchError(f"{plan}: it stores {expected} of {spec.dtype}; data has {data.shape} of {data.dtype}.")
     count = len(touched.ordinal)
     if not count == len(touched.offset) == len(touched.nbytes) == len(touched.origin):
         raise LaunchError(f"{plan}: the columns of its table have several lengths. {_BUG}")
-    _check_rows(plan, "chunks of the shard", touched.ordinal, layout.chunks_in_shard)
+    _check_rows(plan, "chunks of the shard", touched.ordinal, spec.chunks_in_shard)
 
 
 def check_comparison_plan(plan: ComparisonPlan) -> None:
@@ -292,7 +292,7 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
     for name in ("shape", "pieces"):
         if getattr(one, name) != getattr(other, name):
             raise LaunchError(f"{one} cannot be compared with {other}: each has another {name}. {_BUG}")
-    kinds = [(side.layout.dtype, side.layout.num_channels) for side in (one, other)]
+    kinds = [(side.spec.dtype, side.spec.num_channels) for side in (one, other)]
     if kinds[0] != kinds[1]:
         raise LaunchError(f"{one} cannot be compared with {other}: they have the voxels {kinds}. {_BUG}")
 
@@ -300,14 +300,14 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 def _check_tables(plan: ReadPlan) -> None:
     chunks, segments, gaps = plan.chunks, plan.segments, plan.gaps
     count = len(chunks.place)
-    if not count == len(chunks.nbytes) == len(chunks.box) == len(chunks.origin) == len(chunks.by_line):
+    if not count == len(chunks.nbytes) == len(chunks.box) == len(chunks.origin) == len(chunks.placement_order):
         raise LaunchError(f"{plan}: the columns of its chunks have several lengths. {_BUG}")
     if not len(segments.file) == len(segments.offset) == len(segments.nbytes) == len(segments.place):
         raise LaunchError(f"{plan}: the columns of its segments have several lengths. {_BUG}")
     if len(gaps.box) != len(gaps.origin):
         raise LaunchError(f"{plan}: the columns of its gaps have several lengths. {_BUG}")
     if count:
-        _check_rows(plan, "chunks", chunks.by_line, count)
+        _check_rows(plan, "chunks", chunks.placement_order, count)
         _check_rows(plan, "boxes", chunks.box, plan.boxes)
         _check_rows(plan, "files", segments.file, len(plan.files))
     _check_rows(plan, "boxes", gaps.box, plan.boxes)

@@ -10,7 +10,7 @@ from importlib import import_module
 from types import TracebackType
 
 from wkgpu.engines.cuda.caller_stream import Streams, side_streams_of_thread
-from wkgpu.engines.cuda.diagnosis import why_no_cuda
+from wkgpu.engines.cuda.diagnosis import cuda_unavailable_reason
 from wkgpu.engines.engine import Engine
 from wkgpu.errors import DeviceError
 from wkgpu.forking import call_in_child, loading
@@ -186,7 +186,7 @@ def _decide() -> Engine:
 
 
 def _working_cuda_engine(ordinal: int) -> Engine:
-    reason = why_no_cuda(ordinal)
+    reason = cuda_unavailable_reason(ordinal)
     if reason is not None:
         raise DeviceError(reason)
     return _cuda_engine(ordinal)

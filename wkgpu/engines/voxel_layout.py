@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from wkgpu.storage.chunk_grid import Pieces
-from wkgpu.storage.layout import Triple
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.plans.chunk_lookup import Pieces
 
 Quadruple: TypeAlias = tuple[int, int, int, int]
 VoxelLayout: TypeAlias = tuple[Quadruple, Quadruple, Quadruple, Quadruple, Quadruple, int]

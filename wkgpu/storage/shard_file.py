@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wkgpu.errors import StorageAccessError
-from wkgpu.storage.open_files import held
-from wkgpu.storage.regular_file import open_regular
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
+from wkgpu.storage.stores.local.open_files import held
+from wkgpu.storage.stores.local.regular_file import open_regular
 
 IndexReader = Callable[[int, int, str], ShardIndex]
 """Reads and checks an index: (file descriptor, bytes of the file, path)."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.forking import child_safe
-from wkgpu.storage.layout import Codec
+from wkgpu.storage.spec import Codec
 
 Ints = NDArray[np.int64]
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wkgpu.errors import HeaderError
+from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
-from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import Pieces, ShardRows, recut
-from wkgpu.storage.file_bytes import write_all
-from wkgpu.storage.layout import ArrayLayout, Triple
-from wkgpu.storage.locks import file_lock
-from wkgpu.storage.open_files import patiently
-from wkgpu.storage.replacement import Replacement
+from wkgpu.storage.plans.chunk_lookup import Pieces, ShardRows, recut
+from wkgpu.storage.plans.write import WritePlan, covered, touched_chunks
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
-from wkgpu.storage.write_plan import WritePlan, covered, touched_chunks
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.local.atomic_file import AtomicFile
+from wkgpu.storage.stores.local.file_bytes import write_all
+from wkgpu.storage.stores.local.locks import file_lock
+from wkgpu.storage.stores.local.open_files import patiently
+from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 
 if TYPE_CHECKING:
     from wkgpu.storage.stored_array import StoredArray
@@ -85,52 +86,55 @@ class ShardWrite:
                 codec = None if old is None else old.index.codec
             if old is not None:
                 stack.callback(old.close)
-            layout = self._array.layout.encoded_as(codec or self._array.layout.codec)
-            self._plan = self._planned(layout, old, self._target(layout, old, stack))
+            spec = self._array.spec.encoded_as(codec or self._array.spec.codec)
+            self._plan = self._planned(spec, old, self._target(spec, old, stack))
             self._stack = stack.pop_all()
         return self._plan
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        with reporting_as(f"Cannot write {self._path}"), self._stack:  # a replacement sees errors and replaces nothing
+        with (
+            wrap_os_errors(f"Cannot write {self._path}"),
+            self._stack,
+        ):  # a replacement sees errors and replaces nothing
             if error is not None:
                 raise error
             self._finish()
         shard_indexes.discard(self._array.shard_path(self._rows.shard))
 
     def _covers_shard(self) -> bool:
-        count = self._array.layout.chunks_in_shard * prod(self._pieces.per_chunk)
+        count = self._array.spec.chunks_in_shard * prod(self._pieces.per_chunk)
         return len(self._rows.origin) == count and bool(covered(self._rows, self._pieces, self._shape).all())
 
-    def _target(self, layout: ArrayLayout, old: ShardFile | None, stack: ExitStack) -> int:
+    def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
-        if old is None or layout.codec != "raw":
-            replacement = stack.enter_context(Replacement(self._path, f".{self._path.name}.partial"))
+        if old is None or spec.codec != "raw":
+            replacement = stack.enter_context(AtomicFile(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
-        with reporting_as(f"Cannot write {self._path}"):
+        with wrap_os_errors(f"Cannot write {self._path}"):
             descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
         stack.callback(os.close, descriptor)
         return descriptor
 
-    def _planned(self, layout: ArrayLayout, old: ShardFile | None, descriptor: int) -> WritePlan:
+    def _planned(self, spec: ArraySpec, old: ShardFile | None, descriptor: int) -> WritePlan:
         array = self._array
-        data_offset = array.data_offset(layout.codec)
-        pieces = array.pieces_of(layout.codec)
+        data_offset = array.data_offset(spec.codec)
+        pieces = array.pieces_of(spec.codec)
         rows = recut(self._rows, self._pieces, pieces, self._shape)
         uniform = None
         sizes = np.zeros(0, np.int64)
-        if layout.codec == "raw":
-            uniform = UniformIndex(data_offset, layout.chunk_bytes)
+        if spec.codec == "raw":
+            uniform = UniformIndex(data_offset, spec.chunk_bytes)
         elif old is None:
-            sizes = np.full(layout.chunks_in_shard, -1, np.int64)
+            sizes = np.full(spec.chunks_in_shard, -1, np.int64)
         else:
-            _, sizes = old.index.extents(np.arange(layout.chunks_in_shard))
+            _, sizes = old.index.extents(np.arange(spec.chunks_in_shard))
         touched = touched_chunks(
             rows, pieces, self._shape, old, array.chunk_ordinals,
             None if uniform is None else lambda ordinals: uniform.extents(ordinals)[0],
         )  # fmt: skip
-        return WritePlan(self._path, layout, pieces, self._shape, descriptor, old, data_offset, touched, sizes)
+        return WritePlan(self._path, spec, pieces, self._shape, descriptor, old, data_offset, touched, sizes)
 
     def _finish(self) -> None:
         """Write what frames the chunks, so that the file is a whole shard."""
@@ -138,14 +142,14 @@ class ShardWrite:
         assert plan is not None
         if plan.is_compressed:
             ends = plan.data_offset + np.cumsum(plan.sizes)
-            before, after = self._array.frame_shard(plan.layout.codec, ends)
+            before, after = self._array.frame_shard(plan.spec.codec, ends)
             write_all(plan.descriptor, before, 0)
             write_all(plan.descriptor, after, int(ends[-1]))
         elif plan.old is None:
-            before, _ = self._array.frame_shard(plan.layout.codec, np.zeros(0, np.int64))
+            before, _ = self._array.frame_shard(plan.spec.codec, np.zeros(0, np.int64))
             write_all(plan.descriptor, before, 0)
-            layout = plan.layout
-            os.ftruncate(plan.descriptor, plan.data_offset + layout.chunks_in_shard * layout.chunk_bytes)
+            spec = plan.spec
+            os.ftruncate(plan.descriptor, plan.data_offset + spec.chunks_in_shard * spec.chunk_bytes)
         elif config.durable_writes:
             os.fsync(plan.descriptor)
 

@@ -22,27 +22,28 @@ from wkgpu.errors import (
     WkgpuError,
 )
 from wkgpu.forking import loading
+from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
-from wkgpu.storage.access import reporting_as
-from wkgpu.storage.chunk_grid import (
+from wkgpu.storage.plans.chunk_lookup import (
     Ints,
     Pieces,
     ShardRows,
+    chunks_by_shard,
+    chunks_in_boxes,
+    chunks_in_boxes_bounded,
     pieces_of,
-    touched_rows,
-    touched_rows_in_slabs,
-    touched_rows_of_shards,
 )
-from wkgpu.storage.file_swap import journal_of, settle
-from wkgpu.storage.layout import ArrayLayout, Codec, Triple
-from wkgpu.storage.links import HOW_TO_ALLOW, first_link
-from wkgpu.storage.local_path import refuse_remote
-from wkgpu.storage.read_plan import ReadPlan, read_plans
+from wkgpu.storage.plans.read import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
+from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.stores.local.file_swap import journal_of, settle
+from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
+from wkgpu.storage.stores.local.os_errors import wrap_os_errors
+from wkgpu.storage.stores.local.paths import refuse_remote
 
 if TYPE_CHECKING:
-    from wkgpu.storage.wkw import WkwArray
+    from wkgpu.storage.wkw.array import WkwArray
 
 _OTHER_FORMATS = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
 _MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
@@ -64,7 +65,7 @@ class StoredArray(ABC):
     ----------
     path : Path
         The mag's folder.
-    layout : ArrayLayout
+    layout : ArraySpec
         What its shards have in common. The codec is that of new shards; those that exist may have others.
     follows_links : bool
         Whether shards are written that are links, or lie in linked folders; without it, as the settings say.
@@ -73,9 +74,9 @@ class StoredArray(ABC):
     data_format: ClassVar[str]
     follows_links: bool = False
 
-    def __init__(self, path: Path, layout: ArrayLayout, identity: Identity) -> None:
+    def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
         self.path = path
-        self.layout = layout
+        self.spec = spec
         self._identity = identity
         self._anchor_path = str(self.anchor)
         self._journal_path = str(journal_of(path))
@@ -158,7 +159,7 @@ class StoredArray(ABC):
     def _reload(self) -> None:
         """Open the mag anew in the same object, which views share."""
         fresh = type(self).open(self.path)
-        ours, theirs = self.layout, fresh.layout
+        ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
                 f"{self._anchor_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
@@ -201,11 +202,11 @@ class StoredArray(ABC):
     @property
     def pieces(self) -> Pieces:
         """How chunks are cut for reading and writing."""
-        return self.pieces_of(self.layout.codec)
+        return self.pieces_of(self.spec.codec)
 
     def pieces_of(self, codec: Codec) -> Pieces:
         """How the chunks of shards with this codec are cut for reading and writing."""
-        return pieces_of(self.layout.encoded_as(codec), config.staging_bytes)
+        return pieces_of(self.spec.encoded_as(codec), config.staging_bytes)
 
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
@@ -225,11 +226,11 @@ class StoredArray(ABC):
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         for array in self._attempts():
-            layout, pieces = array.layout, array.pieces
-            rows = touched_rows_in_slabs(layout, pieces, corners, shape)
+            spec, pieces = array.spec, array.pieces
+            rows = chunks_in_boxes_bounded(spec, pieces, corners, shape)
             try:
                 yield from read_plans(
-                    layout, pieces, len(corners), shape, rows, array.open_shard, array.chunk_ordinals,
+                    spec, pieces, len(corners), shape, rows, array.open_shard, array.chunk_ordinals,
                     config.coalesce_bytes, array.pieces_of,
                 )  # fmt: skip
             except WkgpuError:
@@ -246,9 +247,7 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        return self._shard_writes(
-            lambda array: touched_rows_of_shards(array.layout, array.pieces, topleft, shape), shape
-        )
+        return self._shard_writes(lambda array: chunks_by_shard(array.spec, array.pieces, topleft, shape), shape)
 
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
@@ -288,14 +287,14 @@ class StoredArray(ABC):
         x, y, z = shape
 
         def rows_of(array: StoredArray) -> Iterator[ShardRows]:
-            if np.any(np.mod(shape, array.layout.chunk_shape)) or (corners % shape).any():
+            if np.any(np.mod(shape, array.spec.chunk_shape)) or (corners % shape).any():
                 raise ShapeError(
-                    f"Boxes of {shape} voxels are not whole chunks of {array.layout.chunk_shape}, or do not begin at "
+                    f"Boxes of {shape} voxels are not whole chunks of {array.spec.chunk_shape}, or do not begin at "
                     "multiples of their shape; only whole chunks can be written as a stack."
                 )
             if len(np.unique(corners, axis=0)) < len(corners):
                 raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
-            for rows in touched_rows(array.layout, array.pieces, corners, shape):
+            for rows in chunks_in_boxes(array.spec, array.pieces, corners, shape):
                 origin = rows.origin.copy()
                 origin[:, 2] += rows.box * z
                 yield rows._replace(origin=origin)
@@ -314,12 +313,12 @@ class StoredArray(ABC):
             shards = array.existing_shards(box)
             if not array.is_outdated():
                 break
-        width, height, depth = shape = array.layout.shard_shape
+        width, height, depth = shape = array.spec.shard_shape
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
 
-    def has_layout(self, layout: ArrayLayout) -> bool:
+    def has_spec(self, spec: ArraySpec) -> bool:
         """Whether the header says this layout, and each shard has its codec."""
-        return self.current().layout == layout and self.codecs() <= {layout.codec}
+        return self.current().spec == spec and self.codecs() <= {spec.codec}
 
     def codecs(self) -> set[Codec]:
         """Return the codecs of the shard files, leaving out files whose header does not tell."""
@@ -327,7 +326,7 @@ class StoredArray(ABC):
         return {codec for codec in found if codec is not None}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r}, {self.layout})"
+        return f"{type(self).__name__}({str(self.path)!r}, {self.spec})"
 
 
 Identity: TypeAlias = tuple[int, ...]
@@ -359,7 +358,7 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
     """
     wkw_array = _wkw_array()
     refuse_remote(path)
-    with reporting_as(f"Cannot open {path}"):
+    with wrap_os_errors(f"Cannot open {path}"):
         if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
             array = wkw_array.open(path)
             array.follows_links = follows_links
@@ -376,7 +375,7 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
     raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")
 
 
-def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> StoredArray:
+def create_array(path: Path, spec: ArraySpec, data_format: str = "wkw") -> StoredArray:
     """Make the folder of a mag, which may exist if it is empty, and write its header.
 
     Raises
@@ -392,11 +391,11 @@ def create_array(path: Path, layout: ArrayLayout, data_format: str = "wkw") -> S
     wkw_array = _wkw_array()
     if data_format != wkw_array.data_format:
         raise UnsupportedError(f"data_format {data_format!r} cannot be written; use 'wkw'.")
-    return wkw_array.create(path, layout)
+    return wkw_array.create(path, spec)
 
 
 @cache
 def _wkw_array() -> type[WkwArray]:
     with loading:
-        from wkgpu.storage.wkw import WkwArray  # here, because it is built on this module
+        from wkgpu.storage.wkw.array import WkwArray  # here, because it is built on this module
     return WkwArray

@@ -14,8 +14,8 @@ from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels import cpu_comparison as kernels
 from wkgpu.kernels.cpu_codec import LZ4, RAW
 from wkgpu.settings import config
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan
 
 _STAGED_BYTES = 128 << 10  # of each side at a time: with the decoded chunks they stay within a core's cache
 _TAKEN_BYTES = 1 << 20  # decoded, of each side
@@ -26,10 +26,10 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
     check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
-    codecs = tuple(RAW if side.layout.codec == "raw" else LZ4 for side in (one, other))
+    codecs = tuple(RAW if side.spec.codec == "raw" else LZ4 for side in (one, other))
     sides = _side(one), _side(other)
-    geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.layout.voxel_bytes)
-    capacity = max(_STAGED_BYTES, one.nbytes_largest, other.nbytes_largest)
+    geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
+    capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)
     taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
     counter = taken.__array_interface__["data"][0]
     step = max(1, min(_TAKEN_BYTES // size, count // (4 * max(config.threads, 1))))

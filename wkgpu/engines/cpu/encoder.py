@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.assembly import OffsetChain, Source, Stretch
+from wkgpu.engines.assembly import OffsetAllocator, Source, Stretch
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.failures import check_write
@@ -18,7 +18,7 @@ from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels import machine
 from wkgpu.kernels.cpu_codec import LZ4, LZ4HC, RAW
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.write import WritePlan
 
 CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
 _LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
@@ -43,7 +43,7 @@ class CpuEncoder:
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)
-        self._codec = CODECS[plan.layout.codec]
+        self._codec = CODECS[plan.spec.codec]
         self._zero_chunk = b""
         if plan.is_compressed and plan.old is None:
             self._zero_chunk = encoded_zeros(plan.pieces.nbytes)
@@ -61,7 +61,7 @@ class CpuEncoder:
             for head, next_head in pairwise(heads):
                 self._plan.store(image[head * size : next_head * size], int(offsets[head]))
 
-    def store_stretch(self, stretch: Stretch, position: int, chain: OffsetChain) -> None:
+    def store_stretch(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
         """Write one stretch of a compressed shard, the one at ``position`` in its chain."""
         if stretch.source is Source.ENCODE:
             self._store_encoded(stretch, position, chain)
@@ -70,7 +70,7 @@ class CpuEncoder:
         if offset is not None:
             self._store_untouched(stretch.first, stretch.last, offset)
 
-    def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetChain) -> None:
+    def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
         plan = self._plan
         first, last = stretch.rows
         capacity = (last - first) * machine.lz4_bound(plan.pieces.nbytes)

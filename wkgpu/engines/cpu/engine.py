@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import host_memory
-from wkgpu.engines.assembly import OffsetChain, stretches
+from wkgpu.engines.assembly import OffsetAllocator, stretches
 from wkgpu.engines.cpu.comparison import have_equal_voxels
 from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
@@ -35,9 +35,9 @@ from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels.cpu_codec import RAW, literal_header
 from wkgpu.kernels.cpu_placement import LINES
 from wkgpu.settings import config
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan, nbytes_box
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan, nbytes_box
+from wkgpu.storage.plans.write import WritePlan
 
 _PLACE = "this process"
 _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
@@ -152,7 +152,7 @@ class CpuEngine:
             )
             return
         parts = stretches(plan, rows)
-        chain = OffsetChain(plan.data_offset, len(parts))
+        chain = OffsetAllocator(plan.data_offset, len(parts))
         self._team.run(lambda task: encoder.store_stretch(parts[task], task, chain), len(parts), on_error=chain.fail)
 
     def compare(self, plan: ComparisonPlan) -> bool:
@@ -194,8 +194,8 @@ class CpuEngine:
     def _place(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fetch, decode and place all chunks."""
         target = out.__array_interface__["data"][0]
-        size, codec = plan.pieces.nbytes, CODECS[plan.layout.codec]
-        order, origins = plan.chunks.by_line, plan.chunks.origin
+        size, codec = plan.pieces.nbytes, CODECS[plan.spec.codec]
+        order, origins = plan.chunks.placement_order, plan.chunks.origin
         chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4])
         descriptors = np.array([file.descriptor for file in plan.files], np.int64)
         segments = tuple(plan.segments)
@@ -203,13 +203,13 @@ class CpuEngine:
         step = _rows_per_task(count, size, _LEAST_TAKEN_BYTES)
         taken = np.zeros(1, np.int64)
         counter = taken.__array_interface__["data"][0]
-        capacity = max(config.staging_bytes, plan.nbytes_largest)
+        capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
         gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
         if has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
-            lines = LINES * slots * plan.pieces.shape[0] * plan.layout.voxel_bytes
-            streaming = plan.boxes * nbytes_box(plan.layout, plan.shape) >= _STREAMED_BYTES
+            lines = LINES * slots * plan.pieces.shape[0] * plan.spec.voxel_bytes
+            streaming = plan.boxes * nbytes_box(plan.spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
@@ -240,7 +240,7 @@ class CpuEngine:
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
     """What `placement.place_group` wants to know, in bytes."""
-    numbers = (*plan.pieces.shape, *plan.shape, plan.layout.voxel_bytes, out.strides[2], out.strides[3])
+    numbers = (*plan.pieces.shape, *plan.shape, plan.spec.voxel_bytes, out.strides[2], out.strides[3])
     return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wkgpu.settings import config
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.read_plan import ReadPlan, Segments
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.read import ReadPlan, Segments
 
 _BATCHES = 4
 _LEAST_BATCH_BYTES = 32 << 20

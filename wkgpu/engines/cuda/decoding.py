@@ -18,7 +18,7 @@ from wkgpu.errors import ConfigurationError
 from wkgpu.kernels import machine
 from wkgpu.kernels.failures import OK
 from wkgpu.settings import LZ4_DECODERS, config
-from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.plans.chunk_lookup import Ints
 
 Failed = tuple[int, int, int]
 """Which chunk, a code of `wkgpu.kernels.failures`, and the bytes that it was decoded to."""

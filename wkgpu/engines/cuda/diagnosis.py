@@ -1,8 +1,8 @@
 """What CUDA needs, and what of it is missing here.
 
 The probes never raise, whatever is broken: a library that cannot be imported, or fails at its first use, becomes a
-finding that says so. GPU libraries are imported in the probes and nowhere else, and not at all by `why_no_cuda` where
-the driver or a package is missing, so that machines without a GPU lose no time.
+finding that says so. GPU libraries are imported in the probes and nowhere else, and not at all by
+`cuda_unavailable_reason` where the driver or a package is missing, so that machines without a GPU lose no time.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def cuda_findings() -> list[Finding]:
     return list(_findings(read_driver(), 0))
 
 
-def why_no_cuda(ordinal: int = 0) -> str | None:
+def cuda_unavailable_reason(ordinal: int = 0) -> str | None:
     """Return what keeps a GPU from being used, and what to do about it; None where nothing does.
 
     If the driver is missing, packages that are missing too are named at once. CUDA is not started in this process

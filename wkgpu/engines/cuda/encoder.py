@@ -22,9 +22,9 @@ from wkgpu.kernels import cpu as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.read_plan import Segments
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.read import Segments
+from wkgpu.storage.plans.write import WritePlan
 
 _MIN_GATHERED_BYTES = 1 << 20  # that a thread takes at a time: more than waking another one costs
 
@@ -181,7 +181,7 @@ class CudaEncoder:
 def _chunk_strides(plan: WritePlan) -> Ints:
     """Return the strides (x, y, z) of a chunk in bytes."""
     x, y, _ = plan.pieces.shape
-    return plan.layout.voxel_bytes * np.array([1, x, x * y], np.int64)
+    return plan.spec.voxel_bytes * np.array([1, x, x * y], np.int64)
 
 
 def _as_chunks(plan: WritePlan, data: Any) -> VoxelLayout:
@@ -243,7 +243,7 @@ class _Encoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
-        codec = encoder.plan.layout.codec
+        codec = encoder.plan.spec.codec
         return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
 
     def _describe_new(self, table: Table) -> int:

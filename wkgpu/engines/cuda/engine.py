@@ -31,9 +31,9 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
-from wkgpu.storage.comparison_plan import ComparisonPlan
-from wkgpu.storage.read_plan import ReadPlan
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.comparison import ComparisonPlan
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.write import WritePlan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,7 +170,7 @@ class CudaEngine:
         check_write_plan(plan, data)
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
-        codec = self.device.codec(plan.layout.codec)
+        codec = self.device.codec(plan.spec.codec)
         with self.device.active():
             if plan.is_compressed and not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))
@@ -188,7 +188,7 @@ class CudaEngine:
             return True
         voxels = []
         for side in (plan.one, plan.other):
-            out = self.empty((side.layout.num_channels, *side.shape, side.boxes), side.layout.dtype)
+            out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.dtype)
             self.read(side, out)
             voxels.append(out)
         with self.device.active():

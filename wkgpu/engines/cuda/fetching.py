@@ -22,7 +22,7 @@ from wkgpu.errors import StorageAccessError
 from wkgpu.kernels import cpu as kernels
 from wkgpu.kernels.failures import OK, READ_FAILED, TRUNCATED
 from wkgpu.settings import config
-from wkgpu.storage.read_plan import Segments
+from wkgpu.storage.plans.read import Segments
 
 LONG_BYTES = 1 << 18
 """Mean bytes of ranges from which on each is a request of its own."""

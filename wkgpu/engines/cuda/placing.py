@@ -11,8 +11,8 @@ from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.read_plan import Gaps, ReadPlan
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.read import Gaps, ReadPlan
 
 _WARP = 32
 
@@ -45,7 +45,7 @@ class Placement(Protocol):
 
 def chosen_placement(device: Device, plan: ReadPlan, out: Any) -> Placement:
     """Return what fills the array ``out`` (channel, x, y, z, box) fastest."""
-    return LinePlacement(device, plan, out) if has_lines(out) else ExchangePlacement(device, plan, out)
+    return LinePlacement(device, plan, out) if has_lines(out) else StridedPlacement(device, plan, out)
 
 
 def grid_of(device: Device, count: int, rows: int, lanes: int) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class _PlanPlacement:
         self._stride = int(out.strides[4]) if out.shape[4] > 1 else 0
         self._corner_bits = common_bits(plan.chunks.origin[:, 0]) | common_bits(plan.gaps.origin[:, 0])
         self._multiples = [self._target.address, self._origin, self._stride, plan.pieces.nbytes]
-        if plan.layout.codec == "raw":  # placed from where they were fetched to
+        if plan.spec.codec == "raw":  # placed from where they were fetched to
             self._multiples.append(common_bits(plan.chunks.place))
         self._header: list[int] = []
         self._scale = self._width = 1
@@ -123,7 +123,7 @@ class LinePlacement(_PlanPlacement):
     def __init__(self, device: Device, plan: ReadPlan, out: Any) -> None:
         super().__init__(device, plan, out)
         (chunk_x, chunk_y, chunk_z), (box_x, box_y, box_z) = plan.pieces.shape, plan.shape
-        voxel = plan.layout.voxel_bytes
+        voxel = plan.spec.voxel_bytes
         stride_y = int(out.strides[2]) if box_y > 1 else 0
         stride_z = int(out.strides[3]) if box_z > 1 else 0
         self._scale = voxel
@@ -155,7 +155,7 @@ class LinePlacement(_PlanPlacement):
         )  # fmt: skip
 
 
-class ExchangePlacement(_PlanPlacement):
+class StridedPlacement(_PlanPlacement):
     """Copies voxels into outputs of any memory layout."""
 
     def __init__(self, device: Device, plan: ReadPlan, out: Any) -> None:

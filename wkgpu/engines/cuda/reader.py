@@ -23,8 +23,8 @@ from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.failures import MALFORMED
-from wkgpu.storage.chunk_grid import Ints
-from wkgpu.storage.read_plan import ReadPlan, Segments
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.read import ReadPlan, Segments
 
 
 class CudaReader:
@@ -48,7 +48,7 @@ class CudaReader:
         self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._is_encoded = plan.layout.codec != "raw"
+        self._is_encoded = plan.spec.codec != "raw"
 
     def run(self) -> None:
         """Fill the output."""
@@ -124,7 +124,7 @@ class CudaReader:
         targets = np.arange(len(heads)) * size + chunks.address
         wanted = _wanted_bytes(plan, batch)
         return Decoding(
-            self._device, slot, table, plan.layout.codec, sources, plan.chunks.nbytes[heads], targets, size, wanted
+            self._device, slot, table, plan.spec.codec, sources, plan.chunks.nbytes[heads], targets, size, wanted
         )
 
 

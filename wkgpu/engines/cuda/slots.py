@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wkgpu.engines.cuda.device import Bytes, Device, Event, Memory
 from wkgpu.errors import DeviceLostError, DeviceMemoryError
 from wkgpu.settings import config
-from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.plans.chunk_lookup import Ints
 
 _ALIGNMENT = 256
 _KEPT_PAIRS = 16  # of calls at the same time; those of more calls are given back

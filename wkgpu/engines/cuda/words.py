@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wkgpu.engines.voxel_layout import VoxelLayout
-from wkgpu.storage.chunk_grid import Ints
+from wkgpu.storage.plans.chunk_lookup import Ints
 
 WIDEST = 8
 _X = 1  # among the axes (channel, x, y, z)

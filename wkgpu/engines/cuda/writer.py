@@ -20,7 +20,7 @@ from wkgpu.engines.cuda.encoder import Batch, CudaEncoder
 from wkgpu.engines.cuda.fetching import LONG_BYTES, settle_writes
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.storage.write_plan import WritePlan
+from wkgpu.storage.plans.write import WritePlan
 
 
 class _Run(NamedTuple):

@@ -1,0 +1,265 @@
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import wkgpu as wk
+from wkgpu.errors import NotFoundError, StorageAccessError
+from wkgpu.storage.stores.local import locks
+from wkgpu.storage.stores.local.locks import file_lock
+from wkgpu.storage.stores.local.thread_locks import hold_range
+
+HOLD = """
+import sys, time
+from wkgpu.storage.stores.local.locks import file_lock
+with file_lock(sys.argv[1], int(sys.argv[2])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+COUNT = """
+import sys
+from pathlib import Path
+from wkgpu.storage.stores.local.locks import file_lock
+counter = Path(sys.argv[2])
+for _ in range(50):
+    with file_lock(sys.argv[1], 7):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+@pytest.fixture
+def anchor(tmp_path):
+    path = tmp_path / "header.wkw"
+    path.write_bytes(b"anchor")
+    return path
+
+
+@pytest.fixture
+def holder(anchor):
+    """A process that holds lock 3 of the anchor."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, anchor, "3"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().strip() == "locked"
+        yield process
+        process.kill()
+
+
+def acquired(path, byte, seconds):
+    """Whether a thread gets the lock within some time; if not, it goes on waiting."""
+    got = threading.Event()
+
+    def acquire():
+        with file_lock(path, byte):
+            got.set()
+
+    threading.Thread(target=acquire, daemon=True).start()
+    return got.wait(seconds)
+
+
+@pytest.mark.parametrize("locking", [True, False])
+@pytest.mark.filterwarnings("ignore:The setting locking is off")
+def test_threads_exclude_each_other(anchor, config, locking):
+    config.locking = locking
+    inside, most = [0], [0]
+
+    def work():
+        for _ in range(20):
+            with file_lock(anchor, 5):
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                time.sleep(0.0002)
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_processes_exclude_each_other(anchor, tmp_path):
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, anchor, counter]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert counter.read_text() == "150"
+
+
+def test_a_thread_waits_for_a_process(anchor, holder):
+    assert not acquired(anchor, 3, 0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one lock serves the whole file")
+def test_other_numbers_are_free(anchor, holder):
+    for byte in (0, 2, 4, 2**40, 2**62 - 1):
+        assert acquired(anchor, byte, 10)
+
+
+def test_a_killed_process_holds_nothing(anchor, holder):
+    holder.send_signal(signal.SIGKILL)
+    assert acquired(anchor, 3, 10)
+
+
+def test_a_lock_is_that_of_the_file_at_the_path(anchor):
+    """Who waits while the file is replaced then waits for those who locked the new one."""
+    order = []
+
+    def second():
+        with file_lock(anchor):
+            order.append("second")
+
+    with file_lock(anchor):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.05)
+        new = anchor.with_name("new")
+        new.write_bytes(b"new")
+        new.replace(anchor)
+        with file_lock(anchor):  # the new file's lock is free
+            order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_leaves_nothing_behind(anchor):
+    before = sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))
+    with file_lock(anchor, 2**40):
+        assert sorted(anchor.parent.iterdir()) == before[0]
+    assert (sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))) == before
+
+
+def test_a_lock_ends_with_an_exception(anchor):
+    with pytest.raises(KeyError), file_lock(anchor):
+        raise KeyError
+    assert acquired(anchor, 0, 10)
+
+
+def test_a_lock_ends_although_a_forked_child_lives(anchor):
+    """A child that is forked while the lock is held has a copy of the descriptor."""
+    with file_lock(anchor):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        assert acquired(anchor, 0, 2)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(NotFoundError, match=r"header\.wkw does not exist"), file_lock(tmp_path / "header.wkw"):
+        pass
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(StorageAccessError, match=str(tmp_path)), file_lock(tmp_path):
+        pass
+
+
+def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(anchor):
+    def interrupted_before_it_gives_back():
+        held = file_lock(anchor, 3, 4)
+        held.__enter__()
+        raise KeyboardInterrupt(held)  # the error, which is alive below, keeps the lock
+
+    try:
+        interrupted_before_it_gives_back()
+    except KeyboardInterrupt:
+        begin = time.monotonic()
+        with file_lock(anchor, 5):
+            assert time.monotonic() - begin < 0.5
+
+
+def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(anchor, holder):
+    with file_lock(anchor, 2, wait=False), pytest.raises(BlockingIOError), file_lock(anchor, 1, 5, wait=False):
+        pytest.fail("another process holds lock 3")
+
+
+# ---- File systems without locks
+
+
+@pytest.fixture(params=["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
+def no_locks(request, monkeypatch):
+    """A file system that answers so to who asks for a lock."""
+
+    def refuse(*_):
+        raise OSError(getattr(errno, request.param), "no locks here")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def test_no_locks_is_an_error_that_names_the_setting(anchor, no_locks):
+    names_it = pytest.raises(StorageAccessError, match=rf"{anchor}.*config\.locking = False.*WKGPU_LOCKING=off")
+    with names_it, file_lock(anchor):
+        pass
+
+
+def test_a_dataset_without_locks(tmp_path, no_locks, config, monkeypatch, recwarn):
+    monkeypatch.setattr(locks, "_has_warned", False)
+    config.locking = False
+    voxels = np.ones((64, 64, 64), "uint8")
+    layer = wk.Dataset(tmp_path / "ds", voxel_size=(1, 1, 1)).add_layer("color", "color")
+    mag = layer.add_mag(1, shard_shape=64)
+    mag.write(voxels)
+    layer.downsample(coarsest_mag=2, sampling_mode="isotropic")
+    mag.compress(codec="lz4hc")
+    copy = layer.dataset.copy_dataset(tmp_path / "copy")
+    np.testing.assert_array_equal(copy.get_layer("color").get_mag(1).read()[0], voxels)
+    layer.dataset.delete_layer("color")
+    assert ["locking is off" in str(warning.message) for warning in recwarn].count(True) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The setting locking is off")
+class TestLocksOfThreads:
+    @pytest.fixture(autouse=True)
+    def _off(self, config):
+        config.locking = False
+
+    def test_ranges(self, anchor, tmp_path):
+        (tmp_path / "link").symlink_to(anchor)
+        with file_lock(anchor, 3, 2):
+            assert not acquired(tmp_path / "link", 4, 0.05)
+            assert all(acquired(anchor, byte, 10) for byte in (2, 5, 2**61))
+        assert acquired(anchor, 3, 10)
+
+    def test_what_an_interrupt_leaves_is_free(self, anchor):
+        hold_range(str(anchor), 0, 1)  # as if an interrupt had come before it was kept
+        left = [hold_range(str(anchor), 1, 2)]
+        left.append(left)  # as in a traceback
+        del left
+        assert acquired(anchor, 0, 10)
+        assert acquired(anchor, 1, 10)
+
+    def test_a_forked_child_holds_nothing(self, anchor):
+        with file_lock(anchor):
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if acquired(anchor, 0, 10) else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def test_a_file_that_is_deleted_meanwhile(self, anchor):
+        found = []
+
+        def wait():
+            try:
+                with file_lock(anchor):
+                    found.append("locked")
+            except NotFoundError:
+                found.append("gone")
+
+        with file_lock(anchor):
+            thread = threading.Thread(target=wait)
+            thread.start()
+            anchor.unlink()
+        thread.join(10)
+        assert found == ["gone"]

@@ -1,0 +1,109 @@
+import errno
+import os
+
+import numpy as np
+import pytest
+
+import wkgpu as wk
+from wkgpu.errors import StorageAccessError
+from wkgpu.storage.stores.local import open_files
+
+
+@pytest.fixture
+def mag_view(tmp_path):
+    """Has 64 shards."""
+    layer = wk.Dataset(tmp_path / "dataset", voxel_size=(1, 1, 1)).add_layer("c", "color")
+    made = layer.add_mag(1, chunk_shape=8, shard_shape=8)
+    made.write(np.arange(32**3).astype("uint8").reshape(32, 32, 32))
+    return made
+
+
+def test_a_plan_leaves_most_files_to_others(mag_view, monkeypatch):
+    monkeypatch.setattr(open_files, "_limit", lambda: 100)
+    counts = []
+    for plan in mag_view._array.read_plans([(0, 0, 0)], (32, 32, 32)):
+        with plan:
+            counts.append(len(plan.files))
+            assert len(open_files.held) == len(plan.files)
+    assert counts == [28, 28, 8]
+    assert not open_files.held
+
+
+def test_a_plan_of_few_files_does_not_ask_for_the_limit(mag_view, monkeypatch):
+    monkeypatch.setattr(open_files, "_limit", lambda: pytest.fail("a system call"))
+    assert mag_view.read(absolute_offset=(0, 0, 0), size=(16, 16, 16)).shape == (1, 16, 16, 16)
+
+
+def test_waiting_ends_when_a_file_can_be_opened(monkeypatch):
+    outcomes = [OSError(errno.EMFILE, "Too many open files"), OSError(errno.ENFILE, "Too many"), 5]
+
+    def open_file():
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    assert open_files.patiently(open_file) == 5
+    outcomes[:] = [OSError(errno.EMFILE, "Too many open files"), FileNotFoundError(errno.ENOENT, "No")]
+    with pytest.raises(FileNotFoundError):
+        open_files.patiently(open_file)
+
+
+def test_a_codec_is_not_guessed_where_a_shard_cannot_be_opened(mag_view, monkeypatch):
+    monkeypatch.setattr(open_files, "_SECONDS", 0)
+
+    def open_nothing(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    array = mag_view._array
+    monkeypatch.setattr(os, "open", open_nothing)
+    with pytest.raises(StorageAccessError, match="files open at once"):
+        array.shard_codec((0, 0, 0))
+
+
+LITTLE = """
+import os, resource, sys, threading
+import numpy as np, wkgpu as wk
+layer = wk.Dataset("dataset", voxel_size=(1, 1, 1)).add_layer("c", "color")
+mag_view = layer.add_mag(1, chunk_shape=8, shard_shape=8)
+voxels = np.random.default_rng(0).integers(0, 5, (32, 32, 40), dtype="uint8")
+mag_view.write(voxels)
+assert mag_view.read().any() and layer.dataset.copy_dataset("copy")  # all that is imported or compiled late is there
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+failures = []
+def work(number):
+    try:
+        for _ in range(2):
+            mag_view.write(voxels) if number % 4 == 0 else None
+            assert (mag_view.read()[0] == voxels).all()
+    except BaseException as error:
+        failures.append(repr(error))
+threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("threads", failures)
+
+copy = layer.dataset.copy_dataset("another").get_layer("c").get_mag(1)
+layer.downsample(coarsest_mag=2)
+print("alone", mag_view.content_is_equal(copy), list(layer.mags) == [1, 2])
+
+taken = []
+try:
+    while True: taken.append(os.open("/dev/null", os.O_RDONLY))
+except OSError: pass
+for use in mag_view.read, lambda: mag_view.write(voxels):
+    try: use()
+    except wk.WkgpuError as error: print(type(error).__name__, error)
+os.close(taken.pop())
+print("one", (mag_view.read()[0] == voxels).all())
+"""
+
+
+def test_a_process_that_may_have_few_files(run_python):
+    """Threads read and write at the same time, and where not even one file can be opened, the limit is named."""
+    threads, alone, read, write, one = run_python(LITTLE).splitlines()
+    assert (threads, alone, one) == ("threads []", "alone True True", "one True")
+    for line in read, write:
+        assert line.startswith("StorageAccessError [Errno 24] Cannot ")
+        assert "may have 40 files open at once" in line

@@ -1,0 +1,71 @@
+import os
+import signal
+import socket
+
+import numpy as np
+import pytest
+
+from wkgpu.errors import StorageAccessError, WkgpuError
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.stores.local.regular_file import read_regular, read_start
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """Whoever opens a pipe and waits for a writer ends here."""
+
+    def give_up(*_):
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def bind(path, monkeypatch):
+    monkeypatch.chdir(path.parent)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+
+
+IRREGULAR = {
+    "a pipe": lambda path, _: os.mkfifo(path),
+    "a folder": lambda path, _: path.mkdir(),
+    "a socket": bind,
+    "a link to a pipe": lambda path, _: (os.mkfifo(path.with_name("pipe")), path.symlink_to("pipe")),
+    "a link to itself": lambda path, _: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_what_is_no_regular_file_is_an_error_that_names_it(tmp_path, monkeypatch, kind):
+    path = tmp_path / "file"
+    IRREGULAR[kind](path, monkeypatch)
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(StorageAccessError, match=str(path)):
+        read_regular(path, 100)
+    with pytest.raises(OSError, match=str(path)):
+        read_start(path, 100)
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_a_header_that_is_no_regular_file(make_array, monkeypatch, kind):
+    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")).anchor
+    header.unlink()
+    IRREGULAR[kind](header, monkeypatch)
+    with pytest.raises(WkgpuError, match=str(header)):
+        open_array(header.parent)
+
+
+def test_a_file_that_is_larger_than_any_of_its_kind_is_not_read(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"begin")
+    assert read_regular(path, 5) == read_start(path, 7)[0] == b"begin"
+    os.truncate(path, 20 << 30)  # all but the beginning is a hole
+    assert read_start(path, 7)[0] == b"begin\0\0"
+    with pytest.raises(StorageAccessError, match=f"{path} has {20 << 30} bytes"):
+        read_regular(path, 5)

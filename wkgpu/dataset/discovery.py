@@ -1,0 +1,109 @@
+"""Layers and mags that lie in a folder without being listed in a properties file."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from wkgpu.dataset.metadata.layer_category import LayerCategoryType
+from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
+from wkgpu.errors import MismatchError, NotFoundError
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.storage.stored_array import StoredArray, open_array
+
+
+class FoundMag(NamedTuple):
+    """A mag's folder.
+
+    Attributes
+    ----------
+    mag : Mag
+        The magnification that the folder's name says.
+    array : StoredArray
+        Its voxels.
+    """
+
+    mag: Mag
+    array: StoredArray
+
+    @property
+    def bounding_box(self) -> BoundingBox:
+        """The smallest box around all files that exist, in Mag(1)."""
+        box = BoundingBox.empty()
+        for topleft, shape in self.array.shard_boxes():
+            box = box.extended_by(BoundingBox(topleft, shape))
+        return box.from_mag_to_mag1(self.mag)
+
+
+def mag_named(folder: Path) -> Mag | None:
+    """Return the mag that a folder's name says, if it says one."""
+    try:
+        return Mag(folder.name)
+    except (ValueError, AssertionError):
+        return None
+
+
+def find_mags(folder: Path) -> list[FoundMag]:
+    """Return the mags in a layer's folder, from the finest to the coarsest.
+
+    Raises
+    ------
+    NotFoundError
+        If the folder does not exist or holds no mag.
+    MismatchError
+        If the mags differ in dtype, channels or format.
+    HeaderError
+        If the header of a mag is bad.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"{folder} does not exist; copy the mags of the layer there first.")
+    mags = []
+    for path in folder.iterdir():
+        mag = mag_named(path)
+        if mag is not None and path.is_dir():
+            with suppress(NotFoundError):  # a folder that only has the name of a mag
+                mags.append(FoundMag(mag, open_array(path)))
+    if not mags:
+        raise NotFoundError(f"{folder} holds no mags: folders with names like '1' or '2-2-1' and a header.wkw in them.")
+    mags.sort(key=lambda found: (found.mag.max_dim, found.mag.to_tuple()))
+    for found in mags[1:]:
+        if _kind(found.array) != _kind(mags[0].array):
+            raise MismatchError(
+                f"{found.array.path} holds {_kind(found.array)}, but {mags[0].array.path} {_kind(mags[0].array)}; the "
+                "mags of a layer have one dtype, number of channels and format."
+            )
+    return mags
+
+
+def find_layer(
+    dataset: Path,
+    name: str,
+    category: LayerCategoryType,
+    bounding_box: NDBoundingBox | None,
+    largest_segment_id: int | None,
+) -> LayerProperties:
+    """Return the properties of a layer whose mags lie in its folder; see `Dataset.add_layer_for_existing_files`."""
+    mags = find_mags(dataset / checked_name(name))
+    if bounding_box is None:  # of the finest mag: the files of a coarser one reach further beyond the voxels in them
+        boxes = (found.bounding_box for found in mags)
+        bounding_box = next((box for box in boxes if not box.is_empty()), BoundingBox.empty())
+    array = mags[0].array
+    layer = LayerProperties.new(
+        name,
+        category,
+        array.spec.dtype,
+        array.spec.num_channels,
+        array.data_format,
+        bounding_box,
+        largest_segment_id,
+    )
+    for found in mags:
+        layer.add_mag(found.mag, f"./{name}/{found.array.path.name}", found.array.spec.shard_shape)
+    return layer
+
+
+def _kind(array: StoredArray) -> tuple[str, int, str]:
+    return array.spec.dtype.name, array.spec.num_channels, array.data_format

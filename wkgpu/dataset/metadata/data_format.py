@@ -1,0 +1,42 @@
+"""The file formats in which a layer's voxels may be stored."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from wkgpu.dataset.metadata.choices import member_of
+from wkgpu.errors import UnsupportedError
+
+
+class DataFormat(StrEnum):
+    """How a layer stores its voxels, by its name in the properties file.
+
+    A member equals its name: ``DataFormat.WKW == "wkw"``. What this version reads and writes is WKW; layers of the
+    other formats are listed with their properties.
+
+    Examples
+    --------
+    >>> DataFormat.parse("wkw")
+    <DataFormat.WKW: 'wkw'>
+    """
+
+    WKW = "wkw"
+    Zarr = "zarr"
+    Zarr3 = "zarr3"
+    N5 = "n5"
+    NeuroglancerPrecomputed = "neuroglancerPrecomputed"
+
+    @classmethod
+    def parse(cls, value: Any) -> DataFormat:
+        """Read a format from its name, or from the same member of another library's enumeration.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no such format.
+        """
+        return member_of(cls, value, "data_format", UnsupportedError)
+
+
+DEFAULT_DATA_FORMAT = DataFormat.WKW

@@ -1,0 +1,170 @@
+"""The properties file on disk: read whole, changed under a lock, replaced at once."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from copy import deepcopy
+from pathlib import Path
+
+from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
+from wkgpu.dataset.metadata.voxel_size import VoxelSize
+from wkgpu.errors import AlreadyExistsError, NotFoundError
+from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
+from wkgpu.storage.stores.local.locks import file_lock
+from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
+from wkgpu.storage.stores.local.regular_file import read_regular
+
+_MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
+
+
+class PropertiesFile:
+    """The ``datasource-properties.json`` of a dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        The dataset's folder.
+
+    Examples
+    --------
+    >>> file = PropertiesFile(folder)  # doctest: +SKIP
+    >>> with file.change() as properties:  # doctest: +SKIP
+    ...     properties.name = "cortex"
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / PROPERTIES_NAME
+
+    def exists(self) -> bool:
+        """Whether the file exists."""
+        return self.path.is_file()
+
+    def create(self, properties: DatasetProperties) -> None:
+        """Write the first properties of a dataset, in a folder that may not exist yet.
+
+        Raises
+        ------
+        AlreadyExistsError
+            If the file exists, because another process was faster.
+        """
+        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(properties.to_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            _move_to_free_name(temporary, self.path)
+        except FileExistsError as error:
+            raise AlreadyExistsError(f"{self.path} exists. Use Dataset.open(), or exist_ok=True.") from error
+        except OSError as error:
+            raise os_error_to_wkgpu(f"Cannot write {self.path}", error) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+    def load(self) -> DatasetProperties:
+        """Read the file.
+
+        Raises
+        ------
+        NotFoundError, StorageAccessError, PropertiesError
+            If it does not exist, cannot be read, or says no properties.
+        """
+        try:
+            data = read_regular(self.path, _MAX_BYTES)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.path} does not exist.") from error
+        return DatasetProperties.parse(data, self.path)
+
+    @contextmanager
+    def change(self) -> Iterator[DatasetProperties]:
+        """Yield the properties as they are now, and write them afterwards, unless the block raises.
+
+        Nobody else changes the file meanwhile, in whatever thread or process, so that no change is lost: keep the
+        block short, and in it decide by the properties that it was given.
+
+        Raises
+        ------
+        NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
+            If the file does not exist, cannot be written or read, or says no properties.
+        """
+        with self.held() as properties:
+            before = deepcopy(properties.document)
+            yield properties
+            if properties.document != before:
+                atomic_write_bytes(Path(os.path.realpath(self.path)), properties.to_bytes())
+
+    @contextmanager
+    def held(self) -> Iterator[DatasetProperties]:
+        """Yield the properties as they are now, and let no other process or thread change them meanwhile.
+
+        Raises
+        ------
+        NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
+            If the file does not exist, cannot be written or read, or says no properties.
+        """
+        with file_lock(self.path):
+            for abandoned in Path(os.path.realpath(self.path)).parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
+                with suppress(OSError):  # it is in the way of nothing
+                    abandoned.unlink()
+            yield self.load()
+
+
+def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exist_ok: bool) -> PropertiesFile:
+    """Make the properties file of a new dataset; with `exist_ok`, one that exists is as good.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If the folder holds a dataset and `exist_ok` is False, or it holds anything else.
+    """
+    file = PropertiesFile(folder)
+    if not file.exists():
+        if _holds_something_else(folder) and not file.exists():  # another process may make it just now
+            raise AlreadyExistsError(
+                f"{folder} exists, is not empty and has no {PROPERTIES_NAME}; choose an empty or a new folder."
+            )
+        with suppress(AlreadyExistsError):  # another process may be faster
+            file.create(DatasetProperties.new(file.path, folder.name if name is None else name, voxel_size))
+            return file
+    if not exist_ok:
+        raise AlreadyExistsError(f"{folder} is a dataset already; use Dataset.open(), or exist_ok=True.")
+    return file
+
+
+def _holds_something_else(folder: Path) -> bool:
+    """Whether a path is a file, or a folder with more than the properties that another process is about to write."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(PROPERTIES_NAME not in entry.name for entry in folder.iterdir())
+
+
+def find_properties(folder: Path) -> PropertiesFile:
+    """Return the properties file of a dataset, or raise a `NotFoundError` that says what the folder is instead."""
+    file = PropertiesFile(folder)
+    if os.path.lexists(file.path):  # what is no file, is said when it is read
+        return file
+    if not folder.exists():
+        raise NotFoundError(f"{folder} does not exist; there is no dataset to open.")
+    if (folder / "header.wkw").exists():
+        raise NotFoundError(f"{folder} has no {PROPERTIES_NAME}; it is a single mag. Open it with open_mag().")
+    raise NotFoundError(
+        f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "
+        "dataset and use add_layer_for_existing_files()."
+    )
+
+
+def _move_to_free_name(source: Path, target: Path) -> None:
+    """Move a file, or raise a FileExistsError: a rename would replace what another process has put there."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        source.replace(target)

@@ -1,0 +1,1 @@
+"""Reading and writing a box slice by slice, many slices at a time."""

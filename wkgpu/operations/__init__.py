@@ -1,0 +1,1 @@
+"""What is done to stored arrays: free functions of arrays and boxes, which know nothing of datasets and views."""

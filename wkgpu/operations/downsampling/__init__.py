@@ -1,0 +1,1 @@
+"""Coarser mags, computed from finer ones."""

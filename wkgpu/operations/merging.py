@@ -1,0 +1,136 @@
+"""Files of a volume annotation merged into the shards of another mag: their voxels take the place of those there.
+
+A file of an annotation holds one chunk. The work on one shard is cut into *cells*: boxes of whole chunks of the target
+that hold whole files, where the shapes allow it, so that no file is decoded twice and no chunk encoded twice. Of the
+target, only cells are read that the files do not fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import gcd, lcm, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.engines import Engine
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.operations.transfer import read_stack
+from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray
+
+_MOST_VOXEL_BYTES = 1 << 30  # new voxels in memory: a default shard of uint8, which is then encoded and written once
+
+
+class Cells(NamedTuple):
+    """Boxes of one shape in one shard that files lie in."""
+
+    shape: Triple
+    """``(x, y, z)`` voxels of each."""
+    topleft: Ints
+    """(n, 3) First voxel ``(x, y, z)`` in the mag's own grid."""
+    is_new: NDArray[np.bool_]
+    """(n, z, y, x) Which parts of the cell the files hold; parts are as large as fits cells and files."""
+
+    def batches(self, count: int) -> Iterator[Cells]:
+        """Cut the table into others of at most ``count`` rows, in which the cells that are not filled come first."""
+        for first in range(0, len(self.topleft), count):
+            topleft, is_new = self.topleft[first : first + count], self.is_new[first : first + count]
+            order = is_new.all(axis=(1, 2, 3)).argsort(kind="stable")
+            yield Cells(self.shape, topleft[order], is_new[order])
+
+
+def files_by_shard(files: Ints, file_shape: Triple, shard_shape: Triple) -> Iterator[tuple[Triple, list[int]]]:
+    """Yield the first voxel of each shard that files reach into, ascending by z, y, x, and which files these are.
+
+    Parameters
+    ----------
+    files : int64 (n, 3)
+        First voxels ``(x, y, z)`` of the files.
+    """
+    shards, file = cells_in_boxes(files // shard_shape, (files + file_shape - 1) // shard_shape)
+    found, position, counts = np.unique(shards[:, ::-1], axis=0, return_inverse=True, return_counts=True)
+    by_shard = file[position.reshape(-1).argsort(kind="stable")]
+    corners = (found[:, ::-1] * shard_shape).tolist()
+    for (x, y, z), its_files in zip(corners, np.split(by_shard, counts.cumsum()[:-1]), strict=True):
+        yield (x, y, z), its_files.tolist()
+
+
+def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard: Triple, files: Ints) -> None:
+    """Overlay those parts of files that lie in one shard.
+
+    The shard is locked and written anew once for each GiB of voxels. If that fails, what was written before is in
+    force, and the rest of the shard is as it was.
+
+    Parameters
+    ----------
+    target, source : StoredArray
+        Of one dtype and as many channels; a file of the source holds one chunk.
+    shard : tuple of int
+        First voxel ``(x, y, z)`` of the target's shard.
+    files : int64 (n, 3)
+        First voxels of the source's files. One that does not exist holds zeros.
+    """
+    cells = _cells(target.spec, source.spec.chunk_shape, shard, files)
+    at_once = max(_MOST_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
+    with engine.active():
+        for batch in cells.batches(at_once):
+            _merge_cells(target, source, engine, batch)
+
+
+def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells: Cells) -> None:
+    """Overlay cells of one shard, of which those come first that keep old voxels."""
+    corners = cells.topleft.tolist()
+    voxels = read_stack(source, engine, corners, cells.shape)
+    keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
+    for shard_write in target.stack_writes(corners, cells.shape):
+        with shard_write as plan:
+            if keeping:  # read under the shard's lock: no write gets lost
+                old = read_stack(target, engine, corners[:keeping], cells.shape)
+                _keep(engine, voxels, old, ~cells.is_new[:keeping])
+            engine.write(plan, voxels)
+
+
+def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> None:
+    """Put old voxels back into the parts of a stack of cells that no file holds.
+
+    Parameters
+    ----------
+    voxels, old : array (channel, x, y, z)
+        Stacks in Fortran order; `old` has the first cells of `voxels` only.
+    is_old : bool (n, z, y, x)
+        Of each cell in `old`, which parts are to be kept.
+    """
+    channels, x, y, depth = old.shape
+    n, parts_z, parts_y, parts_x = is_old.shape
+    in_parts = (n, parts_z, -1, parts_y, y // parts_y, parts_x, x // parts_x, channels)
+    there = voxels.T[:depth].reshape(in_parts)  # the same memory, seen as parts
+    where = engine.asarray(is_old)[:, :, None, :, None, :, None, None]
+    engine.xp.copyto(there, old.T.reshape(in_parts), where=where)
+
+
+def _cells(spec: ArraySpec, file_shape: Triple, shard: Triple, files: Ints) -> Cells:
+    """Return the cells of a shard that files lie in."""
+    cell = _cell_shape(spec, file_shape)
+    part = np.array([gcd(length, of_file) for length, of_file in zip(cell, file_shape, strict=True)], np.int64)
+    first = np.maximum(files, shard) // part
+    last = (np.minimum(files + file_shape, np.add(shard, spec.shard_shape)) - 1) // part
+    is_inside = (first <= last).all(axis=1)
+    parts, _ = cells_in_boxes(first[is_inside], last[is_inside])
+    per_cell = np.array(cell, np.int64) // part
+    found, position = np.unique(parts // per_cell, axis=0, return_inverse=True)
+    x, y, z = (parts % per_cell).T
+    is_new = np.zeros((len(found), *per_cell[::-1]), np.bool_)
+    is_new[position.reshape(-1), z, y, x] = True
+    return Cells(cell, found * np.array(cell, np.int64), is_new)
+
+
+def _cell_shape(spec: ArraySpec, file_shape: Triple) -> Triple:
+    """Return the smallest multiple of chunks and of files, or one chunk where that fits no shard, or no memory."""
+    x, y, z = map(lcm, spec.chunk_shape, file_shape)
+    is_fitting = not any(map(int.__mod__, spec.shard_shape, (x, y, z)))
+    if is_fitting and x * y * z * spec.voxel_bytes <= _MOST_VOXEL_BYTES:
+        return x, y, z
+    return spec.chunk_shape

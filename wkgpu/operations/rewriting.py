@@ -1,0 +1,222 @@
+"""A mag written anew in another layout: raw, LZ4 or LZ4HC, with other chunks and shards.
+
+The work is cut into *blocks* of whole target shards, each of which is one job: no two jobs write the same file, and
+within a job the engine already uses all threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from wkgpu.engines import Engine, get_engine
+from wkgpu.errors import HeaderError, MismatchError
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
+from wkgpu.operations.jobs import Executor, run_jobs
+from wkgpu.operations.streaming import has_data
+from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
+from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.shard_index import shard_indexes
+from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+from wkgpu.storage.stores.local.file_copy import copy_file
+from wkgpu.storage.stores.local.file_swap import FileSwap, workspace_of
+from wkgpu.storage.stores.local.links import first_link
+
+_MOST_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
+
+
+class RewriteJob(NamedTuple):
+    """A block of target shards to write.
+
+    Attributes
+    ----------
+    source, target : Path
+        Folders of two mags.
+    device : str
+        Name of the engine.
+    block : VoxelBox
+        A box of whole target shards.
+    """
+
+    source: Path
+    target: Path
+    device: str
+    block: VoxelBox
+
+
+def rewrite(
+    source: StoredArray,
+    target: StoredArray,
+    mag: Mag,
+    device: str,
+    executor: Executor | None = None,
+    progress_desc: str | None = None,
+) -> None:
+    """Write all voxels of a stored mag into another one, which is empty.
+
+    With one layout, files that have its codec are copied as they are.
+
+    Shards that do not exist are not made. If both have the same shards, each that exists gets its counterpart;
+    otherwise target shards that would hold only zeros are left out.
+
+    Parameters
+    ----------
+    mag : Mag
+        Magnification of both, to name boxes in Mag(1).
+    device : str
+        Name of the engine that decodes and encodes.
+    """
+    blocks = _blocks(source, target.spec)
+    jobs = [RewriteJob(source.path, target.path, device, block) for block in blocks]
+    boxes = [BoundingBox(block.topleft, block.shape).from_mag_to_mag1(mag) for block in blocks]
+    run_jobs(rewrite_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+
+
+def rewrite_in_place(
+    path: Path,
+    mag: Mag,
+    spec: ArraySpec,
+    device: str,
+    executor: Executor | None,
+    progress_desc: str | None,
+    save: Callable[[], None] = lambda: None,
+) -> None:
+    """Give a mag another layout. New shards are made in a hidden folder of the mag, and then swapped with the old ones.
+
+    Only shards and the header are swapped; all else in the folder stays. Whatever fails, and whenever the process dies,
+    the old voxels or the new ones are there, whole; see `wkgpu.storage.stores.local.file_swap`.
+
+    Parameters
+    ----------
+    save : callable, optional
+        Lets the properties file say what the header says now. If a crash comes before, `settle_rewrite` does it.
+
+    Raises
+    ------
+    MismatchError
+        If another process has written to the mag in the meantime; it then stays as it is.
+    StorageAccessError
+        If a folder of shards is a link: files are only swapped in folders of the mag itself.
+    """
+    path = path.resolve()
+    with FileSwap(path, open_array(path).anchor.name, save) as swap:
+        source = open_array(path)
+        if source.has_spec(spec):  # another process was faster
+            return
+        before = _state(source)
+        swap.check_folders(before)
+        target = create_array(swap.building, spec, source.data_format)
+        rewrite(source, target, mag, device, executor, progress_desc)
+        with swap.exclusive():
+            if _state(source) != before:
+                raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
+            swap.commit([Path(shard).relative_to(path).as_posix() for shard in before])
+        for shard in before:
+            shard_indexes.discard(shard)
+
+
+def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
+    """Finish or undo a rewrite of a mag that a crash has interrupted, unless another process is at work there.
+
+    Parameters
+    ----------
+    path : Path
+        The mag's folder.
+    save : callable
+        As for `rewrite_in_place`.
+    """
+    if workspace_of(path).is_dir():
+        with suppress(BlockingIOError), FileSwap(path.resolve(), open_array(path).anchor.name, save, wait=False):
+            pass
+
+
+def rewrite_block(job: RewriteJob) -> None:
+    """Write the shards of one block, in this process or another one."""
+    source, target = open_array(job.source), open_array(job.target)
+    stored = [
+        box for box in shards_in(source, job.block) if Path(source.shard_path(shard_number(source, box))).exists()
+    ]
+    if not stored:  # another process has deleted files; this is noticed before the swap
+        return
+    if source.spec == target.spec:
+        others = []
+        for box in stored:
+            shard = shard_number(source, box)
+            if _is_copied(source, shard, target.spec.codec):
+                copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
+            else:
+                others.append(box)
+        stored = others
+    if not stored:
+        return
+    engine = get_engine(job.device)
+    kept = set(stored) if source.spec.shard_shape == target.spec.shard_shape else set()
+    with engine.active():
+        for part in _parts(_around(stored, job.block), source.spec, target.spec):
+            _rewrite_part(source, target, engine, part, kept)
+
+
+def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
+    """Whether a file is copied as it is. So is a damaged one, of which nothing else can be kept.
+
+    Raises
+    ------
+    HeaderError
+        For a link to a file that is no shard of this mag. It could be a private file, and the copy is for others.
+    """
+    found = source.shard_codec(shard)
+    if found is None and (link := first_link(path := source.shard_path(shard), str(source.path))) is not None:
+        raise HeaderError(f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it.")
+    return found in (None, codec)
+
+
+def _rewrite_part(
+    source: StoredArray, target: StoredArray, engine: Engine, part: VoxelBox, kept: set[VoxelBox]
+) -> None:
+    """Write one box, shard by shard; those in `kept` also if they hold only zeros, once."""
+    voxels = read_box(source, engine, part.topleft, part.shape)
+    for shard in shards_in(target, part):
+        inside = shard.intersection(part)
+        assert inside is not None
+        piece = voxels[:, *inside.slices_in(part)]
+        if shard in kept or has_data(piece):
+            write_box(target, engine, inside.topleft, piece)
+            kept.discard(shard)
+
+
+# ---- How the work is cut
+
+
+def _blocks(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
+    """Return the blocks of target shards in which anything is stored, ascending by z, y, x."""
+    shape = block_shape(spec, source.spec.chunk_shape)
+    return blocks_around((VoxelBox(*shard) for shard in source.shard_boxes()), shape)
+
+
+def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:
+    """Cut a box at borders of chunks, until each part may be held in memory."""
+    units = triple(map(max, source.chunk_shape, target.chunk_shape))
+    return bisected(box, units, _MOST_READ_BYTES // target.voxel_bytes)
+
+
+def _around(boxes: list[VoxelBox], block: VoxelBox) -> VoxelBox:
+    """Return the smallest box around those parts of boxes that lie in a block."""
+    inside = [part for box in boxes if (part := box.intersection(block)) is not None]
+    begin = (min(part.topleft[axis] for part in inside) for axis in range(3))
+    found = VoxelBox.from_corners(begin, (max(part.end[axis] for part in inside) for axis in range(3)))
+    assert found is not None
+    return found
+
+
+def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
+    """Return what changes when a mag is written to: its shard files, and inode, size and time of each."""
+    state = {}
+    for shard in array.existing_shards():
+        status = Path(path := array.shard_path(shard)).stat()
+        state[path] = status.st_ino, status.st_size, status.st_mtime_ns
+    return state

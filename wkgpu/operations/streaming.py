@@ -1,0 +1,251 @@
+"""Voxels of mags, through a kernel, into another mag: block by block, with the next voxels being fetched meanwhile.
+
+A *block* is a box of whole target shards and one job: no two jobs write the same file. What a job writes at once is a
+*part*, mostly a whole shard, because each write to a compressed shard writes all of it. A part is computed in *pieces*,
+as many source voxels as are held at a time: while one is computed, the next one is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from wkgpu.engines import Engine, get_engine, in_streams, side_streams
+from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
+from wkgpu.operations.ahead import Ahead
+from wkgpu.operations.jobs import Executor, run_jobs
+from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
+from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.operations.voxels import Array
+from wkgpu.settings import config
+from wkgpu.storage.stored_array import StoredArray, open_array
+
+_PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
+_PIECE_BYTES = 128 << 20  # of source voxels: smaller pieces were slower, for the threads that wait at the end of each
+_PIECE_BYTES_ON_GPU = 256 << 20
+_MOST_PIECE_BYTES = 1 << 30  # what one target chunk may be made of; above it, rather chunks are decoded twice
+
+
+class Transformation(Protocol):
+    """What is computed. It is sent to other processes, so that it must be possible to pickle it.
+
+    Boxes are in the own grids of the target and of the sources.
+    """
+
+    @property
+    def preserves_zero(self) -> bool:
+        """Whether zeros are made of zeros, so that nothing needs to be done where nothing is stored."""
+        ...
+
+    @property
+    def ratio(self) -> Triple:
+        """Source voxels ``(x, y, z)`` that a target voxel is made of."""
+        ...
+
+    def source_boxes(self, target: VoxelBox) -> tuple[VoxelBox, ...]:
+        """Return the box of each source that target voxels are made of."""
+        ...
+
+    def target_box(self, source: int, box: VoxelBox) -> VoxelBox | None:
+        """Return the target box that is made of a box of one source."""
+        ...
+
+    def apply(self, engine: Engine, target: VoxelBox, arrays: Sequence[Array], out: Array, inside: VoxelBox) -> None:
+        """Compute a box.
+
+        Parameters
+        ----------
+        target : VoxelBox
+            What is computed.
+        arrays : sequence of array (channel, x, y, z)
+            The voxels of the `needed` boxes, in Fortran order. They may be changed.
+        out, inside : array (channel, x, y, z), VoxelBox
+            Memory in Fortran order of a box that holds `target`, and that box.
+        """
+        ...
+
+
+class StreamJob(NamedTuple):
+    """A block of target shards to write.
+
+    Attributes
+    ----------
+    sources, target : Path
+        Folders of mags.
+    device : str
+        Name of the engine.
+    block : VoxelBox
+        The part of whole target shards that is to be written.
+    follows_links : bool
+        As for the target's `StoredArray`.
+    """
+
+    sources: tuple[Path, ...]
+    target: Path
+    device: str
+    transformation: Transformation
+    block: VoxelBox
+    follows_links: bool = False
+
+
+def stream(
+    sources: Sequence[StoredArray],
+    target: StoredArray,
+    region: VoxelBox,
+    transformation: Transformation,
+    mag: Mag,
+    device: str,
+    executor: Executor | None = None,
+    progress_desc: str | None = None,
+) -> None:
+    """Compute all voxels of a region and write them.
+
+    Shards in which all voxels are zero are not made, and overwritten where they exist.
+
+    Parameters
+    ----------
+    region : VoxelBox
+        In the target's own grid.
+    mag : Mag
+        Of the target, to name boxes in Mag(1).
+    device : str
+        Name of the engine that does it.
+    """
+    paths = tuple(source.path for source in sources)
+    jobs = [
+        StreamJob(paths, target.path, device, transformation, block, target.follows_links or config.foreign_writes)
+        for block in _blocks(sources, target, region, transformation)
+    ]
+    boxes = [BoundingBox(job.block.topleft, job.block.shape).from_mag_to_mag1(mag) for job in jobs]
+    run_jobs(stream_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+
+
+def stream_block(job: StreamJob) -> None:
+    """Compute and write one block, in this process or another one."""
+    sources, target = (
+        [open_array(path) for path in job.sources],
+        open_array(job.target, follows_links=job.follows_links),
+    )
+    engine = get_engine(job.device)
+    units = _units(sources, target, job.transformation)
+    most = _PART_BYTES // target.spec.voxel_bytes
+    voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
+    with engine.active():
+        for part in bisected(job.block, units, most):
+            out = engine.empty((target.spec.num_channels, *part.shape), target.spec.dtype)
+            pieces = _pieces(part, units, voxel_bytes, engine)
+            for piece, arrays in fetched(sources, engine, job.transformation.source_boxes, pieces):
+                job.transformation.apply(engine, piece, arrays, out, part)
+                del arrays  # before the one after the next piece is read
+            _write(target, engine, part, out)
+            del out  # before the memory of the next part is taken
+
+
+def fetched(
+    sources: Sequence[StoredArray],
+    engine: Engine,
+    needed: Callable[[VoxelBox], tuple[VoxelBox, ...]],
+    pieces: list[VoxelBox],
+) -> Iterator[tuple[VoxelBox, list[Array]]]:
+    """Yield the voxels that each piece is made of, and read those of the next one meanwhile.
+
+    No more than two pieces are held, if whoever takes them lets go of one before he asks for the next.
+
+    Parameters
+    ----------
+    needed : callable
+        Returns the box of each source for a piece.
+    """
+
+    def fetch(piece: VoxelBox) -> list[Array]:
+        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+
+    if len(pieces) == 1:
+        yield pieces[0], fetch(pieces[0])
+        return
+    streams = side_streams()
+
+    def fetch_ahead(piece: VoxelBox) -> list[Array]:
+        with in_streams(streams):
+            return fetch(piece)
+
+    coming = [Ahead(partial(fetch_ahead, piece)) for piece in pieces]
+    try:
+        coming[0].start()
+        for number, piece in enumerate(pieces):
+            arrays = coming[number].result()
+            if number + 1 < len(pieces):
+                coming[number + 1].start()
+            yield piece, arrays
+            engine.wait()  # the thread that reads ahead knows nothing of kernels that still use this memory
+            del arrays
+    finally:
+        for ahead in coming:
+            ahead.wait()
+
+
+def _write(target: StoredArray, engine: Engine, part: VoxelBox, out: Array) -> None:
+    """Write a part shard by shard, if it holds data, or something else is stored there."""
+    for shard in shards_in(target, part):
+        inside = shard.intersection(part)
+        assert inside is not None
+        voxels = out[:, *inside.slices_in(part)]
+        if has_data(voxels) or Path(target.shard_path(shard_number(target, shard))).exists():
+            write_box(target, engine, inside.topleft, voxels)
+
+
+def has_data(voxels: Any) -> bool:
+    """Whether any bit is set in an array in Fortran order, or in a part of one: -0.0 is data, too."""
+    if isinstance(voxels, np.ndarray):
+        # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
+        return bool(voxels.T.view(bool).any())
+    # CuPy's bools are not safe for this: it takes the sign of a -0.0 alone for False. Integers have no such value.
+    return bool(voxels.view(f"u{voxels.dtype.itemsize}").any())
+
+
+# ---- How the work is cut
+
+
+def _blocks(
+    sources: Sequence[StoredArray], target: StoredArray, region: VoxelBox, transformation: Transformation
+) -> list[VoxelBox]:
+    """Return the blocks that must be written, ascending by z, y, x."""
+    shape = block_shape(target.spec, _units(sources, target, transformation))
+    touched = [region]
+    if transformation.preserves_zero:
+        stored = [VoxelBox(*shard) for shard in target.shard_boxes(region)]
+        for number, source in enumerate(sources):
+            stored += [
+                box for shard in source.shard_boxes() if (box := transformation.target_box(number, VoxelBox(*shard)))
+            ]
+        touched = stored
+    return blocks_around(touched, shape, region)
+
+
+def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
+    """Return the least target voxels that are computed without decoding or encoding a chunk twice."""
+    units = list(target.spec.chunk_shape)
+    for source in sources:
+        for axis, (length, ratio) in enumerate(zip(source.spec.chunk_shape, transformation.ratio, strict=True)):
+            units[axis] = max(units[axis], length // ratio)
+    return units[0], units[1], units[2]
+
+
+def _pieces(part: VoxelBox, units: Triple, voxel_bytes: int, engine: Engine) -> list[VoxelBox]:
+    """Cut a part in pieces of whole chunks; only chunks of very many source voxels are cut as well.
+
+    Parameters
+    ----------
+    voxel_bytes : int
+        Bytes of the source voxels that a target voxel is made of.
+    """
+    most = _PIECE_BYTES if engine.name == "cpu" else _PIECE_BYTES_ON_GPU
+    pieces = bisected(part, units, most // voxel_bytes)
+    return [part for piece in pieces for part in bisected(piece, (1, 1, 1), max(_MOST_PIECE_BYTES // voxel_bytes, 1))]

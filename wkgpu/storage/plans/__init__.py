@@ -1,0 +1,1 @@
+"""What a call reads, writes or compares, as tables that an engine executes."""

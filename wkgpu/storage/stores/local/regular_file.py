@@ -1,0 +1,102 @@
+"""Regular files, opened for reading: what else may lie at a path would let a reader wait, or never end.
+
+A dataset from elsewhere may hold a pipe, a device, or a link to one, in the place of any file. Opening a pipe waits for
+a writer, and a device such as ``/dev/zero`` has no end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from functools import partial
+from pathlib import Path
+
+from wkgpu.errors import StorageAccessError
+from wkgpu.storage.stores.local.file_bytes import read_exactly
+from wkgpu.storage.stores.local.open_files import patiently
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]:
+    """Open a regular file for reading, through links; returns its descriptor and its status.
+
+    Parameters
+    ----------
+    flags : int
+        More flags for `os.open`, such as ``O_NOFOLLOW``.
+
+    Raises
+    ------
+    OSError
+        What `os.open` raises.
+    StorageAccessError
+        If there is something else than a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)  # a pipe would wait for a writer
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise not_a_file(path, status)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status
+
+
+def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
+    """Return the error for what stands in the place of a regular file."""
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+    code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+    return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")
+
+
+def read_start(path: str | Path, nbytes: int) -> tuple[bytes, os.stat_result]:
+    """Return the first bytes of a file, fewer if it is shorter, and its status.
+
+    Raises
+    ------
+    OSError, StorageAccessError
+        As `open_regular`.
+    """
+    descriptor, status = patiently(partial(open_regular, path))
+    try:
+        return read_exactly(descriptor, nbytes, 0, path), status
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
+    """Return the bytes of a small file.
+
+    Raises
+    ------
+    StorageAccessError
+        If it has more than ``max_bytes`` bytes, is not a regular file, or cannot be read.
+    FileNotFoundError
+        If it does not exist.
+    """
+    try:
+        descriptor, status = patiently(partial(open_regular, path, flags))
+    except (FileNotFoundError, StorageAccessError):
+        raise
+    except OSError as error:
+        raise StorageAccessError(error.errno, f"Cannot read {path}: {error.strerror}") from error
+    try:
+        wanted = min(max(status.st_size, 1 << 16), max_bytes)
+        data = read_exactly(descriptor, wanted + 1, 0, path)
+    finally:
+        os.close(descriptor)
+    if len(data) > wanted:
+        raise StorageAccessError(
+            errno.EFBIG, f"{path} has {status.st_size} bytes; no file of its kind has more than {max_bytes}. Restore it"
+        )
+    return data

@@ -1,0 +1,247 @@
+"""The WKW format: a mag is a folder with ``header.wkw`` and shards ``z{Z}/y{Y}/x{X}.wkw``.
+
+The chunks ("blocks") of a shard lie in Morton order. Where they are compressed, a jump table of little-endian uint64
+follows the shard's header: entry ``n`` is the file offset just past chunk ``n``; chunk 0 begins at the header's data
+offset. Source: the WKW format description and its reference implementation's behaviour.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.errors import (
+    AlreadyExistsError,
+    FormatError,
+    HeaderError,
+    NotFoundError,
+    ShardIndexError,
+    StorageAccessError,
+)
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.shard_file import ShardFile, open_shard
+from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
+from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.stored_array import Identity, StoredArray, identity_of
+from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
+from wkgpu.storage.stores.local.file_bytes import read_exactly
+from wkgpu.storage.stores.local.open_files import EXHAUSTED
+from wkgpu.storage.stores.local.os_errors import wrap_os_errors
+from wkgpu.storage.stores.local.regular_file import read_start
+from wkgpu.storage.wkw import morton
+from wkgpu.storage.wkw.header import WkwHeader
+
+HEADER_NAME = "header.wkw"
+FARTHEST = 1 << 56  # voxels: as far as a view may reach
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_MOST_DIGITS = 18
+
+
+class WkwArray(StoredArray):
+    """A mag of WKW shards.
+
+    Attributes
+    ----------
+    header : WkwHeader
+        What ``header.wkw`` says.
+    """
+
+    data_format: ClassVar[str] = "wkw"
+
+    def __init__(self, path: Path, header: WkwHeader, identity: Identity) -> None:
+        super().__init__(path, header.spec, identity)
+        self.header = header
+        self._root = str(path)
+
+    @classmethod
+    def open(cls, path: Path) -> WkwArray:
+        """Open the mag in a folder.
+
+        Raises
+        ------
+        NotFoundError, StorageAccessError, HeaderError
+            Where the header does not exist, cannot be read, or is bad.
+        """
+        file = path / HEADER_NAME
+        try:
+            with wrap_os_errors(f"Cannot read {file}"):
+                data, status = read_start(file, WkwHeader.SIZE)
+        except StorageAccessError as error:
+            if error.errno == errno.ENOENT:
+                raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
+            raise
+        return cls(path, WkwHeader.parse(data, file), identity_of(status))
+
+    @classmethod
+    def create(cls, path: Path, spec: ArraySpec) -> WkwArray:
+        """Make the folder of a mag and write its header; see `stored_array.create_array`."""
+        header = WkwHeader.for_spec(spec)
+        with wrap_os_errors(f"Cannot make the mag {path}"):
+            is_taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        if is_taken:
+            raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
+        atomic_write_bytes(path / HEADER_NAME, header.pack())
+        return cls.open(path)
+
+    @property
+    def anchor(self) -> Path:
+        """The mag's header."""
+        return self.path / HEADER_NAME
+
+    def shard_path(self, shard: Triple) -> str:
+        """Path of the shard ``(x, y, z)``."""
+        return f"{self._root}/z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
+
+    def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
+        """See `StoredArray.existing_shards`."""
+        found = []
+        (left, top, front), (width, height, depth) = box or ((0, 0, 0), (FARTHEST,) * 3)
+        along_x, along_y, along_z = self.spec.shard_shape
+        in_x, in_y, in_z = (
+            range(first // edge, -(-(first + length) // edge))
+            for first, length, edge in ((left, width, along_x), (top, height, along_y), (front, depth, along_z))
+        )
+        with wrap_os_errors(f"Cannot list the shards of {self.path}"):
+            for z, layer in _numbered(self._root, "z", "", along_z, in_z):
+                for y, row in _numbered(layer, "y", "", along_y, in_y):
+                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", along_x, in_x)]
+        return sorted(found, key=lambda shard: shard[::-1])
+
+    def open_shard(self, shard: Triple) -> ShardFile | None:
+        """See `StoredArray.open_shard`."""
+        file = open_shard(self.shard_path(shard), self._read_index)
+        if file is None and self.is_outdated():  # its voxels may be in a file of another name
+            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
+        return file
+
+    def shard_codec(self, shard: Triple) -> Codec | None:
+        """See `StoredArray.shard_codec`."""
+        path = self.shard_path(shard)
+        try:
+            data, _ = read_start(path, WkwHeader.SIZE)
+            header = WkwHeader.parse(data, path)
+            self.header.check_shard(header, Path(path))
+        except (OSError, HeaderError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}") from error
+            return None
+        return header.spec.codec
+
+    def chunk_ordinals(self, chunks: Ints) -> Ints:
+        """Morton codes."""
+        return morton.encode(chunks)
+
+    def data_offset(self, codec: Codec) -> int:
+        """Where chunk 0 begins in a new shard with this codec."""
+        return self.header.in_shard(codec).data_offset
+
+    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
+        """The header and, of a compressed shard, the jump table; nothing comes after the chunks."""
+        return self.header.in_shard(codec).pack() + ends.astype("<u8").tobytes(), b""
+
+    def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
+        """Read and check the header and the jump table of a shard.
+
+        Raises
+        ------
+        HeaderError, ShardIndexError
+            Naming the file, and of a bad jump table the chunk.
+        """
+        entries = self.spec.chunks_in_shard
+        front = WkwHeader.SIZE + 8 * entries
+        wanted = min(front if self.header.is_compressed else WkwHeader.SIZE, nbytes)  # as most shards of a mag are
+        data = read_exactly(descriptor, wanted, 0, path)
+        header = WkwHeader.parse(data, path)
+        self.header.check_shard(header, Path(path))
+        if not header.is_compressed:
+            return self._checked_uniform(header.data_offset, nbytes, path)
+        if len(data) < front:
+            data = read_exactly(descriptor, min(front, nbytes), 0, path)
+        if len(data) < front:
+            raise ShardIndexError(
+                f"{path}: truncated in its jump table; {entries} chunks need {front} bytes, the file has {nbytes}."
+            )
+        bounds = np.empty(entries + 1, np.uint64)
+        bounds[0] = header.data_offset
+        bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE)
+        return _checked_table(bounds, self.spec.chunk_bytes, nbytes, header.spec.codec, path)
+
+    def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
+        if data_offset == WkwHeader.SIZE + 8 * self.spec.chunks_in_shard:  # then the chunks are not what it says
+            raise ShardIndexError(
+                f"{path}: its header says that it is raw, and its data offset, {data_offset}, leaves room for the jump "
+                "table of a compressed shard. One of the two is damaged."
+            )
+        needed = data_offset + self.spec.chunks_in_shard * self.spec.chunk_bytes
+        if data_offset < WkwHeader.SIZE or nbytes < needed:
+            raise ShardIndexError(
+                f"{path}: truncated; {self.spec.chunks_in_shard} raw chunks of {self.spec.chunk_bytes} bytes from "
+                f"offset {data_offset} need {needed} bytes, the file has {nbytes}."
+            )
+        return UniformIndex(data_offset, self.spec.chunk_bytes)
+
+
+def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codec: Codec, path: str) -> TableIndex:
+    """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
+    least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
+    if not least <= bounds[0] <= nbytes:
+        raise ShardIndexError(
+            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {least}, and the file's, "
+            f"{nbytes}."
+        )
+    increases = bounds[1:] > bounds[:-1]  # no differences: damaged entries can be too large for them
+    if not increases.all():
+        chunk = int(increases.argmin())
+        raise ShardIndexError(
+            f"{path}: jump table decreases or stands still at chunk {chunk}, which would go from {bounds[chunk]} to "
+            f"{bounds[chunk + 1]}."
+        )
+    if bounds[-1] > nbytes:
+        chunk = int(np.searchsorted(bounds[1:], np.uint64(nbytes), side="right"))
+        raise ShardIndexError(
+            f"{path}: jump table points outside the file; chunk {chunk} would end at {bounds[chunk + 1]}, the file has "
+            f"{nbytes} bytes. It is truncated."
+        )
+    offsets = bounds.view(np.int64)
+    lengths = offsets[1:] - offsets[:-1]
+    most = chunk_bytes + chunk_bytes // 255 + 16  # LZ4_COMPRESSBOUND of lz4.h
+    if lengths.max() > most:  # a damaged entry must not decide how much memory is taken
+        chunk = int(lengths.argmax())
+        raise ShardIndexError(
+            f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes LZ4 makes at most "
+            f"{most}."
+        )
+    return TableIndex(offsets[:-1], offsets[1:], codec)
+
+
+def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, str]]:
+    """Yield the number and the path of each folder (or file, if its name has an ending) that has a wanted number.
+
+    Raises
+    ------
+    FormatError
+        For a number of a shard, whose edge has ``edge`` voxels, that no box can reach.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            digits = entry.name[len(before) : len(entry.name) - len(after)]
+            if _NUMBER.fullmatch(digits) is None or entry.name != f"{before}{digits}{after}":
+                continue  # such as z00, which no reader opens
+            with wrap_os_errors(f"Cannot look at {entry.path}"):  # such as a link to itself
+                if not (entry.is_file() if after else entry.is_dir()):
+                    continue
+            if len(digits) > _MOST_DIGITS or int(digits) * edge >= FARTHEST:
+                raise FormatError(
+                    f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
+                    "out of the mag, or give it its right number."
+                )
+            if int(digits) in wanted:
+                yield int(digits), entry.path
