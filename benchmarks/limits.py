@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks import peers
 from benchmarks.figures import Figure, Side, measure
 from benchmarks.workbench import KINDS, PATCH, Workbench
-from wkgpu.kernels import machine
+from wkgpu.kernels.cpu import intrinsics
 from wkgpu.storage.stored_array import open_array
 from wkgpu.storage.wkw import morton
 
@@ -120,16 +120,16 @@ def _on_all_cores(work: Callable[[slice], object], count: int) -> None:
 @njit(nogil=True)
 def _decode(descriptor, offsets, lengths, staging, target):
     for row in range(offsets.size):
-        machine.pread(np.int32(descriptor), staging.ctypes.data, lengths[row], offsets[row])
-        machine.lz4_decode(staging.ctypes.data, target.ctypes.data, np.int32(lengths[row]), np.int32(target.size))
+        intrinsics.pread(np.int32(descriptor), staging.ctypes.data, lengths[row], offsets[row])
+        intrinsics.lz4_decode(staging.ctypes.data, target.ctypes.data, np.int32(lengths[row]), np.int32(target.size))
 
 
 @njit(nogil=True)
 def _encode_rows(chunks, target):
-    state = np.zeros(machine.LZ4_STATE_BYTES, np.uint8)
-    machine.lz4_begin(state.ctypes.data, state.size)
+    state = np.zeros(intrinsics.LZ4_STATE_BYTES, np.uint8)
+    intrinsics.lz4_begin(state.ctypes.data, state.size)
     for row in range(chunks.shape[0]):
-        machine.lz4_encode(
+        intrinsics.lz4_encode(
             state.ctypes.data, chunks[row].ctypes.data, target.ctypes.data, np.int32(chunks.shape[1]),
             np.int32(target.size), np.int32(1),
         )  # fmt: skip

@@ -21,7 +21,7 @@ from simulated_codec import GARBAGE, SimulatedCodec, SimulatedLz4
 
 from wkgpu.engines.cuda.cuda_errors import reported
 from wkgpu.errors import DeviceMemoryError, ShapeError
-from wkgpu.kernels import packing, placement
+from wkgpu.kernels.bodies import packing, placement
 
 
 class CUDARuntimeError(RuntimeError):

@@ -1,7 +1,6 @@
 """The packages of wkgpu, and the only dependencies between them."""
 
 import ast
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,9 @@ def imports(file, with_types=True):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and (with_types or id(node) not in for_types):
             module = node.module or ""
-            names = [f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module for alias in node.names]
+            names = [
+                f"{module}.{alias.name}" if is_module(f"{module}.{alias.name}") else module for alias in node.names
+            ]
         for name in names:
             if name == "wkgpu" or name.startswith("wkgpu."):
                 yield name.removeprefix("wkgpu.")

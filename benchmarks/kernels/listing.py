@@ -15,7 +15,9 @@ from numba import njit
 from numba.cuda.dispatcher import CUDADispatcher
 from numba.types import Tuple, UniTuple, float32, float64, int8, int16, int64, uint8, uint16, uint32, uint64, void
 
-from wkgpu.kernels import arithmetic, cpu_mapping, failures
+from wkgpu.kernels import failures
+from wkgpu.kernels.bodies import arithmetic
+from wkgpu.kernels.cpu import mapping as cpu_mapping
 from wkgpu.kernels.cuda import mapping, packing, placement, pooling, reducing
 
 CUDA_C = Path(placement.__file__).parent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from .. import mapping
+from ..bodies import mapping
 from ..compilation import cached_cuda_kernel
 from . import primitives as _primitives  # noqa: F401 - those of this machine
 

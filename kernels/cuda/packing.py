@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba import cuda
 
+from ..bodies.packing import add_up, pack
 from ..compilation import cached_cuda_kernel
-from ..packing import add_up, pack
 from . import primitives  # noqa: F401 - those of this machine
 
 

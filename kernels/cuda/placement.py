@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from numba import cuda
 
+from ..bodies.exchange import exchange
+from ..bodies.placement import clear_group, place_group
 from ..compilation import cached_cuda_kernel
-from ..exchange import exchange
-from ..placement import clear_group, place_group
 from . import primitives  # noqa: F401 - the primitives on this machine
 
 HEADER = 24

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from numba import cuda
 
-from .. import blocks, columns, pooling
 from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from ..bodies import blocks, columns, pooling
 from ..compilation import cached_cuda_kernel
 
 

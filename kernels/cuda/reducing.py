@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from numba import cuda
 
-from .. import reducing
+from ..bodies import reducing
 from ..compilation import cached_cuda_kernel
 from . import primitives as _primitives  # noqa: F401 - those of this machine
 

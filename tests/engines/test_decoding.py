@@ -13,7 +13,7 @@ from strategies import voxels
 
 from wkgpu.engines.cuda.decoding import chosen_decoder, first_refused
 from wkgpu.errors import ChunkError, ConfigurationError
-from wkgpu.kernels.machine import LZ4_MAX_INPUT_BYTES
+from wkgpu.kernels.cpu.intrinsics import LZ4_MAX_INPUT_BYTES
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (32, 32, 32)

@@ -136,7 +136,7 @@ def test_places_of_nearest_lie_in_the_source():
 
 def test_every_kernel_is_declared():
     for topic in CASES:
-        module = import_module(f"wkgpu.kernels.cpu_{topic}")
+        module = import_module(f"wkgpu.kernels.cpu.{topic}")
         text = Path(module.__file__).read_text()
         declared = {name for of, name in FOOTPRINTS if of == topic}
         assert declared == {part.split("(")[0] for part in text.split("@cached_kernel\ndef ")[1:]}

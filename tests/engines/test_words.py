@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wkgpu.engines.cuda.words import WIDEST, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels.exchange import exchange
+from wkgpu.kernels.bodies.exchange import exchange
 from wkgpu.storage.plans.chunk_lookup import Pieces
 
 numbers = st.integers(-(1 << 50), 1 << 50) | st.integers(-20, 20).map(lambda number: 8 * number)

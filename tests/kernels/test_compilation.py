@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.engines import get_engine
-from wkgpu.kernels import cpu
+from wkgpu.kernels.cpu import chunks as cpu
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
 

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from numba import njit
 
 from kernels.test_placement import copies, groups, placed, random_units
-from wkgpu.kernels import cpu_codec, cpu_placement, failures, gathering, machine, placement  # noqa: F401 - the overloads
+from wkgpu.kernels import failures
+from wkgpu.kernels.bodies import (
+    overlap,
+    placement,
+)
+from wkgpu.kernels.cpu import codec as cpu_codec
+from wkgpu.kernels.cpu import intrinsics
+from wkgpu.kernels.cpu import placement as cpu_placement  # noqa: F401 - the overloads
 
 
 def address(array):
@@ -86,9 +93,9 @@ def test_what_gathering_answers():
     def answers(corner, chunk, box):
         corners, chunks, boxes = (corner, corner, corner, corner), (chunk, chunk, chunk, chunk), (box, box, box, box)
         return (
-            gathering.common_length(corner, chunk, box),
-            gathering.is_covered(corners, chunks, boxes),
-            gathering.common_begin(corners, (1, 6, 36, 216), (1, 4, 16, 64)),
+            overlap.common_length(corner, chunk, box),
+            overlap.is_covered(corners, chunks, boxes),
+            overlap.common_begin(corners, (1, 6, 36, 216), (1, 4, 16, 64)),
         )
 
     for corner in (-3, 0, 2, 9):
@@ -99,12 +106,12 @@ def test_what_gathering_answers():
 def test_liblz4_encodes_from_address_to_address(nbytes):
     @njit
     def encode(state, source, target, nbytes, capacity):
-        machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
-        return machine.lz4_encode(state, source, target, np.int32(nbytes), np.int32(capacity), 1)
+        intrinsics.lz4_begin(state, intrinsics.LZ4_STATE_BYTES)
+        return intrinsics.lz4_encode(state, source, target, np.int32(nbytes), np.int32(capacity), 1)
 
     source = np.random.default_rng(0).integers(0, 3, nbytes, np.uint8)
-    target = np.zeros(machine.lz4_bound(nbytes), np.uint8)
-    state = np.zeros(machine.LZ4_STATE_BYTES // 8 + 1, np.int64)
+    target = np.zeros(intrinsics.lz4_bound(nbytes), np.uint8)
+    state = np.zeros(intrinsics.LZ4_STATE_BYTES // 8 + 1, np.int64)
     length = encode(address(state), address(source), address(target), nbytes, target.size)
     encoded = target[:length].tobytes()
     assert lz4.block.decompress(encoded, uncompressed_size=nbytes) == source.tobytes()

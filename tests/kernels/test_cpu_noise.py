@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from wkgpu.kernels import cpu_noise, machine
+from wkgpu.kernels.cpu import intrinsics
+from wkgpu.kernels.cpu import noise as cpu_noise
 
 PAGE = mmap.PAGESIZE
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
@@ -50,7 +51,7 @@ def decode_noise(source, nbytes, target, wanted, size):
 
 @njit
 def decode_with_liblz4(source, nbytes, target, size):
-    return machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
+    return intrinsics.lz4_decode(source, target, np.int32(nbytes), np.int32(size))
 
 
 def decoded(encoded, size, wanted=None):

@@ -6,7 +6,10 @@ WORK = """
 import json, sys
 import numpy as np
 import wkgpu as wk
-from wkgpu.kernels import cpu, cpu_mapping, cpu_pooling, cpu_reducing
+from wkgpu.kernels.cpu import chunks as cpu
+from wkgpu.kernels.cpu import mapping as cpu_mapping
+from wkgpu.kernels.cpu import pooling as cpu_pooling
+from wkgpu.kernels.cpu import reducing as cpu_reducing
 
 dataset = wk.Dataset(sys.argv[1], voxel_size=(1, 1, 1))
 mag_view = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, chunk_shape=8, shard_shape=16)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.test_placement import in_turn, lanes
-from wkgpu.kernels import arithmetic, cpu_mapping, mapping
+from wkgpu.kernels.bodies import arithmetic, mapping
+from wkgpu.kernels.cpu import mapping as cpu_mapping
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.kernels import placement
+from wkgpu.kernels.bodies import placement
 
 lanes = st.sampled_from([1, 2, 3, 8])
 

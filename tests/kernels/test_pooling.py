@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numba import njit
 from strategies import VOXEL_TYPES
 
-from wkgpu.kernels import blocks, columns, cpu_pooling, pooling
 from wkgpu.kernels import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from wkgpu.kernels.bodies import blocks, columns, pooling
+from wkgpu.kernels.cpu import pooling as cpu_pooling
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from kernels.test_mapping import SIMULATED
 from kernels.test_placement import in_turn, lanes
-from wkgpu.kernels import cpu_reducing, reducing
+from wkgpu.kernels.bodies import reducing
+from wkgpu.kernels.cpu import reducing as cpu_reducing
 
 rows_of = st.integers(1, 40)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.reducing import SLOTS
+from wkgpu.kernels.bodies.reducing import SLOTS
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -84,7 +84,7 @@ def _require(fits: bool, message: str, *values: Any) -> None:
         raise LaunchError(message.format(*values))
 
 
-# ---- Pooling: see `wkgpu.kernels.pooling`
+# ---- Pooling: see `wkgpu.kernels.bodies.pooling`
 
 
 def _pooled(rows: int, source: Any, target: Any, geometry: Any, kinds: str = "uif") -> list[Use]:
@@ -137,7 +137,7 @@ def _picked(
     return [*uses, Use("source", source, end), used_target]
 
 
-# ---- Mapping: see `wkgpu.kernels.mapping`
+# ---- Mapping: see `wkgpu.kernels.bodies.mapping`
 
 
 def mapped(count: int) -> Footprint:
@@ -164,7 +164,7 @@ def _searched(rows: int, target: Any, geometry: Any, sources: Any, constants: An
     return [*uses, Use("keys", keys, 0), Use("values", values, keys.size)]
 
 
-# ---- Reducing: see `wkgpu.kernels.reducing`
+# ---- Reducing: see `wkgpu.kernels.bodies.reducing`
 
 
 def _reduced(rows: int, source: Any, width: int, kinds: str = "uif") -> Use:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Protocol
 from wkgpu.engines.footprint import FOOTPRINTS, Use, mapped
 from wkgpu.errors import CompilationError, LaunchError
 from wkgpu.forking import loading
-from wkgpu.kernels.arithmetic import add as add
-from wkgpu.kernels.arithmetic import multiply as multiply
-from wkgpu.kernels.reducing import SLOTS as SLOTS
+from wkgpu.kernels.bodies.arithmetic import add as add
+from wkgpu.kernels.bodies.arithmetic import multiply as multiply
+from wkgpu.kernels.bodies.reducing import SLOTS as SLOTS
 
 MOST_SOURCES = 4
 """Arrays that a function of the user's can take values of."""
@@ -57,7 +57,7 @@ class NamedKernel(NamedTuple):
     Attributes
     ----------
     topic : str
-        It is one of ``wkgpu.kernels.cpu_{topic}`` and of ``wkgpu.kernels.cuda.{topic}``, which are imported when they
+        It is one of ``wkgpu.kernels.cpu.{topic}`` and of ``wkgpu.kernels.cuda.{topic}``, which are imported when they
         are needed.
     name : str
         Its name in both.
@@ -80,19 +80,19 @@ class NamedKernel(NamedTuple):
 
     def on_cpu(self) -> Any:
         """See `Kernel.on_cpu`."""
-        return _loaded(f"wkgpu.kernels.cpu_{self.topic}", self.name)
+        return _loaded(f"wkgpu.kernels.cpu.{self.topic}", self.name)
 
     def on_cuda(self) -> Any:
         """See `Kernel.on_cuda`."""
         return _loaded(f"wkgpu.kernels.cuda.{self.topic}", self.name)
 
 
-_MAPPING = {"cpu": "wkgpu.kernels.cpu_mapping", "cuda": "wkgpu.kernels.cuda.mapping"}
+_MAPPING = {"cpu": "wkgpu.kernels.cpu.mapping", "cuda": "wkgpu.kernels.cuda.mapping"}
 """What makes a kernel of a function, by the machine."""
 
 
 class FunctionKernel(NamedTuple):
-    """A function of the user's that is called with a value of each source, as a kernel; see `wkgpu.kernels.mapping`.
+    """A user function, called with one value per source, as a kernel; see `wkgpu.kernels.bodies.mapping`.
 
     It is compiled once in a process for each combination of types, and kept with the function.
 

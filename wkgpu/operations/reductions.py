@@ -81,7 +81,7 @@ class Counts(NamedTuple):
     Attributes
     ----------
     kernel : str
-        One of `wkgpu.kernels.reducing`, with ``bins`` counters for a row.
+        One of `wkgpu.kernels.bodies.reducing`, with ``bins`` counters for a row.
     arguments
         What it takes beyond the counters.
     """

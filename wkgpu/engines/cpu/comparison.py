@@ -11,8 +11,8 @@ from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.failures import check_read
 from wkgpu.engines.footprint import check_comparison_plan
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.kernels import cpu_comparison as kernels
-from wkgpu.kernels.cpu_codec import LZ4, RAW
+from wkgpu.kernels.cpu import comparison as kernels
+from wkgpu.kernels.cpu.codec import LZ4, RAW
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan

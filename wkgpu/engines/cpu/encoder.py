@@ -15,9 +15,9 @@ from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels import cpu as kernels
-from wkgpu.kernels import machine
-from wkgpu.kernels.cpu_codec import LZ4, LZ4HC, RAW
+from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import intrinsics
+from wkgpu.kernels.cpu.codec import LZ4, LZ4HC, RAW
 from wkgpu.storage.plans.write import WritePlan
 
 CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
@@ -73,7 +73,7 @@ class CpuEncoder:
     def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
         plan = self._plan
         first, last = stretch.rows
-        capacity = (last - first) * machine.lz4_bound(plan.pieces.nbytes)
+        capacity = (last - first) * intrinsics.lz4_bound(plan.pieces.nbytes)
         with self._lend(capacity) as (output, scratch, staging, state):
             self._encode(first, last, output, capacity, scratch, staging, state)
             sizes = self._sizes[first:last]
@@ -109,7 +109,7 @@ class CpuEncoder:
     def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
         """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and the encoder's state."""
         largest = int(self._plan.touched.nbytes.max(initial=0))
-        state = machine.LZ4_STATE_BYTES if self._codec == LZ4 else machine.LZ4HC_STATE_BYTES
+        state = intrinsics.LZ4_STATE_BYTES if self._codec == LZ4 else intrinsics.LZ4HC_STATE_BYTES
         return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, state)
 
     def _encode(

@@ -31,9 +31,9 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
-from wkgpu.kernels import cpu as kernels
-from wkgpu.kernels.cpu_codec import RAW, literal_header
-from wkgpu.kernels.cpu_placement import LINES
+from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu.codec import RAW, literal_header
+from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box

@@ -15,7 +15,7 @@ from wkgpu.engines.cuda.device import BatchCodec, Bytes, Columns, Device
 from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.errors import ConfigurationError
-from wkgpu.kernels import machine
+from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.failures import OK
 from wkgpu.settings import LZ4_DECODERS, config
 from wkgpu.storage.plans.chunk_lookup import Ints
@@ -77,7 +77,7 @@ def first_refused(lengths: Ints, size: int) -> int | None:
     size : int
         Decoded bytes of each. None is decoded above `machine.LZ4_MAX_INPUT_BYTES`, which no LZ4 encoder takes.
     """
-    bound = machine.lz4_bound(size) if size <= machine.LZ4_MAX_INPUT_BYTES else -1
+    bound = intrinsics.lz4_bound(size) if size <= intrinsics.LZ4_MAX_INPUT_BYTES else -1
     refused = lengths > bound
     return int(refused.argmax()) if refused.any() else None
 

@@ -42,7 +42,7 @@ class WordLayout(NamedTuple):
     """An exchange, counted in machine words."""
 
     numbers: list[int]
-    """The layout of `wkgpu.kernels.exchange`, one number after another."""
+    """The layout of `wkgpu.kernels.bodies.exchange`, one number after another."""
     width: int
     """Bytes of a word."""
     scale: int

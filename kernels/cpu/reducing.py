@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
-from . import reducing
-from .compilation import cached_kernel
+from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from ..bodies import reducing
+from ..compilation import cached_kernel
 
 
 @cached_kernel

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import machine
-from .cpu_noise import decode_noise, is_noise
-from .failures import MALFORMED, WRONG_LENGTH
+from ..failures import MALFORMED, WRONG_LENGTH
+from . import intrinsics
+from .noise import decode_noise, is_noise
 
 # Codecs, as the kernels' argument ``codec``
 RAW, LZ4, LZ4HC = range(3)
@@ -33,14 +33,14 @@ def literal_header(size):
 def is_literal(address, size):
     """Whether a chunk of `literal_header` and ``size`` further bytes, of which only the header is read, is one run."""
     if size < _LONG_RUN:
-        return machine.load_byte(address) == size << 4
-    if machine.load_byte(address) != _LONG_RUN << 4:
+        return intrinsics.load_byte(address) == size << 4
+    if intrinsics.load_byte(address) != _LONG_RUN << 4:
         return False
     header = literal_header(size)
     for byte in range(1, header - 1):
-        if machine.load_byte(address + byte) != 255:
+        if intrinsics.load_byte(address + byte) != 255:
             return False
-    return machine.load_byte(address + header - 1) == (size - _LONG_RUN) % 255
+    return intrinsics.load_byte(address + header - 1) == (size - _LONG_RUN) % 255
 
 
 @njit(nogil=True)
@@ -48,13 +48,13 @@ def store_literals(source, size, target):
     """Encode a chunk as one run of literals; its encoded bytes."""
     header = literal_header(size)
     if size < _LONG_RUN:
-        machine.store_byte(target, size << 4)
+        intrinsics.store_byte(target, size << 4)
     else:
-        machine.store_byte(target, _LONG_RUN << 4)
+        intrinsics.store_byte(target, _LONG_RUN << 4)
         for byte in range(1, header - 1):
-            machine.store_byte(target + byte, 255)
-        machine.store_byte(target + header - 1, (size - _LONG_RUN) % 255)
-    machine.copy_bytes(target + header, source, size)
+            intrinsics.store_byte(target + byte, 255)
+        intrinsics.store_byte(target + header - 1, (size - _LONG_RUN) % 255)
+    intrinsics.copy_bytes(target + header, source, size)
     return header + size
 
 
@@ -65,15 +65,17 @@ def decode(source, nbytes, target, wanted, size, row, failure):
     Of a chunk that is wanted whole this includes that it has exactly its size. Behind the decoded bytes, up to ``size``
     of them, memory is left with any content.
     """
-    if nbytes > machine.LZ4_MAX_OUTPUT_BYTES:
+    if nbytes > intrinsics.LZ4_MAX_OUTPUT_BYTES:
         failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
         return False
     if is_noise(nbytes, size):
         decoded = decode_noise(source, nbytes, target, wanted, size)
     elif wanted == size:
-        decoded = np.int64(machine.lz4_decode(source, target, np.int32(nbytes), np.int32(size)))
+        decoded = np.int64(intrinsics.lz4_decode(source, target, np.int32(nbytes), np.int32(size)))
     else:
-        decoded = np.int64(machine.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size)))
+        decoded = np.int64(
+            intrinsics.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size))
+        )
     good = decoded == size if wanted == size else decoded >= wanted
     if not good:
         failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
@@ -97,15 +99,15 @@ def encode(codec, level, state, source, size, target, capacity, was_noise):
     is_noise : bool
         Whether this chunk could not be shrunk.
     """
-    room = np.int32(min(capacity, machine.LZ4_MAX_OUTPUT_BYTES))
+    room = np.int32(min(capacity, intrinsics.LZ4_MAX_OUTPUT_BYTES))
     short = np.int32(size)
     if codec == LZ4HC:
-        return np.int64(machine.lz4hc_encode(state, source, target, short, room, np.int32(level))), False
+        return np.int64(intrinsics.lz4hc_encode(state, source, target, short, room, np.int32(level))), False
     if was_noise:
-        probed = machine.lz4_encode(state, source, target, short, room, np.int32(_PROBE_ACCELERATION))
+        probed = intrinsics.lz4_encode(state, source, target, short, room, np.int32(_PROBE_ACCELERATION))
         if probed > size - size // _PROBED_SHARE:
             return store_literals(source, size, target), True
-    written = np.int64(machine.lz4_encode(state, source, target, short, room, np.int32(1)))
+    written = np.int64(intrinsics.lz4_encode(state, source, target, short, room, np.int32(1)))
     if written > size - size // _KEPT_SHARE:
         return store_literals(source, size, target), True
     return written, False

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import machine
+from . import intrinsics
 
 _NOISE_SHARE = 8  # a chunk that does not shrink by this part is noise
 _COPIED = 64  # literals at a time
@@ -36,7 +36,7 @@ def is_noise(nbytes, size):
 def _add_length(place, end, length):
     """Read the further bytes of a length; returns the place behind them, at most ``end``, and the length."""
     while place < end:
-        more = machine.load_byte(place)
+        more = intrinsics.load_byte(place)
         place += 1
         length += more
         if more != 255:
@@ -49,8 +49,8 @@ def _copy_run(target, source, length):
     """Copy literals, and up to `_COPIED` bytes more."""
     done = 0
     while done < length:  # LLVM would unroll a loop over a range, for lengths of many hundreds
-        machine.copy_32_bytes(target + done, source + done)
-        machine.copy_32_bytes(target + done + 32, source + done + 32)
+        intrinsics.copy_32_bytes(target + done, source + done)
+        intrinsics.copy_32_bytes(target + done + 32, source + done + 32)
         done += _COPIED
 
 
@@ -60,11 +60,11 @@ def _copy_match(target, source, length):
     if target - source >= _WORD:
         done = 0
         while done < length:
-            machine.copy_16_bytes(target + done, source + done)
+            intrinsics.copy_16_bytes(target + done, source + done)
             done += _WORD
     else:
         for done in range(length):
-            machine.copy_1_byte(target + done, source + done)
+            intrinsics.copy_1_byte(target + done, source + done)
 
 
 @njit(nogil=True)
@@ -88,14 +88,14 @@ def _decode_sequences(source, end, first, wanted_end, room_end):
     """
     target = first
     while source < end and target < min(wanted_end, room_end):
-        token = machine.load_byte(source)
+        token = intrinsics.load_byte(source)
         is_long = token >= _LONG_RUN << 4
-        literals = machine.select(is_long, source + 2, source + 1)
-        behind = source + 2 + _LONG_RUN + machine.load_byte(source + 1)
-        match = machine.select(is_long, behind, source + 1 + (token >> 4))
+        literals = intrinsics.select(is_long, source + 2, source + 1)
+        behind = source + 2 + _LONG_RUN + intrinsics.load_byte(source + 1)
+        match = intrinsics.select(is_long, behind, source + 1 + (token >> 4))
         run = match - literals
-        machine.copy_32_bytes(target, literals)
-        machine.copy_32_bytes(target + 32, literals + 32)
+        intrinsics.copy_32_bytes(target, literals)
+        intrinsics.copy_32_bytes(target + 32, literals + 32)
         if run > _COPIED:
             if run == _LONG_RUN + 255:
                 literals, run = _add_length(literals, end, run)
@@ -104,15 +104,15 @@ def _decode_sequences(source, end, first, wanted_end, room_end):
                 break
             _copy_run(target, literals, run)
         copy = target + run
-        original = copy - machine.load_2_bytes(match)
+        original = copy - intrinsics.load_2_bytes(match)
         length = (token & 15) + _LEAST_MATCH
         match += 2
         if original < first or original == copy:
             break
         if length < _LONG_MATCH and copy - original >= _WORD:
-            machine.copy_16_bytes(copy, original)
+            intrinsics.copy_16_bytes(copy, original)
             if length > _WORD:
-                machine.copy_16_bytes(copy + _WORD, original + _WORD)
+                intrinsics.copy_16_bytes(copy + _WORD, original + _WORD)
         else:
             if length == _LONG_MATCH:
                 match, length = _add_length(match, end, length)
@@ -141,11 +141,11 @@ def decode_noise(source, nbytes, target, wanted, size):
     if place >= wanted_end:
         return done
     if wanted == size:
-        decoded = machine.lz4_decode_on(
+        decoded = intrinsics.lz4_decode_on(
             rest, place, np.int32(end - rest), np.int32(size - done), target, np.int32(done)
         )
     else:
-        decoded = machine.lz4_decode_part_on(
+        decoded = intrinsics.lz4_decode_part_on(
             rest, place, np.int32(end - rest), np.int32(wanted - done), np.int32(size - done), target, np.int32(done)
         )
     return np.int64(decoded) if decoded < 0 else done + decoded

@@ -10,13 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import gathering, machine, placement
-from .compilation import cached_kernel
-from .cpu_codec import LZ4, RAW, decode, encode, is_literal, literal_header
-from .cpu_files import fetch, fetch_chunks, fetch_segments
-from .cpu_placement import place_run
-from .exchange import exchange
-from .failures import ENCODE_FAILED
+from ..bodies import overlap, placement
+from ..bodies.exchange import exchange
+from ..compilation import cached_kernel
+from ..failures import ENCODE_FAILED
+from . import intrinsics
+from .codec import LZ4, RAW, decode, encode, is_literal, literal_header
+from .files import fetch, fetch_chunks, fetch_segments
+from .placement import place_run
 
 
 @njit(nogil=True)
@@ -158,7 +159,7 @@ def read_chunks(
         See `failures`.
     """
     places, lengths, bases = chunks
-    first = machine.take(counter, step)
+    first = intrinsics.take(counter, step)
     while first < order.size:
         # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
         position = _next_run(first, order, bases, origins, geometry[0])
@@ -170,15 +171,15 @@ def read_chunks(
                     rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
                     staging, capacity, scratch, stride, failure,
                 ):  # fmt: skip
-                    machine.take(counter, order.size)  # so that no thread goes on
+                    intrinsics.take(counter, order.size)  # so that no thread goes on
                     return
                 row = rows[0]
                 origin = (origins[row, 0], origins[row, 1], origins[row, 2])
                 place_run(scratch, rows.size, stride, target, bases[row], origin, geometry, streaming, line)
                 position += rows.size
-        first = machine.take(counter, step)
+        first = intrinsics.take(counter, step)
     if streaming:
-        machine.drain_streams()
+        intrinsics.drain_streams()
 
 
 @cached_kernel
@@ -188,19 +189,19 @@ def read_chunks_to_any(
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
     places, lengths, bases = chunks
-    first = machine.take(counter, step)
+    first = intrinsics.take(counter, step)
     while first < order.size:
         for position in range(first, min(first + step, order.size)):
             if not _load_run(
                 order[position : position + 1], descriptors, segments, places, lengths, origins, layout[0][3],
                 layout[1][3], codec, size, staging, capacity, scratch, size, failure,
             ):  # fmt: skip
-                machine.take(counter, order.size)
+                intrinsics.take(counter, order.size)
                 return
             row = order[position]
             corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
             exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
-        first = machine.take(counter, step)
+        first = intrinsics.take(counter, step)
 
 
 @cached_kernel
@@ -210,15 +211,15 @@ def fetch_ranges(counter, step, descriptors, segments, target, failure):
     The parameters are those of `read_chunks`; of a failure, the segment is reported instead of a chunk's row.
     """
     files, offsets, lengths, places = segments
-    first = machine.take(counter, step)
+    first = intrinsics.take(counter, step)
     while first < places.size:
         for segment in range(first, min(first + step, places.size)):
             descriptor = descriptors[files[segment]]
             if not fetch(descriptor, offsets[segment], lengths[segment], target + places[segment], failure):
                 failure[1] = segment
-                machine.take(counter, places.size)
+                intrinsics.take(counter, places.size)
                 return
-        first = machine.take(counter, step)
+        first = intrinsics.take(counter, step)
 
 
 @cached_kernel
@@ -237,7 +238,7 @@ def clear_chunks(first, last, bases, origins, geometry, target):
 @cached_kernel
 def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target):
     """Do as `clear_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
-    machine.clear_bytes(scratch, size)
+    intrinsics.clear_bytes(scratch, size)
     for row in range(first, last):
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
         exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
@@ -286,7 +287,7 @@ def encode_chunks(
         See `failures`.
     """
     if codec == LZ4:
-        machine.lz4_begin(state, machine.LZ4_STATE_BYTES)
+        intrinsics.lz4_begin(state, intrinsics.LZ4_STATE_BYTES)
     end = 0
     is_noise = False
     for row in range(first, last):
@@ -298,8 +299,8 @@ def encode_chunks(
                 return
             if codec != RAW and not decode(staging, lengths[row], chunk, size, size, row, failure):
                 return
-        elif not gathering.is_covered(corner, layout[0], layout[1]):
-            machine.clear_bytes(chunk, size)
+        elif not overlap.is_covered(corner, layout[0], layout[1]):
+            intrinsics.clear_bytes(chunk, size)
         exchange(0, 1, 0, 1, corner, layout, data, 0, chunk, 0, False)
         written = np.int64(size)
         if codec != RAW:

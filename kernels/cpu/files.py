@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import machine
-from .failures import READ_FAILED, TRUNCATED
+from ..failures import READ_FAILED, TRUNCATED
+from . import intrinsics
 
 
 @njit(nogil=True)
@@ -14,7 +14,7 @@ def fetch(descriptor, offset, nbytes, target, failure):
     """Read exactly ``nbytes`` of a file to an address; whether that worked."""
     done = 0
     while done < nbytes:
-        got = machine.pread(np.int32(descriptor), target + done, nbytes - done, offset + done)
+        got = intrinsics.pread(np.int32(descriptor), target + done, nbytes - done, offset + done)
         if got <= 0:
             failure[0] = READ_FAILED if got < 0 else TRUNCATED
             failure[2] = offset + done

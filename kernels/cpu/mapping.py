@@ -6,10 +6,10 @@ import numpy as np
 from numba import njit
 from numba.extending import overload
 
-from . import arithmetic, mapping
-from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
-from .compilation import cached_kernel
-from .compiler_thread import compiled_elsewhere
+from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from ..bodies import arithmetic, mapping
+from ..compilation import cached_kernel
+from ..compiler_thread import compiled_elsewhere
 
 # None of these is `inline`: once compiled, Numba-CUDA would inline it as well, and fail. LLVM inlines them anyway.
 

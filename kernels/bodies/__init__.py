@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba.extending import register_jitable
 
-from . import blocks, columns, exchange, gathering, mapping, packing, placement, pooling, reducing
+from . import blocks, columns, exchange, mapping, overlap, packing, placement, pooling, reducing
 
 for _body in (
     placement.copy_line,
@@ -12,9 +12,9 @@ for _body in (
     placement.place_group,
     placement.clear_group,
     placement.copy_box,
-    gathering.common_length,
-    gathering.common_begin,
-    gathering.is_covered,
+    overlap.common_length,
+    overlap.common_begin,
+    overlap.is_covered,
     exchange.exchange,
     packing.add_up,
     packing.pack,

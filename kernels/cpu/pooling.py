@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import blocks, columns, pooling
-from . import bodies as _bodies  # noqa: F401 - the bodies can call each other
-from .compilation import cached_kernel
+from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from ..bodies import blocks, columns, pooling
+from ..compilation import cached_kernel
 
 
 @cached_kernel

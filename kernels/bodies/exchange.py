@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .gathering import common_begin, common_length
+from .overlap import common_begin, common_length
 from .placement import copy_box
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from numba import njit
 from numba.extending import overload
 
-from . import bodies, machine, placement  # noqa: F401 - bodies: they can call each other
+from .. import bodies  # noqa: F401 - bodies: they can call each other
+from ..bodies import placement
+from . import intrinsics
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
@@ -19,13 +21,13 @@ def _copy_run(target, at, source, start, units, streaming, lane, lanes):
         goal = target + at
         begin = source + start
         if not streaming:
-            machine.copy_bytes(goal, begin, units)
+            intrinsics.copy_bytes(goal, begin, units)
         elif (goal | units) & 31 == 0:
             for offset in range(0, units, 32):
-                machine.stream_32_bytes(goal + offset, begin + offset)
+                intrinsics.stream_32_bytes(goal + offset, begin + offset)
         elif (goal | units) & 15 == 0:  # NumPy's own large arrays begin 16 bytes past a cache line
             for offset in range(0, units, 16):
-                machine.stream_16_bytes(goal + offset, begin + offset)
+                intrinsics.stream_16_bytes(goal + offset, begin + offset)
         else:
             _stream(goal, begin, units)
 
@@ -36,18 +38,18 @@ def _copy_run(target, at, source, start, units, streaming, lane, lanes):
 def _stream(goal, begin, units):
     """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
     head = min(-goal & 63, units)
-    machine.copy_bytes(goal, begin, head)
+    intrinsics.copy_bytes(goal, begin, head)
     whole = (units - head) & ~63
     for offset in range(head, head + whole, 32):
-        machine.stream_32_bytes(goal + offset, begin + offset)
+        intrinsics.stream_32_bytes(goal + offset, begin + offset)
     done = head + whole
-    machine.copy_bytes(goal + done, begin + done, units - done)
+    intrinsics.copy_bytes(goal + done, begin + done, units - done)
 
 
 @overload(placement.clear_run, target="cpu", inline="always")
 def _clear_run(target, at, units, lane, lanes):
     def clear(target, at, units, lane, lanes):
-        machine.clear_bytes(target + at, units)
+        intrinsics.clear_bytes(target + at, units)
 
     return clear
 
@@ -58,13 +60,13 @@ def _copy_item(target, at, source, start, units):
         goal = target + at
         begin = source + start
         if units == 1:
-            machine.copy_1_byte(goal, begin)
+            intrinsics.copy_1_byte(goal, begin)
         elif units == 2:
-            machine.copy_2_bytes(goal, begin)
+            intrinsics.copy_2_bytes(goal, begin)
         elif units == 4:
-            machine.copy_4_bytes(goal, begin)
+            intrinsics.copy_4_bytes(goal, begin)
         else:
-            machine.copy_8_bytes(goal, begin)
+            intrinsics.copy_8_bytes(goal, begin)
 
     return copy
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from . import machine
-from .compilation import cached_kernel
-from .cpu_codec import RAW, decode, is_literal, literal_header
-from .cpu_files import fetch_chunks
+from ..compilation import cached_kernel
+from . import intrinsics
+from .codec import RAW, decode, is_literal, literal_header
+from .files import fetch_chunks
 
 
 @njit(nogil=True)
@@ -50,7 +50,7 @@ def _fetch(side, first, last, staging, failure):
 def _voxels(encoded, row, lengths, codec, size, wanted, scratch, failure):
     """Return the address of the first ``wanted`` decoded bytes of a chunk, or 0 for a failure."""
     if row < 0:
-        machine.clear_bytes(scratch, wanted)
+        intrinsics.clear_bytes(scratch, wanted)
         return scratch
     if codec == RAW:
         return encoded
@@ -70,11 +70,11 @@ def _are_equal(a, b, origin, geometry):
     begin_z, end_z = max(-origin[2], 0), min(box_z - origin[2], chunk_z)
     if end_x - begin_x == chunk_x and end_y - begin_y == chunk_y:
         begin = begin_z * chunk_y * line
-        return machine.compare_bytes(a + begin, b + begin, (end_z - begin_z) * chunk_y * line) == 0
+        return intrinsics.compare_bytes(a + begin, b + begin, (end_z - begin_z) * chunk_y * line) == 0
     for z in range(begin_z, end_z):
         for y in range(begin_y, end_y):
             begin = (z * chunk_y + y) * line + begin_x * voxel
-            if machine.compare_bytes(a + begin, b + begin, (end_x - begin_x) * voxel) != 0:
+            if intrinsics.compare_bytes(a + begin, b + begin, (end_x - begin_x) * voxel) != 0:
                 return False
     return True
 
@@ -89,7 +89,7 @@ def _compare(row, other_row, one, other, codecs, size, origin, geometry, encoded
         and other_row >= 0
         and codecs[0] == codecs[1]
         and one[3][row] == other[3][other_row]
-        and machine.compare_bytes(encoded[0], encoded[1], one[3][row]) == 0
+        and intrinsics.compare_bytes(encoded[0], encoded[1], one[3][row]) == 0
     ):
         return True
     a = _voxels(encoded[0], row, one[3], codecs[0], size, wanted, scratches[0], failures[0])
@@ -131,7 +131,7 @@ def compare_chunks(
     failures : tuple of int64 (3,)
         For each side; see `failures`.
     """
-    first = machine.take(counter, step)
+    first = intrinsics.take(counter, step)
     while first < ones.size:
         last = min(first + step, ones.size)
         while first < last:
@@ -150,7 +150,7 @@ def compare_chunks(
                     row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures
                 ):
                     differs[0] = 1
-                    machine.take(counter, ones.size)  # so that no thread goes on
+                    intrinsics.take(counter, ones.size)  # so that no thread goes on
                     return
             first = end
-        first = machine.take(counter, step)
+        first = intrinsics.take(counter, step)
