@@ -13,6 +13,7 @@ import numpy as np
 from wkgpu.errors import ChunkError
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.plans.write import WritePlan
 
 GARBAGE = 0xA5
@@ -71,17 +72,17 @@ class NaiveEngine:
     def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
         kernel.on_cpu().py_func(0, rows, *arguments)
 
-    def read(self, plan: ReadPlan, out: np.ndarray) -> None:
-        for row, voxels in enumerate(chunks_of(plan, np.arange(len(plan.chunks.place)))):
+    def read(self, plan: ReadPlan, sources: Sources, out: np.ndarray) -> None:
+        for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks.staging_offset)))):
             inside, chunk = common_slices(plan.chunks.origin[row], plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, plan.chunks.box[row])] = voxels[(slice(None), *chunk)]
-        for box, origin in zip(*plan.gaps, strict=True):
+        for box, origin in zip(*plan.missing, strict=True):
             inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, box)] = 0
 
-    def compare(self, plan: ComparisonPlan) -> bool:
-        sides = [(plan.one, plan.rows_of_one), (plan.other, plan.rows_of_other)]
-        pairs = zip(*(chunks_of(side, rows) for side, rows in sides), plan.origin, strict=True)
+    def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
+        sides = [(plan.one, sources[0], plan.rows_of_one), (plan.other, sources[1], plan.rows_of_other)]
+        pairs = zip(*(chunks_of(*side) for side in sides), plan.origin, strict=True)
         for one, other, origin in pairs:
             _, chunk = common_slices(origin, plan.one.pieces.shape, plan.one.shape)
             if not np.array_equal(one[(slice(None), *chunk)], other[(slice(None), *chunk)]):
@@ -109,15 +110,16 @@ class NaiveEngine:
             offset += len(encoded)
 
 
-def chunks_of(plan: ReadPlan, rows: np.ndarray) -> Iterator[np.ndarray]:
+def chunks_of(plan: ReadPlan, sources: Sources, rows: np.ndarray) -> Iterator[np.ndarray]:
     """The decoded chunks of rows of a plan; zeros for -1."""
-    staging = staged(plan)
+    staging = staged(plan, sources)
     for row in rows:
         if row < 0:
             yield np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
         else:
-            place, nbytes = plan.chunks.place[row], plan.chunks.nbytes[row]
-            yield decoded(plan, bytes(staging[place : place + nbytes]))
+            place, nbytes = plan.chunks.staging_offset[row], plan.chunks.nbytes[row]
+            codec = plan.codecs[plan.chunks.codec[row]]
+            yield decoded(plan, bytes(staging[place : place + nbytes]), codec)
 
 
 class Exporter:
@@ -133,17 +135,19 @@ class Exporter:
         return self._array.__dlpack_device__()
 
 
-def staged(plan: ReadPlan) -> bytearray:
+def staged(plan: ReadPlan, sources: Sources) -> bytearray:
     """The staging space of a plan; garbage where no segment reaches."""
     space = bytearray([GARBAGE]) * plan.nbytes_staged
-    for file, offset, nbytes, place in zip(*plan.segments, strict=True):
-        space[place : place + nbytes] = os.pread(plan.files[file].descriptor, nbytes, offset)
+    for window in sources.windows(plan):
+        for file, offset, nbytes, place in zip(*plan.segments, strict=True):
+            if window.descriptors[file] >= 0:
+                space[place : place + nbytes] = os.pread(window.descriptors[file], nbytes, offset)
     return space
 
 
-def decoded(plan, encoded: bytes) -> np.ndarray:
+def decoded(plan, encoded: bytes, codec: str) -> np.ndarray:
     """The voxels ``(channel, x, y, z)`` of a chunk, or of a piece of a raw one."""
-    if plan.spec.codec != "raw":
+    if codec != "raw":
         try:
             encoded = lz4.block.decompress(encoded, uncompressed_size=plan.pieces.nbytes)
         except lz4.block.LZ4BlockError as error:
@@ -157,7 +161,8 @@ def decoded(plan, encoded: bytes) -> np.ndarray:
 def overlaid(plan: WritePlan, row: int, data: np.ndarray) -> bytes:
     """A chunk with the new voxels over the old ones."""
     if plan.touched.nbytes[row] > 0:
-        chunk = decoded(plan, os.pread(plan.old.descriptor, plan.touched.nbytes[row], plan.touched.offset[row])).copy()
+        encoded = os.pread(plan.old.descriptor, plan.touched.nbytes[row], plan.touched.offset[row])
+        chunk = decoded(plan, encoded, plan.spec.codec).copy()
     else:
         chunk = np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
     inside, goal = common_slices(plan.touched.origin[row], plan.pieces.shape, plan.shape)

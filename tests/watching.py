@@ -286,7 +286,8 @@ class _Watch:
         """Before a call and after it, the caller uses its array."""
         ledger = self.ledger
 
-        def call(engine: Any, plan: Any, array: Any) -> None:
+        def call(engine: Any, *arguments: Any) -> None:
+            array = arguments[-1]
             with engine.device.active():
                 span = engine.device.span(array)[0] if isinstance(array, engine.xp.ndarray) and array.size else None
 
@@ -297,7 +298,7 @@ class _Watch:
                     ledger.use(span.address, ledger.caller(), Actor.CALLER, clock, writes=True)
 
             use()
-            original(engine, plan, array)
+            original(engine, *arguments)
             use()
 
         return call

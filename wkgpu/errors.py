@@ -151,6 +151,10 @@ class ShardIndexError(FormatError):
     """A jump table that is truncated, decreases, or points outside its file."""
 
 
+class OutdatedFileError(StorageAccessError):
+    """A file that was replaced or deleted after it had been planned to read it. The read is planned again."""
+
+
 class ChunkError(FormatError):
     """A chunk that is truncated, does not decode, or decodes to the wrong length."""
 

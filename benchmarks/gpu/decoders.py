@@ -34,13 +34,16 @@ def _compare(bench: Bench, kind: str, name: str, work: str, shape: Shape) -> Ite
     array = bench.array(kind)
     origin = ORIGIN if shape == bench.shape(kind) else bench.patch_offsets(5, 1)[0]
     with bench.device.active(), ExitStack() as stack:
-        plan = stack.enter_context(next(array.read_plans([origin], shape)))
+        plan, sources = next(array.read_plans([origin], shape))
+        stack.enter_context(sources)
         batch = next(read_batches(plan, batch_limit(plan)))
         out = bench.engine.empty((array.spec.num_channels, *shape, 1), array.spec.dtype)
         works, firsts = [], []
         for decoder in ("kernel", "nvcomp"):
             slot = Slot(bench.device, bench.engine.release)
-            reader = CudaReader(bench.device, bench.team, (slot, slot), plan, out, stack)
+            opened = stack.enter_context(ExitStack())
+            reader = CudaReader(bench.device, bench.team, (slot, slot), plan, sources, out, opened)
+            reader.open(next(sources.windows(plan)))
             staging = slot.memory("staging", batch.nbytes_staged)
             chunks = slot.memory("decoded", len(batch.heads) * plan.pieces.nbytes)
             table = Table(slot, Decoding.items(len(batch.heads), plan.pieces.nbytes))

@@ -42,7 +42,7 @@ def _steps(bench: Bench, kind: str, offsets: list[Shape]) -> Details:
         return {
             "alone_ms": rounded(alone),
             "chunks": read.decoded_bytes // read.plans[0].pieces.nbytes,
-            "segments": sum(len(plan.segments.place) for plan in read.plans),
+            "segments": sum(len(plan.segments.staging_offset) for plan in read.plans),
             "fetched_bytes": read.encoded_bytes,
             "decoded_bytes": read.decoded_bytes,
         }

@@ -16,6 +16,7 @@ from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slot
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.stored_array import StoredArray
 
 _IN_FLIGHT = 2  # batches, as in the engine's two slots
@@ -56,9 +57,10 @@ class ResidentRead:
         device = RecordingDevice(bench.device)
         with ExitStack() as stack:
             stack.enter_context(bench.device.active())
-            for plan in self._array.read_plans(self._toplefts, self._box):
-                self.plans.append(stack.enter_context(plan))
-                if len(plan.gaps.box):
+            for plan, sources in self._array.read_plans(self._toplefts, self._box):
+                stack.enter_context(sources)
+                self.plans.append(plan)
+                if len(plan.missing.box):
                     raise ValueError(f"{plan}: only what is stored can be read again step by step")
                 batches = sum(1 for _ in read_batches(plan, batch_limit(plan)))
                 slots = [Slot(bench.device, bench.engine.release) for _ in range(max(batches, 1))]
@@ -68,7 +70,7 @@ class ResidentRead:
                     slot.stream = stream = RecordingStream(slot.stream)
                     self._streams.append(stream)
                 with ExitStack() as opened:
-                    CudaReader(device, bench.team, slots, plan, self.out, opened).run()  # type: ignore[arg-type]
+                    CudaReader(device, bench.team, slots, plan, sources, self.out, opened).run()  # type: ignore[arg-type]
                 self._slots += slots
             self._decoded = device.decoded
             self._stack = stack.pop_all()
@@ -128,17 +130,16 @@ class ResidentRead:
             stream.record().wait()
 
 
-def fetch_alone(bench: Bench, plans: Sequence[ReadPlan]) -> None:
+def fetch_alone(bench: Bench, plans: Sequence[tuple[ReadPlan, Sources]]) -> None:
     """Fetch what plans want, batch by batch into the engine's two slots, as a read does."""
 
     def on_failure(code: int, segment: int, offset: int) -> Exception:
         return OSError(f"segment {segment}, file offset {offset}: code {code}")
 
     with bench.device.active():
-        for plan in plans:
-            descriptors = [file.descriptor for file in plan.files]
+        for plan, sources in plans:
             with ExitStack() as stack, bench.slots.lend() as pair:
-                fetcher = Fetcher(bench.device, bench.team, descriptors, stack)
+                fetcher = Fetcher(bench.device, bench.team, sources.descriptors, stack)
                 slots = cycle(pair)
                 for batch in read_batches(plan, batch_limit(plan)):
                     slot = next(slots)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from statistics import median
@@ -13,6 +13,8 @@ from benchmarks.gpu.figures import GpuFigure, Task, Work, in_turns
 from benchmarks.gpu.resident import fetch_alone
 from wkgpu.engines.cuda import fetching
 from wkgpu.settings import config
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 
 _ROUNDS = 3
 _ALWAYS_LONG, _NEVER_LONG = 0, 1 << 62
@@ -54,6 +56,14 @@ def _batch_bytes(number: int) -> Iterator[None]:
         yield
 
 
+def _opened(plans: Iterable[tuple[ReadPlan, Sources]], stack: ExitStack) -> list[tuple[ReadPlan, Sources]]:
+    """Return plans and their files, which the stack closes."""
+    planned = list(plans)
+    for _, sources in planned:
+        stack.enter_context(sources)
+    return planned
+
+
 def _paths(bench: Bench, kind: str) -> Iterator[GpuFigure]:
     label, mag, array = KINDS[kind], bench.mag(kind), bench.array(kind)
     out = bench.engine.empty((1, *bench.shape(kind)), bench.volume(kind).dtype)
@@ -62,8 +72,8 @@ def _paths(bench: Bench, kind: str) -> Iterator[GpuFigure]:
     peer = "gather in host memory + copy"
 
     with ExitStack() as stack:
-        whole = [stack.enter_context(plan) for plan in array.read_plans([ORIGIN], bench.shape(kind))]
-        patches = [stack.enter_context(plan) for plan in array.read_plans(offsets, bench.patch_shape)]
+        whole = _opened(array.read_plans([ORIGIN], bench.shape(kind)), stack)
+        patches = _opened(array.read_plans(offsets, bench.patch_shape), stack)
         rows = [
             ("fetch", "fetch alone, whole volume", "GB/s", bench.nbytes(kind), lambda: fetch_alone(bench, whole)),
             ("read", "whole read", "GB/s", bench.nbytes(kind), lambda: mag.read(out=out)),
@@ -95,7 +105,7 @@ def _files(bench: Bench, name: str, work: str, threads: int, nbytes: int) -> Ite
     out = bench.engine.empty((1, *bench.shape("em")), bench.volume("em").dtype)
     rounds = min(_ROUNDS, bench.sizes.rounds)
     with bench.gpu.file_settings(threads, nbytes), _long_bytes(_ALWAYS_LONG), ExitStack() as stack:
-        plans = [stack.enter_context(plan) for plan in bench.array("em").read_plans([ORIGIN], bench.shape("em"))]
+        plans = _opened(bench.array("em").read_plans([ORIGIN], bench.shape("em")), stack)
         works = [
             Work("fetch", lambda number: fetch_alone(bench, plans), amount=bench.nbytes("em")),
             Work("read", lambda number: mag.read(out=out), amount=bench.nbytes("em")),

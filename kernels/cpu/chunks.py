@@ -52,13 +52,14 @@ def _load_plain(row, low, header, part, descriptors, segments, size, slot, failu
 
 
 @njit(nogil=True)
-def _followers(rows, first, places, size):
-    """How many raw chunks, with the first, lie one behind the other in the file."""
+def _followers(rows, first, places, codecs, size):
+    """How many raw chunks, with the first, lie consecutively in the file."""
     row = rows[first]
     count = 1
     while (
         first + count < rows.size
         and rows[first + count] == row + count
+        and codecs[row + count] == codecs[row]
         and places[row + count] == places[row] + count * size
     ):
         count += 1
@@ -67,8 +68,8 @@ def _followers(rows, first, places, size):
 
 @njit(nogil=True)
 def _load_run(
-    rows, descriptors, segments, places, lengths, origins, chunk_z, box_z, codec, size,
-    staging, capacity, scratch, stride, failure,
+    rows, descriptors, segments, chunks, origins, chunk_z, box_z, kinds, size, staging, capacity, scratch, stride,
+    failure,
 ):  # fmt: skip
     """Fetch and decode chunks to one after another in the scratch; whether that worked.
 
@@ -76,11 +77,13 @@ def _load_run(
     of others only the planes up to the last wanted one are decoded, and those that also follow each other in the
     table, and so in the file, are fetched together.
     """
-    plain_bytes = size if codec == RAW else size + literal_header(size)
+    places, lengths, codecs, _ = chunks
     plane = size // chunk_z
     done = 0
     while done < rows.size:
         row = rows[done]
+        codec = kinds[codecs[row]]
+        plain_bytes = size if codec == RAW else size + literal_header(size)
         low = places[row]
         failure[1] = row
         if lengths[row] == plain_bytes:
@@ -88,7 +91,7 @@ def _load_run(
             slot = scratch + done * stride
             header = plain_bytes - size
             if codec == RAW and part[0] == 0 and part[1] == size and stride == size:
-                together = _followers(rows, done, places, size)
+                together = _followers(rows, done, places, codecs, size)
                 last = row + together - 1
                 if not fetch_chunks(row, last, places, lengths, segments, descriptors, slot, failure):
                     return False
@@ -103,6 +106,7 @@ def _load_run(
         while (
             done + together < rows.size
             and rows[done + together] == row + together
+            and codecs[row + together] == codecs[row]
             and lengths[row + together] != plain_bytes
             and places[row + together] + lengths[row + together] - low <= capacity
         ):
@@ -121,7 +125,7 @@ def _load_run(
 
 @cached_kernel
 def read_chunks(
-    counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
+    counter, step, order, descriptors, segments, chunks, origins, geometry, kinds, size,
     staging, capacity, scratch, stride, slots, line, target, streaming, failure,
 ):  # fmt: skip
     """Fetch, decode and place chunks, ``step`` at a time, until no thread finds any that is not yet taken.
@@ -137,13 +141,15 @@ def read_chunks(
     segments : tuple of int64 (segments,)
         File, offset in it, bytes, and place in the staging space, ascending.
     chunks : tuple of int64 (chunks,)
-        Place in the staging space, ascending; encoded bytes; and where the chunk's box begins in the output.
+        Staging offset, ascending; encoded bytes; number of the codec; and where the chunk's box begins in the output.
     origins : int64 (chunks, 3)
         First voxel of each chunk in its box.
     geometry : tuple of int
         As in `placement.place_group`, in bytes.
-    codec, size : int
-        How chunks are encoded, and the bytes of a decoded one.
+    kinds : int64 (codecs,)
+        What each codec is: see `codec`.
+    size : int
+        Bytes of a decoded chunk.
     staging, capacity : int
         Address and bytes of a buffer that holds at least the largest encoded chunk.
     scratch, stride, slots : int
@@ -158,7 +164,7 @@ def read_chunks(
     failure : int64 (3,)
         See `failures`.
     """
-    places, lengths, bases = chunks
+    bases = chunks[3]
     first = intrinsics.take(counter, step)
     while first < order.size:
         # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
@@ -168,7 +174,7 @@ def read_chunks(
             while position < end:
                 rows = order[position : min(position + slots, end)]
                 if not _load_run(
-                    rows, descriptors, segments, places, lengths, origins, geometry[2], geometry[5], codec, size,
+                    rows, descriptors, segments, chunks, origins, geometry[2], geometry[5], kinds, size,
                     staging, capacity, scratch, stride, failure,
                 ):  # fmt: skip
                     intrinsics.take(counter, order.size)  # so that no thread goes on
@@ -184,17 +190,17 @@ def read_chunks(
 
 @cached_kernel
 def read_chunks_to_any(
-    counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
+    counter, step, order, descriptors, segments, chunks, origins, layout, kinds, size,
     staging, capacity, scratch, target, failure,
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
-    places, lengths, bases = chunks
+    bases = chunks[3]
     first = intrinsics.take(counter, step)
     while first < order.size:
         for position in range(first, min(first + step, order.size)):
             if not _load_run(
-                order[position : position + 1], descriptors, segments, places, lengths, origins, layout[0][3],
-                layout[1][3], codec, size, staging, capacity, scratch, size, failure,
+                order[position : position + 1], descriptors, segments, chunks, origins, layout[0][3], layout[1][3],
+                kinds, size, staging, capacity, scratch, size, failure,
             ):  # fmt: skip
                 intrinsics.take(counter, order.size)
                 return

@@ -174,6 +174,16 @@ def load_2_bytes(context, address):
 
 
 @intrinsic
+def load_8_bytes(context, address):
+    """Return the int64 at an address."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.load(_pointer(builder, arguments[0], ir.IntType(64)))
+
+    return types.int64(types.intp), generate
+
+
+@intrinsic
 def select(context, condition, one, other):
     """Return one of two numbers without a branch, whose wrong guesses would cost more than the numbers."""
 

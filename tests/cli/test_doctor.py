@@ -117,8 +117,8 @@ def test_an_engine_that_cannot_be_made_although_everything_is_there(command, mac
 class Wrong(Simulated):
     """Reads something else than was written."""
 
-    def read(self, plan, out):
-        super().read(plan, out)
+    def read(self, plan, sources, out):
+        super().read(plan, sources, out)
         out[..., 0, 0, 0, 0] ^= 1
 
 

@@ -90,15 +90,15 @@ def test_a_write_that_waits_for_a_swap_goes_to_the_new_shards(stored):
     assert mag._array.existing_shards() == [(0, 0, 0)]
 
 
-def test_plans_begin_anew_when_files_change_between_them(stored, monkeypatch):
+def test_plans_start_again_when_files_change_between_them(stored, monkeypatch):
     """The mag is rewritten after the first plan of a read is made."""
     dataset, mag, data = stored
-    monkeypatch.setattr("wkgpu.storage.plans.read.FILES_PER_PLAN", 4)
+    monkeypatch.setattr("wkgpu.storage.plans.read_planner.MAX_ROWS", 64)
     engine, array = mag._engine, mag._array
     out = np.zeros((1, 64, 64, 64, 1), "uint8", order="F")
-    for number, plan in enumerate(array.read_plans([(0, 0, 0)], (64, 64, 64))):
-        with plan:
-            engine.read(plan, out)
+    for number, (plan, sources) in enumerate(array.read_plans([(0, 0, 0)], (64, 64, 64))):
+        with sources:
+            engine.read(plan, sources, out)
         if number == 2:
             other_view(dataset).rechunk(8, 32)
     np.testing.assert_array_equal(out[0, ..., 0], data)
@@ -216,13 +216,13 @@ def test_reads_of_several_threads_while_another_one_rewrites(stored):
 def test_voxels_that_a_snapshot_reads_are_its_own(stored):
     """A plan that is open keeps the old files, whole."""
     dataset, mag, data = stored
-    (plan,) = mag._array.read_plans([(0, 0, 0)], (32, 64, 64))
-    with plan:
+    ((plan, sources),) = mag._array.read_plans([(0, 0, 0)], (32, 64, 64))
+    with sources:
         other = other_view(dataset)
         other.rechunk(8, 32)
         other.write(np.zeros((64, 64, 64), "uint8"))
         out = np.empty((1, 32, 64, 64, 1), "uint8", order="F")
-        mag._engine.read(plan, out)
+        mag._engine.read(plan, sources, out)
     np.testing.assert_array_equal(out[0, ..., 0], data[:32])
     write_box(mag._array, mag._engine, (0, 0, 0), data[np.newaxis])
     np.testing.assert_array_equal(read_box(mag._array, mag._engine, (0, 0, 0), (64, 64, 64))[0], data)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
 from wkgpu.storage.plans.chunk_lookup import Pieces
-from wkgpu.storage.plans.read import Chunks, Gaps, ReadPlan, Segments
+from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
 from wkgpu.storage.spec import ArraySpec
 
 PIECES = Pieces((4, 4, 4), (1, 1, 1), 64)
@@ -41,9 +41,24 @@ def plans(draw):
         end += gap + nbytes
     count = len(places)
     numbers = np.arange(count)
-    chunks = Chunks(int64(places), int64(lengths), numbers, np.zeros((count, 3), np.int64), numbers)
+    codecs = int64(sorted(draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))))
+    codecs = codecs[np.unique(int64(places), return_index=True)[1].repeat(np.unique(places, return_counts=True)[1])]
+    chunks = Chunks(int64(places), int64(lengths), numbers, codecs, np.zeros((count, 3), np.int64), numbers)
+    missing = MissingChunks(int64([]), np.zeros((0, 3)))
     whole = Segments(int64([0]), int64([100]), int64([end]), int64([0]))
-    return ReadPlan(LAYOUT, PIECES, (9, 9, 9), max(count, 1), (), whole, chunks, Gaps(int64([]), np.zeros((0, 3))))
+    return ReadPlan(
+        LAYOUT,
+        PIECES,
+        (9, 9, 9),
+        max(count, 1),
+        (),
+        ("lz4", "raw"),
+        whole,
+        chunks,
+        missing,
+        end,
+        max(lengths, default=0),
+    )
 
 
 limits = st.integers(0, 400) | st.just(1 << 40)
@@ -53,7 +68,7 @@ limits = st.integers(0, 400) | st.just(1 << 40)
 def test_batches_hold_every_row_once(plan, limit):
     batches = list(read_batches(plan, limit))
     rows = [row for batch in batches for row in range(batch.first, batch.last)]
-    assert rows == list(range(len(plan.chunks.place)))
+    assert rows == list(range(len(plan.chunks.staging_offset)))
     assert all(batch.first < batch.last for batch in batches)
 
 
@@ -69,21 +84,21 @@ def test_batches_are_within_the_limit_or_a_single_chunk(plan, limit):
 def test_the_next_chunk_would_not_have_fit(plan, limit):
     batches = list(read_batches(plan, limit))
     for batch, after in pairwise(batches):
-        end = int(plan.chunks.place[after.first] + plan.chunks.nbytes[after.first])
+        end = int(plan.chunks.staging_offset[after.first] + plan.chunks.nbytes[after.first])
         assert end - batch.begin > limit or (len(batch.heads) + 1) * PIECES.nbytes > limit
 
 
 @given(plans(), limits)
 def test_a_batch_spans_the_bytes_of_its_chunks(plan, limit):
     for batch in read_batches(plan, limit):
-        begins = plan.chunks.place[batch.first : batch.last]
+        begins = plan.chunks.staging_offset[batch.first : batch.last]
         ends = begins + plan.chunks.nbytes[batch.first : batch.last]
         assert (batch.begin, batch.end) == (begins.min(), ends.max())
 
 
 @given(plans(), limits)
 def test_rows_of_one_chunk_share_a_decode(plan, limit):
-    places = plan.chunks.place
+    places = plan.chunks.staging_offset
     decoded = []
     for batch in read_batches(plan, limit):
         heads = places[batch.heads].tolist()

@@ -400,12 +400,12 @@ def test_an_old_chunk_that_cannot_be_read(array, shard, simulated, broken_reads,
 
 
 def test_a_file_that_shrinks_while_it_is_read(array, shard, simulated, is_long, streams):
-    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
+    ((plan, sources),) = array.read_plans([(0, 0, 0)], SHAPE)
     out = simulated.empty((1, *SHAPE, 1), array.spec.dtype)
-    with plan:
+    with sources:
         os.truncate(shard, shard.stat().st_size - 700)
         with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .* is truncated"):
-            simulated.read(plan, out)
+            simulated.read(plan, sources, out)
     assert is_idle(simulated, streams)
 
 

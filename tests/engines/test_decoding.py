@@ -1,7 +1,6 @@
 """Damaged chunks on a CUDA device do no harm, whatever decodes them, and the decoder that is faster is taken."""
 
 import ctypes
-from dataclasses import replace
 from itertools import pairwise
 
 import lz4.block
@@ -123,9 +122,9 @@ def test_chunks_beside_damaged_ones_keep_their_voxels(array, shard, cuda, config
     config.batch_bytes = 1 << 30
     replaced(shard, dict.fromkeys([3, 17, 18, 40, 63], noise))
     out = cuda.zeros((1, *SHAPE, 1), np.dtype("uint16"))
-    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
-    with plan, pytest.raises(ChunkError):
-        cuda.read(plan, out)
+    ((plan, sources),) = array.read_plans([(0, 0, 0)], SHAPE)
+    with sources, pytest.raises(ChunkError):
+        cuda.read(plan, sources, out)
     same = (on_host(cuda, out)[..., 0] == volume()).reshape(4, 8, 4, 8, 4, 8).all(axis=(1, 3, 5))
     assert same.sum() == 64 - 5
 
@@ -237,15 +236,15 @@ def test_chunks_longer_than_any_block_are_refused():
 
 def test_nothing_is_launched_for_a_chunk_that_is_too_long(array, shard, simulated, monkeypatch):
     """An index of WKW has none; that of another format may."""
-    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
+    ((plan, sources),) = array.read_plans([(0, 0, 0)], SHAPE)
     lengths = plan.chunks.nbytes.copy()
     lengths[-1] = 2 * CHUNK_BYTES
     out = np.zeros((1, *SHAPE, 1), np.uint16, order="F")
     stream = type(simulated.device.new_stream())
     for operation in ("launch", "upload"):
         monkeypatch.setattr(stream, operation, lambda *arguments: pytest.fail("something is queued"))
-    with plan, pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .*damaged"):
-        simulated.read(replace(plan, chunks=plan.chunks._replace(nbytes=lengths)), out)
+    with sources, pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .*damaged"):
+        simulated.read(plan._replace(chunks=plan.chunks._replace(nbytes=lengths)), sources, out)
 
 
 # ---- Which decoder

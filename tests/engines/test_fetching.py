@@ -56,7 +56,7 @@ def fetch(slot, descriptors, segments, nbytes):
     """Fetch segments, and return the bytes of the device that they were fetched to."""
     staging = slot.memory("staging", nbytes)
     with ExitStack() as stack:
-        fetcher = Fetcher(slot._device, ThreadTeam(), descriptors, stack)
+        fetcher = Fetcher(slot._device, ThreadTeam(), np.array(descriptors, np.int64), stack)
         arrive = fetcher.fetch(segments, staging, nbytes, slot, Unfetched)
         arrive()
         slot.end()

@@ -74,12 +74,12 @@ def test_a_truncated_chunk(array, shard, gpu):
 
 @pytest.mark.usefixtures("ways")
 def test_a_file_that_shrinks_while_it_is_read(array, shard, gpu):
-    (plan,) = array.read_plans([(0, 0, 0)], SHAPE)
+    ((plan, sources),) = array.read_plans([(0, 0, 0)], SHAPE)
     out = gpu.empty((1, *SHAPE, 1), LAYOUT.dtype)
-    with plan:
+    with sources:
         os.truncate(shard, ends_of(shard)[40] + 5)
         with pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .* is truncated"):
-            gpu.read(plan, out)
+            gpu.read(plan, sources, out)
 
 
 # ---- Memory

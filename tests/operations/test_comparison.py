@@ -149,13 +149,14 @@ def test_the_file_that_fails_is_named_among_several_that_are_fetched_together(cp
     spec = ArraySpec(LAYOUT.dtype, 1, LAYOUT.chunk_shape, (1, 1, 1), codec)
     data = noisy(random)
     one, other = (stored(fresh_folder(), spec, cpu, (0, 0, 0), data) for spec in (with_codec("lz4hc"), spec))
-    with next(one.read_plans([(0, 0, 0)], SHAPE)) as mine, next(other.read_plans([(0, 0, 0)], SHAPE)) as others:
+    (mine, files), (others, other_files) = (next(array.read_plans([(0, 0, 0)], SHAPE)) for array in (one, other))
+    with files, other_files:
         lost = other.path / "z2" / "y2" / "x1.wkw"
         os.truncate(lost, 24)
         with pytest.raises(ChunkError, match=rf"^{lost}.*voxel \(8, 16, 16\).*truncated"):
-            cpu.compare(comparison_plan(mine, others))
+            cpu.compare(comparison_plan(mine, others), (files, other_files))
         with pytest.raises(ChunkError, match=rf"^{lost}.*voxel \(8, 16, 16\).*truncated"):
-            cpu.read(others, cpu.empty((1, *SHAPE, 1), LAYOUT.dtype))
+            cpu.read(others, other_files, cpu.empty((1, *SHAPE, 1), LAYOUT.dtype))
 
 
 def test_chunks_of_equal_bytes_are_not_decoded(cpu, fresh_folder, random):

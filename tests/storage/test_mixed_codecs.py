@@ -75,15 +75,19 @@ def test_reads(mixed, config, engine, codec, other, staging_bytes):
 
 
 @both_ways
-def test_a_plan_has_one_codec(mixed, codec, other):
+@pytest.mark.parametrize("staging_bytes", [32, 1 << 20])
+def test_a_plan_has_the_codecs_of_the_files(mixed, config, codec, other, staging_bytes):
+    """And is one plan for each way in which chunks are cut."""
+    config.staging_bytes = staging_bytes
     array, _ = mixed(codec, other)
     plans = list(array.read_plans([(0, 0, 0)], (16, 16, 8)))
-    for plan in plans:
-        plan.close()
-    assert [plan.spec.codec for plan in plans] == [codec, other]
-    (plan,) = array.read_plans([(8, 0, 0)], (4, 4, 4))
-    plan.close()
-    assert plan.spec.codec == other
+    for _, sources in plans:
+        sources.close()
+    assert sorted(codec for plan, _ in plans for codec in plan.codecs) == sorted([codec, other])
+    assert len(plans) == (1 if staging_bytes > 32 else 2)
+    ((plan, sources),) = array.read_plans([(8, 0, 0)], (4, 4, 4))
+    sources.close()
+    assert plan.codecs == (other,)
 
 
 @both_ways

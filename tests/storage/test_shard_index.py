@@ -7,7 +7,7 @@ from strategies import voxels
 
 from wkgpu.operations.transfer import write_box
 from wkgpu.storage.shard_file import open_shard
-from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex
+from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex, version_of
 from wkgpu.storage.spec import ArraySpec
 
 LAYOUT = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "lz4")
@@ -22,7 +22,7 @@ def aged(path):
     minute_ago = time.time_ns() - 60 * 10**9
     os.utime(path, ns=(minute_ago, minute_ago))
     time.sleep(0.03)  # its times of change have been set just now
-    return os.stat(path)
+    return version_of(os.stat(path))
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def test_uniform_index():
 def test_index_of_an_unchanged_file_is_kept(shard):
     cache, index = ShardIndexCache(1000), table()
     cache.put(str(shard), aged(shard), index)
-    assert cache.get(str(shard), os.stat(shard)) is index
+    assert cache.get(str(shard), version_of(os.stat(shard))) is index
 
 
 def test_file_that_changed_just_now_is_not_remembered(shard):
     cache = ShardIndexCache(1000)
     shard.write_bytes(b"other")
     cache.put(str(shard), os.stat(shard), table())
-    assert cache.get(str(shard), os.stat(shard)) is None
+    assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
 def test_file_that_was_changed_just_now_and_dated_back_is_not_remembered(shard):
@@ -63,7 +63,7 @@ def test_file_that_was_changed_just_now_and_dated_back_is_not_remembered(shard):
     shard.write_bytes(b"other")
     os.utime(shard, (0, 0))
     cache.put(str(shard), os.stat(shard), table())
-    assert cache.get(str(shard), os.stat(shard)) is None
+    assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
 def test_replaced_file_has_another_index(shard):
@@ -74,7 +74,7 @@ def test_replaced_file_has_another_index(shard):
     new.write_bytes(b"other")
     os.utime(new, ns=(modified, modified))
     new.replace(shard)
-    assert cache.get(str(shard), os.stat(shard)) is None
+    assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
 def test_file_changed_in_place_has_another_index(shard):
@@ -84,7 +84,7 @@ def test_file_changed_in_place_has_another_index(shard):
     with open(shard, "r+b") as file:
         file.write(b"o")
     os.utime(shard, ns=(modified, modified))
-    assert cache.get(str(shard), os.stat(shard)) is None
+    assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
 def test_least_recently_used_indexes_are_dropped(tmp_path):
@@ -140,7 +140,7 @@ def test_interrupts_leave_the_count_right(tmp_path, moment, leave):
 def test_one_index_is_kept_however_large(shard):
     cache, index = ShardIndexCache(1), table(10)
     cache.put(str(shard), aged(shard), index)
-    assert cache.get(str(shard), os.stat(shard)) is index
+    assert cache.get(str(shard), version_of(os.stat(shard))) is index
 
 
 def test_forgotten_index(shard):
@@ -148,7 +148,7 @@ def test_forgotten_index(shard):
     cache.put(str(shard), aged(shard), table())
     cache.discard(str(shard))
     cache.discard("never seen")
-    assert cache.get(str(shard), os.stat(shard)) is None
+    assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
 def test_a_jump_table_is_read_once(make_array, naive):
@@ -181,7 +181,7 @@ def test_descriptor_is_closed_when_the_index_is_bad(shard):
 # The child is forked while another thread is inside the cache, as any thread that reads may be.
 FORK = """
 import os, sys, threading, time
-from wkgpu.storage.shard_index import shard_indexes
+from wkgpu.storage.shard_index import shard_indexes, version_of
 
 inside, go = threading.Event(), threading.Event()
 
@@ -194,7 +194,7 @@ class SlowIndex:
 
 os.utime(sys.argv[1], (0, 0))
 time.sleep(0.03)
-status = os.stat(sys.argv[1])
+status = version_of(os.stat(sys.argv[1]))
 threading.Thread(target=shard_indexes.put, args=(sys.argv[1], status, SlowIndex()), daemon=True).start()
 inside.wait()
 child = os.fork()

@@ -19,6 +19,7 @@ import numpy as np
 from wkgpu.engines.kernel import Kernel
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.plans.write import WritePlan
 
 
@@ -91,13 +92,15 @@ class Engine(Protocol):
         """
         ...
 
-    def read(self, plan: ReadPlan, out: Any) -> None:
+    def read(self, plan: ReadPlan, sources: Sources, out: Any) -> None:
         """Fill every voxel that the plan covers.
 
         Parameters
         ----------
         plan : ReadPlan
-            Open.
+            What to read.
+        sources : Sources
+            Its files, open.
         out : array (channel, x, y, z, box)
             Of the plan's dtype, with any strides; fastest where channels and x are neighbours (Fortran order).
         """
@@ -115,7 +118,7 @@ class Engine(Protocol):
         """
         ...
 
-    def compare(self, plan: ComparisonPlan) -> bool:
+    def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         """Whether two boxes have the same voxels.
 
         Chunks whose encoded bytes are equal need not be decoded: what is damaged in both alike may stay unnoticed.
@@ -123,7 +126,9 @@ class Engine(Protocol):
         Parameters
         ----------
         plan : ComparisonPlan
-            Both of its plans open.
+            Two plans, and the chunks that face each other.
+        sources : tuple of Sources
+            The files of both plans, all of them open.
         """
         ...
 

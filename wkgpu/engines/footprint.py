@@ -288,7 +288,7 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
         _check_tables(side)
         if len(rows) != len(plan.origin):
             raise LaunchError(f"{side}: {len(rows)} rows face {len(plan.origin)} origins. {_BUG}")
-        _check_rows(side, "chunks", rows + 1, len(side.chunks.place) + 1)  # -1 is no row
+        _check_rows(side, "chunks", rows + 1, len(side.chunks.staging_offset) + 1)  # -1 is no row
     for name in ("shape", "pieces"):
         if getattr(one, name) != getattr(other, name):
             raise LaunchError(f"{one} cannot be compared with {other}: each has another {name}. {_BUG}")
@@ -298,11 +298,11 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 
 def _check_tables(plan: ReadPlan) -> None:
-    chunks, segments, gaps = plan.chunks, plan.segments, plan.gaps
-    count = len(chunks.place)
+    chunks, segments, gaps = plan.chunks, plan.segments, plan.missing
+    count = len(chunks.staging_offset)
     if not count == len(chunks.nbytes) == len(chunks.box) == len(chunks.origin) == len(chunks.placement_order):
         raise LaunchError(f"{plan}: the columns of its chunks have several lengths. {_BUG}")
-    if not len(segments.file) == len(segments.offset) == len(segments.nbytes) == len(segments.place):
+    if not len(segments.file) == len(segments.offset) == len(segments.nbytes) == len(segments.staging_offset):
         raise LaunchError(f"{plan}: the columns of its segments have several lengths. {_BUG}")
     if len(gaps.box) != len(gaps.origin):
         raise LaunchError(f"{plan}: the columns of its gaps have several lengths. {_BUG}")

@@ -12,6 +12,7 @@ from wkgpu.errors import DtypeError, ShapeError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -108,18 +109,26 @@ def boxes_are_equal(
         Voxels ``(x, y, z)`` of both boxes.
     """
     if chunk_grids_coincide((one.spec, other.spec), (one.pieces, other.pieces), toplefts):
-        with _first_plan(one, toplefts[0], shape) as mine, _first_plan(other, toplefts[1], shape) as others:
-            plan = comparison_plan(mine, others)
-            if plan is not None:
-                return engine.compare(plan)
+        equal = _compared_by_chunks(one, other, engine, toplefts, shape)
+        if equal is not None:
+            return equal
     voxels = (read_box(array, engine, topleft, shape) for array, topleft in zip((one, other), toplefts, strict=True))
     with engine.active():
         return bool(engine.xp.array_equal(*voxels))
 
 
-def _first_plan(array: StoredArray, topleft: Triple, shape: Triple) -> ReadPlan:
-    """Return the plan of a box, or of its first part where one plan cannot hold all of its shards."""
-    return next(array.read_plans([topleft], shape))
+def _compared_by_chunks(
+    one: StoredArray, other: StoredArray, engine: Engine, toplefts: tuple[Triple, Triple], shape: Triple
+) -> bool | None:
+    """Compare two boxes chunk by chunk; None where their chunks do not face each other, or need several plans."""
+    mine, my_files = next(one.read_plans([toplefts[0]], shape))
+    with my_files:
+        others, other_files = next(other.read_plans([toplefts[1]], shape))
+        with other_files:
+            plan = comparison_plan(mine, others)
+            if plan is None or not (my_files.are_open and other_files.are_open):
+                return None
+            return engine.compare(plan, (my_files, other_files))
 
 
 def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple) -> Any:
@@ -131,22 +140,23 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
         boxes = f"The box at {toplefts[0]}" if len(toplefts) == 1 else f"{len(toplefts)} boxes"
         engine.check_room(nbytes, f"{boxes} of {shape} voxels of {array.path}")
     out = None
-    for plan in array.read_plans(toplefts, shape):
-        with plan:
-            if out is None:
-                # Where nothing is stored, untouched zero pages are the fastest answer.
-                out = (engine.empty if plan.files else engine.zeros)(full_shape, spec.dtype)
-                if not plan.files:
-                    continue
-            engine.read(plan, out)
+
+    def fill(plan: ReadPlan, sources: Sources) -> None:
+        nonlocal out
+        if out is None:
+            # Where nothing is stored, untouched zero pages are the fastest answer.
+            out = (engine.empty if plan.files else engine.zeros)(full_shape, spec.dtype)
+            if not plan.files:
+                return
+        engine.read(plan, sources, out)
+
+    array.read(toplefts, shape, fill)
     return engine.zeros(full_shape, spec.dtype) if out is None else out  # without boxes there is no plan
 
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    for plan in array.read_plans(toplefts, shape):
-        with plan:
-            engine.read(plan, out)
+    array.read(toplefts, shape, lambda plan, sources: engine.read(plan, sources, out))
 
 
 def _output(array: StoredArray, engine: Engine, out: Any, expected: tuple[int, ...]) -> Any:

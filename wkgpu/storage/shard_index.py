@@ -7,15 +7,20 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.forking import child_safe
+from wkgpu.kernels import planning
 from wkgpu.storage.spec import Codec
 
 Ints = NDArray[np.int64]
+
+Version: TypeAlias = tuple[int, ...]
+"""Tells one state of a file from another: device, inode, bytes, and the times of the last changes."""
 
 
 class ShardIndex(Protocol):
@@ -29,6 +34,11 @@ class ShardIndex(Protocol):
     @property
     def codec(self) -> Codec:
         """How the chunks of this file are encoded, whatever the codec of its mag is."""
+        ...
+
+    @property
+    def description(self) -> tuple[int, int, int, int]:
+        """What compiled code asks: kind, begin, end and entries, as in `wkgpu.kernels.planning`."""
         ...
 
     def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
@@ -49,6 +59,12 @@ class TableIndex:
         """Memory that the table takes."""
         return self.begins.nbytes  # the ends are the same memory, one chunk on
 
+    @cached_property
+    def description(self) -> tuple[int, int, int, int]:
+        """See `ShardIndex.description`."""
+        begin, end = (table.__array_interface__["data"][0] for table in (self.begins, self.ends))
+        return planning.TABLE, begin, end, min(len(self.begins), len(self.ends))
+
     def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
         """See `ShardIndex.extents`."""
         begins = self.begins[ordinals]
@@ -62,11 +78,18 @@ class UniformIndex:
     data_offset: int
     chunk_bytes: int
     codec: Codec = "raw"
+    entries: int = 1 << 62
+    """Chunks, where the file may have fewer than its shard."""
 
     @property
     def nbytes(self) -> int:
         """Memory that the index takes, about."""
         return 64
+
+    @cached_property
+    def description(self) -> tuple[int, int, int, int]:
+        """See `ShardIndex.description`."""
+        return planning.UNIFORM, self.data_offset, self.chunk_bytes, self.entries
 
     def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
         """See `ShardIndex.extents`."""
@@ -91,25 +114,25 @@ class ShardIndexCache:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._held: int | None = 0  # bytes; None while they change: an interrupt there has them counted again
-        self._entries: OrderedDict[str, tuple[tuple[int, ...], ShardIndex]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[Version, ShardIndex]] = OrderedDict()
         self._lock = child_safe(threading.Lock())
 
-    def get(self, path: str, status: os.stat_result) -> ShardIndex | None:
+    def get(self, path: str, version: Version) -> ShardIndex | None:
         """Return the index of a file, if it was kept and the file is still in the same state."""
         with self._lock:
             entry = self._entries.get(path)
-            if entry is None or entry[0] != _state(status):
+            if entry is None or entry[0] != version:
                 return None
             self._entries.move_to_end(path)
             return entry[1]
 
-    def put(self, path: str, status: os.stat_result, index: ShardIndex) -> None:
+    def put(self, path: str, version: Version, index: ShardIndex) -> None:
         """Keep the index of a file that is in this state."""
-        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < self._RECENT_NANOSECONDS:
+        if time.time_ns() - max(version[-2:]) < self._RECENT_NANOSECONDS:
             return
         with self._lock:
             held = self._begin_change() - self._forget(path)
-            self._entries[path] = (_state(status), index)
+            self._entries[path] = (version, index)
             held += index.nbytes
             while held > self._capacity and len(self._entries) > 1:
                 held -= self._forget(next(iter(self._entries)))
@@ -131,7 +154,8 @@ class ShardIndexCache:
         return 0 if entry is None else entry[1].nbytes
 
 
-def _state(status: os.stat_result) -> tuple[int, ...]:
+def version_of(status: os.stat_result) -> Version:
+    """Return the version of a file with this status."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

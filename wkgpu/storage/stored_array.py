@@ -16,6 +16,7 @@ from wkgpu.errors import (
     HeaderError,
     MismatchError,
     NotFoundError,
+    OutdatedFileError,
     ReadOnlyError,
     ShapeError,
     UnsupportedError,
@@ -30,10 +31,10 @@ from wkgpu.storage.plans.chunk_lookup import (
     ShardRows,
     chunks_by_shard,
     chunks_in_boxes,
-    chunks_in_boxes_bounded,
-    pieces_of,
 )
-from wkgpu.storage.plans.read import ReadPlan, read_plans
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.read_planner import ReadPlanner
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import ArraySpec, Codec
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from wkgpu.storage.wkw.array import WkwArray
 
 _OTHER_FORMATS = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
-_MOST_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
+_MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
 class StoredArray(ABC):
@@ -77,6 +78,7 @@ class StoredArray(ABC):
     def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
         self.path = path
         self.spec = spec
+        self._planner = ReadPlanner(spec, self.ordinal_strides)
         self._identity = identity
         self._anchor_path = str(self.anchor)
         self._journal_path = str(journal_of(path))
@@ -110,6 +112,11 @@ class StoredArray(ABC):
     @abstractmethod
     def open_shard(self, shard: Triple) -> ShardFile | None:
         """Open a shard, its index checked; None where it does not exist."""
+
+    @property
+    @abstractmethod
+    def ordinal_strides(self) -> Triple:
+        """By which the ordinal of a chunk grows along each axis of its shard; zeros for Morton order."""
 
     @abstractmethod
     def chunk_ordinals(self, chunks: Ints) -> Ints:
@@ -171,10 +178,13 @@ class StoredArray(ABC):
 
     def _attempts(self) -> Iterator[Self]:
         """Yield the mag as it is stored now, until that has been used without a change."""
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             yield self.current()
-        raise HeaderError(
-            f"{self.path} was rewritten {_MOST_ATTEMPTS} times during one read or write; try again later."
+        raise self._restless()
+
+    def _restless(self) -> HeaderError:
+        return HeaderError(
+            f"{self.path} was rewritten {_MAX_ATTEMPTS} times during one read or write; try again later."
         )
 
     # ---- What all formats share
@@ -206,9 +216,9 @@ class StoredArray(ABC):
 
     def pieces_of(self, codec: Codec) -> Pieces:
         """How the chunks of shards with this codec are cut for reading and writing."""
-        return pieces_of(self.spec.encoded_as(codec), config.staging_bytes)
+        return self._planner.pieces_of(codec)
 
-    def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
+    def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[tuple[ReadPlan, Sources]]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
 
         Parameters
@@ -220,24 +230,41 @@ class StoredArray(ABC):
 
         Yields
         ------
-        ReadPlan
-            Each has files open: use it in a ``with`` block. If the mag is rewritten before the last one is made, they
-            begin anew, with plans of the new files.
+        plan, sources : ReadPlan, Sources
+            What to read, and the files, which are open: close them, by using them in a ``with`` block. If the mag is
+            rewritten before the last plan is made, they start again, with plans of the new files.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         for array in self._attempts():
-            spec, pieces = array.spec, array.pieces
-            rows = chunks_in_boxes_bounded(spec, pieces, corners, shape)
             try:
-                yield from read_plans(
-                    spec, pieces, len(corners), shape, rows, array.open_shard, array.chunk_ordinals,
-                    config.coalesce_bytes, array.pieces_of,
-                )  # fmt: skip
+                yield from array._planner.plans(corners, shape, config.coalesce_bytes, array.open_shard)
             except WkgpuError:
                 if not array.is_outdated():
                     raise
             else:
                 return
+
+    def read(self, toplefts: Sequence[Triple], shape: Triple, execute: Callable[[ReadPlan, Sources], None]) -> None:
+        """Plan to read boxes, and execute plan after plan.
+
+        Where a file that could not be kept open has been replaced, all is planned and executed again.
+
+        Parameters
+        ----------
+        toplefts, shape
+            As `read_plans` takes them.
+        execute : callable
+            Reads what a plan says from its open files.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            try:
+                for plan, sources in self.read_plans(toplefts, shape):
+                    with sources:
+                        execute(plan, sources)
+            except OutdatedFileError:
+                continue
+            return
+        raise self._restless()
 
     def shard_writes(self, topleft: Triple, shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that a box touches; entering one locks its shard.

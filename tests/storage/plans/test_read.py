@@ -7,56 +7,39 @@ from hypothesis import strategies as st
 from reference import staged
 from strategies import layouts, voxel_boxes, voxels
 
+from wkgpu.errors import ShardIndexError
 from wkgpu.operations.transfer import write_box
-from wkgpu.storage.plans import chunk_lookup as chunk_grid
-from wkgpu.storage.plans import read as read_plan
-from wkgpu.storage.plans.chunk_lookup import pieces_of
-from wkgpu.storage.plans.read import read_plans
-from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.plans import read_planner
+from wkgpu.storage.plans.read_planner import ReadPlanner
+from wkgpu.storage.shard_file import FileKey, ShardFile
 from wkgpu.storage.shard_index import TableIndex, UniformIndex
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.wkw import morton
 
 LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+MORTON = (0, 0, 0)
 
 
-class FakeFile(ShardFile):
+def fake_file(index, path="shard"):
     """A shard of which only the index exists."""
-
-    def close(self):
-        pass
+    return ShardFile(FileKey(path, ()), -1, index)
 
 
-def shard_with_sizes(sizes, begin=80):
+def shard_with_sizes(sizes, begin=80, path="shard"):
     ends = begin + np.cumsum(sizes)
-    return FakeFile("shard", -1, int(ends[-1]), TableIndex(ends - sizes, ends))
+    return fake_file(TableIndex(ends - sizes, ends), path)
 
 
-def plans_of(spec, topleft, shape, shards, coalesce=0, limit=1 << 20):
+def plans_of(spec, topleft, shape, shards, coalesce=0, strides=MORTON):
     """Plans to read boxes from shards ``{(x, y, z): file}``, without a disk."""
     toplefts = np.array(topleft, np.int64).reshape(-1, 3)
-    pieces = pieces_of(spec, limit)
-    rows = chunk_grid.chunks_in_boxes_bounded(spec, pieces, toplefts, shape)
-    return list(
-        read_plans(
-            spec,
-            pieces,
-            len(toplefts),
-            shape,
-            rows,
-            shards.get,
-            morton.encode,
-            coalesce,
-            lambda codec: pieces_of(spec.encoded_as(codec), limit),
-        )
-    )
+    return [plan for plan, _ in ReadPlanner(spec, strides).plans(toplefts, shape, coalesce, shards.get)]
 
 
 def test_neighbours_are_one_segment():
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard_with_sizes(np.arange(10, 18))})
     assert plan.segments.offset.tolist() == [80]
     assert plan.segments.nbytes.tolist() == [plan.nbytes_staged] == [10 + 11 + 12 + 13 + 14 + 15 + 16 + 17]
-    assert plan.chunks.place.tolist() == [0, 10, 21, 33, 46, 60, 75, 91]
+    assert plan.chunks.staging_offset.tolist() == [0, 10, 21, 33, 46, 60, 75, 91]
     assert plan.chunks.nbytes.tolist() == list(range(10, 18))
     assert plan.max_chunk_nbytes == 17
     assert plan.nbytes_decoded == 8**3
@@ -68,15 +51,15 @@ def test_gaps_are_fetched_along_up_to_a_length(coalesce, offsets):
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (4, 8, 8), {(0, 0, 0): shard_with_sizes(np.full(8, 10))}, coalesce)
     assert plan.segments.offset.tolist() == offsets
     assert plan.nbytes_staged == (40 if len(offsets) == 4 else 70)
-    assert plan.segments.place.tolist() == list(range(0, 10 * len(offsets), 10))
-    assert plan.chunks.place.tolist() == ([0, 10, 20, 30] if len(offsets) == 4 else [0, 20, 40, 60])
+    assert plan.segments.staging_offset.tolist() == list(range(0, 10 * len(offsets), 10))
+    assert plan.chunks.staging_offset.tolist() == ([0, 10, 20, 30] if len(offsets) == 4 else [0, 20, 40, 60])
 
 
 def test_files_are_never_joined():
     shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (16, 8, 8), shards, coalesce=1 << 40)
     assert plan.segments == pytest.approx(np.array([[0, 1], [80, 80], [40, 40], [0, 40]]))
-    assert (plan.chunks.place == np.arange(0, 80, 5)).all()
+    assert (plan.chunks.staging_offset == np.arange(0, 80, 5)).all()
 
 
 def test_one_chunk_for_many_boxes_is_fetched_once():
@@ -84,43 +67,44 @@ def test_one_chunk_for_many_boxes_is_fetched_once():
         LAYOUT, [(1, 1, 1), (2, 0, 3), (1, 1, 1)], (1, 1, 1), {(0, 0, 0): shard_with_sizes(np.ones(8, int))}
     )
     assert plan.nbytes_staged == 1
-    assert plan.chunks.place.tolist() == [0, 0, 0]
+    assert plan.chunks.staging_offset.tolist() == [0, 0, 0]
     assert sorted(zip(plan.chunks.box.tolist(), plan.chunks.origin.tolist(), strict=True)) == [
         (0, [-1, -1, -1]), (1, [-2, 0, -3]), (2, [-1, -1, -1]),
     ]  # fmt: skip
 
 
-def test_absent_shards_and_empty_chunks_are_gaps():
+def test_absent_shards_and_empty_chunks_are_missing():
     sizes = np.array([0, 7, 0, 0, 0, 0, 0, 0])
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (16, 4, 4), {(0, 0, 0): shard_with_sizes(sizes)})
     assert plan.chunks.origin.tolist() == [[4, 0, 0]]
-    assert plan.gaps.origin.tolist() == [[0, 0, 0], [8, 0, 0], [12, 0, 0]]
+    assert plan.missing.origin.tolist() == [[0, 0, 0], [8, 0, 0], [12, 0, 0]]
 
 
 def test_nothing_stored():
     (plan,) = plans_of(LAYOUT, (3, 3, 3), (2, 2, 2), {})
     assert (plan.nbytes_staged, plan.nbytes_decoded, plan.max_chunk_nbytes) == (0, 0, 0)
-    assert len(plan.gaps.box) == 8
+    assert len(plan.missing.box) == 8
 
 
-def test_raw_chunks_lie_where_their_number_says():
+def test_raw_chunks_lie_where_their_number_says(config):
     spec = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "raw")
-    shard = FakeFile("shard", -1, 16 + 8 * 128, UniformIndex(16, 128))
+    shard = fake_file(UniformIndex(16, 128))
     (plan,) = plans_of(spec, (4, 0, 0), (4, 8, 4), {(0, 0, 0): shard})
     assert plan.segments.offset.tolist() == [16 + 128, 16 + 3 * 128]
-    (plan,) = plans_of(spec, (4, 0, 2), (4, 4, 1), {(0, 0, 0): shard}, limit=32)  # one slab along z is 32 bytes
+    config.staging_bytes = 32  # those of one slab along z
+    (plan,) = plans_of(spec, (4, 0, 2), (4, 4, 1), {(0, 0, 0): shard})
     assert plan.segments.offset.tolist() == [16 + 128 + 2 * 32]
     assert plan.nbytes_staged == plan.nbytes_decoded == 32
 
 
 def test_a_plan_says_what_it_is():
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (4, 8, 8), {(0, 0, 0): shard_with_sizes(np.full(8, 10))})
-    assert str(plan) == "1 x (4, 8, 8) voxels from 1 files: 4 chunks in 4 segments of 40 bytes, 0 absent"
+    assert str(plan) == "1 x (4, 8, 8) voxels from 1 files: 4 chunks in 4 segments of 40 bytes, 0 missing"
 
 
 def test_messages_name_file_offset_and_voxel():
     shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
-    shards[1, 0, 0] = FakeFile("other", -1, 120, shards[1, 0, 0].index)
+    shards[1, 0, 0] = fake_file(shards[1, 0, 0].index, "other")
     (plan,) = plans_of(LAYOUT, (2, 2, 2), (16, 8, 8), shards)
     rows = {tuple(origin): row for row, origin in enumerate(plan.chunks.origin.tolist())}
     for voxel, path in (((-2, -2, -2), "shard"), ((6, -2, -2), "other")):
@@ -134,25 +118,56 @@ def test_messages_name_file_offset_and_voxel():
 
 def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
     """Together they hold each chunk once, and none of them is large."""
-    monkeypatch.setattr(chunk_grid, "_MOST_ROWS", 8)
-    monkeypatch.setattr(read_plan, "ROWS_PER_PLAN", 8)
+    monkeypatch.setattr(read_planner, "MAX_ROWS", 8)
     spec = ArraySpec(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), "lz4")
     shards = {(x, 0, z): shard_with_sizes(np.ones(64, int)) for x in range(2) for z in range(3) if (x, z) != (1, 1)}
     plans = plans_of(spec, (3, 1, 5), (9, 4, 15), shards)
     assert len(plans) > 4
-    assert max(len(plan.chunks.place) + len(plan.gaps.box) for plan in plans) <= 8 + 15
-    found = [tuple(o) for plan in plans for table in (plan.chunks, plan.gaps) for o in table.origin.tolist()]
+    assert max(len(plan.chunks.staging_offset) + len(plan.missing.box) for plan in plans) <= 8
+    found = [tuple(o) for plan in plans for table in (plan.chunks, plan.missing) for o in table.origin.tolist()]
     corners = [(x, y, z) for x in range(2, 12, 2) for y in range(0, 5, 2) for z in range(4, 20, 2)]
     assert sorted(found) == sorted((x - 3, y - 1, z - 5) for x, y, z in corners)
 
 
-def test_more_shards_than_a_plan_may_open(monkeypatch):
-    monkeypatch.setattr(read_plan, "FILES_PER_PLAN", 3)
-    shards = {(x, 0, 0): shard_with_sizes(np.ones(8, int)) for x in range(8) if x != 1}
-    plans = plans_of(LAYOUT, (0, 0, 0), (64, 4, 4), shards)
-    assert [len(plan.files) for plan in plans] == [3, 3, 1]
-    covered = sorted(x for plan in plans for table in (plan.chunks, plan.gaps) for x in table.origin[:, 0].tolist())
-    assert covered == list(range(0, 64, 4))
+def test_chunks_in_the_order_of_their_strides():
+    """In C order, and with a file offset for each that says nothing about its position."""
+    offsets = np.array([50, 10, 70, 30, 0, 90, 20, 60])
+    shard = fake_file(TableIndex(offsets, offsets + np.array([5, 5, 5, 5, 0, 5, 5, 5])))
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard}, strides=(4, 2, 1))
+    assert plan.segments.offset.tolist() == [10, 20, 30, 50, 60, 70, 90]
+    assert (plan.chunks.origin // 4 @ [4, 2, 1]).tolist() == [1, 6, 3, 0, 7, 2, 5]
+    assert plan.missing.origin.tolist() == [[4, 0, 0]]
+
+
+def test_odd_chunks_and_shards():
+    spec = ArraySpec(np.dtype("uint8"), 1, (3, 5, 7), (5, 3, 1), "lz4")
+    shards = {(x, y, z): shard_with_sizes(np.arange(1, 16)) for x in range(2) for y in range(2) for z in range(3)}
+    (plan,) = plans_of(spec, [(14, 14, 6), (0, 0, 0)], (4, 3, 9), shards, strides=(1, 5, 15))
+    assert len(plan.files) == 2 * 2 * 3
+    found = {(box, *origin) for box, origin in zip(plan.chunks.box.tolist(), plan.chunks.origin.tolist(), strict=True)}
+    expected = {(0, x - 14, y - 14, z - 6) for x in (12, 15) for y in (10, 15) for z in (0, 7, 14)}
+    expected |= {(1, x, 0, z) for x in (0, 3) for z in (0, 7)}
+    assert found == expected
+
+
+def test_offsets_beyond_what_fits_beside_a_row():
+    offsets = np.array([1 << 62, 0, 1 << 61, 5, 1 << 60, 7, 1 << 59, 9])
+    shard = fake_file(TableIndex(offsets, offsets + 1))
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard})
+    assert plan.segments.offset.tolist() == sorted(offsets)
+
+
+def test_an_index_with_too_few_chunks():
+    with pytest.raises(ShardIndexError, match="shard has too few chunks"):
+        plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard_with_sizes(np.ones(7, int))})
+
+
+def test_a_plan_spans_any_number_of_shards():
+    shards = {(x, 0, 0): shard_with_sizes(np.ones(8, int)) for x in range(300) if x != 1}
+    (plan,) = plans_of(LAYOUT, (0, 0, 0), (8 * 300, 4, 4), shards)
+    assert len(plan.files) == 299
+    covered = sorted(x for table in (plan.chunks, plan.missing) for x in table.origin[:, 0].tolist())
+    assert covered == list(range(0, 8 * 300, 4))
 
 
 def test_files_are_closed_when_planning_fails(make_array, naive):
@@ -179,18 +194,19 @@ def test_staging_holds_the_bytes_of_every_chunk(make_array, naive, config, read,
     array = make_array(spec)
     write_box(array, naive, topleft, voxels(spec, shape, 1))
     _, shape = boxes[0]
-    for plan in array.read_plans([corner for corner, _ in boxes], shape):
-        with plan:
-            space = staged(plan)
+    for plan, sources in array.read_plans([corner for corner, _ in boxes], shape):
+        with sources:
+            space = staged(plan, sources)
             assert len(space) == plan.nbytes_staged
-            ends = plan.segments.place + plan.segments.nbytes
-            assert (plan.segments.place[1:] == ends[:-1]).all()
-            assert (np.diff(plan.chunks.place) >= 0).all()
-            for row, (place, nbytes) in enumerate(zip(plan.chunks.place, plan.chunks.nbytes, strict=True)):
-                (segment,) = np.flatnonzero((plan.segments.place <= place) & (place + nbytes <= ends))
-                file = plan.files[plan.segments.file[segment]]
-                offset = plan.segments.offset[segment] + place - plan.segments.place[segment]
-                assert bytes(space[place : place + nbytes]) == os.pread(file.descriptor, nbytes, offset)
+            ends = plan.segments.staging_offset + plan.segments.nbytes
+            assert (plan.segments.staging_offset[1:] == ends[:-1]).all()
+            assert (np.diff(plan.chunks.staging_offset) >= 0).all()
+            for row, (place, nbytes) in enumerate(zip(plan.chunks.staging_offset, plan.chunks.nbytes, strict=True)):
+                (segment,) = np.flatnonzero((plan.segments.staging_offset <= place) & (place + nbytes <= ends))
+                number = plan.segments.file[segment]
+                file, descriptor = plan.files[number], sources.descriptors[number]
+                offset = plan.segments.offset[segment] + place - plan.segments.staging_offset[segment]
+                assert bytes(space[place : place + nbytes]) == os.pread(descriptor, nbytes, offset)
                 assert plan.locate(row)[0] == file.path
             lines = [
                 (segment_file, box, z, y, x)

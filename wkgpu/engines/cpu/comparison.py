@@ -16,18 +16,20 @@ from wkgpu.kernels.cpu.codec import LZ4, RAW
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 
 _STAGED_BYTES = 128 << 10  # of each side at a time: with the decoded chunks they stay within a core's cache
 _TAKEN_BYTES = 1 << 20  # decoded, of each side
 
 
-def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuffers) -> bool:
+def have_equal_voxels(
+    plan: ComparisonPlan, sources: tuple[Sources, Sources], team: ThreadTeam, buffers: ThreadBuffers
+) -> bool:
     """Compare pairs of chunks until two differ; see `wkgpu.engines.engine.Engine.compare`."""
     check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
-    codecs = tuple(RAW if side.spec.codec == "raw" else LZ4 for side in (one, other))
-    sides = _side(one), _side(other)
+    sides = _side(one, sources[0]), _side(other, sources[1])
     geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
     capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)
     taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -38,7 +40,7 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
         failures = np.zeros(3, np.int64), np.zeros(3, np.int64)
         with buffers.lend(capacity, capacity, size, size) as (*stagings, scratch, other_scratch):
             kernels.compare_chunks(
-                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, codecs, size, geometry,
+                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, size, geometry,
                 tuple(stagings), capacity, (scratch, other_scratch), differs, failures,
             )  # fmt: skip
         check_read(one, failures[0])
@@ -49,7 +51,8 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
     return not differs[0]
 
 
-def _side(plan: ReadPlan) -> tuple[object, ...]:
+def _side(plan: ReadPlan, sources: Sources) -> tuple[object, ...]:
     """Return a plan as the kernel wants it."""
-    descriptors = np.array([file.descriptor for file in plan.files], np.int64)
-    return descriptors, tuple(plan.segments), plan.chunks.place, plan.chunks.nbytes
+    kinds = np.array([RAW if codec == "raw" else LZ4 for codec in plan.codecs], np.int64)
+    chunks = plan.chunks
+    return sources.descriptors, tuple(plan.segments), chunks.staging_offset, chunks.nbytes, chunks.codec, kinds

@@ -37,12 +37,14 @@ from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box
+from wkgpu.storage.plans.sources import Sources, Window
 from wkgpu.storage.plans.write import WritePlan
 
 _PLACE = "this process"
 _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
 _LEAST_TASK_BYTES, _MOST_TASK_BYTES = 256 << 10, 2 << 20  # decoded
-_LEAST_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
+_MIN_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
+_THREAD_BYTES = 512 << 10  # decoded, that are worth waking a thread
 _MOST_TASK_CHUNKS = 4096
 _LAUNCH_TASKS = 64  # enough that no thread waits long for another one's last
 _LEAST_LAUNCHED_ITEMS = 1 << 14  # worth the microseconds that a task costs
@@ -132,13 +134,14 @@ class CpuEngine:
             raise ShapeError("out is read-only; pass an array that can be filled.")
         return array
 
-    def read(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+    def read(self, plan: ReadPlan, sources: Sources, out: NDArray[Any]) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
-        if len(plan.gaps.box):
+        if len(plan.missing.box):
             self._clear(plan, out)
-        if len(plan.chunks.place):
-            self._place(plan, out)
+        if len(plan.chunks.box):
+            for window in sources.windows(plan):
+                self._place(plan, window, out)
 
     def write(self, plan: WritePlan, data: NDArray[Any]) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`."""
@@ -155,9 +158,9 @@ class CpuEngine:
         chain = OffsetAllocator(plan.data_offset, len(parts))
         self._team.run(lambda task: encoder.store_stretch(parts[task], task, chain), len(parts), on_error=chain.fail)
 
-    def compare(self, plan: ComparisonPlan) -> bool:
+    def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""
-        return have_equal_voxels(plan, self._team, self._buffers)
+        return have_equal_voxels(plan, sources, self._team, self._buffers)
 
     def wait(self) -> None:
         """Nothing runs on when `launch` returns."""
@@ -172,8 +175,8 @@ class CpuEngine:
     def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Zero what no chunk covers."""
         target = out.__array_interface__["data"][0]
-        bases = plan.gaps.box * out.strides[4]
-        origins, size = plan.gaps.origin, plan.pieces.nbytes
+        bases = plan.missing.box * out.strides[4]
+        origins, size = plan.missing.origin, plan.pieces.nbytes
         count = len(bases)
         rows = _rows_per_task(count, size)
         if has_lines(out):
@@ -191,20 +194,22 @@ class CpuEngine:
 
         self._team.run(lambda task: clear(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
-    def _place(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        """Fetch, decode and place all chunks."""
+    def _place(self, plan: ReadPlan, window: Window, out: NDArray[Any]) -> None:
+        """Fetch, decode and place the chunks of some rows."""
         target = out.__array_interface__["data"][0]
-        size, codec = plan.pieces.nbytes, CODECS[plan.spec.codec]
-        order, origins = plan.chunks.placement_order, plan.chunks.origin
-        chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4])
-        descriptors = np.array([file.descriptor for file in plan.files], np.int64)
-        segments = tuple(plan.segments)
+        size, kinds = plan.pieces.nbytes, _kinds(plan)
+        order = plan.chunks.placement_order[window.first : window.last]
+        columns, segments = plan.chunks, tuple(plan.segments)
+        chunks = (columns.staging_offset, columns.nbytes, columns.codec, columns.box * out.strides[4])
         count = len(order)
-        step = _rows_per_task(count, size, _LEAST_TAKEN_BYTES)
+        threads = min(max(config.threads, 1), -(-count * size // _THREAD_BYTES))
+        step = _rows_per_task(count, size, threads, _MIN_TAKEN_BYTES)
         taken = np.zeros(1, np.int64)
         counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
-        gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
+        gap = -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
+        if RAW in kinds and len(kinds) == 1:
+            gap = 0  # raw chunks are fetched together
         if has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
@@ -214,8 +219,8 @@ class CpuEngine:
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
                     kernels.read_chunks(
-                        counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
-                        staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, kinds,
+                        size, staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
                     )  # fmt: skip
 
         else:
@@ -224,8 +229,8 @@ class CpuEngine:
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, gap + size) as (staging, scratch):
                     kernels.read_chunks_to_any(
-                        counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
-                        staging, capacity, scratch + gap, target, failure,
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, kinds,
+                        size, staging, capacity, scratch + gap, target, failure,
                     )  # fmt: skip
 
         def place_checked(_: int) -> None:
@@ -235,7 +240,12 @@ class CpuEngine:
 
         # Each thread enters its kernel once, and takes chunks there until none is left.
         stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
-        self._team.run(place_checked, min(max(config.threads, 1), -(-count // step)), on_error=stop)
+        self._team.run(place_checked, min(threads, -(-count // step)), on_error=stop)
+
+
+def _kinds(plan: ReadPlan) -> NDArray[np.int64]:
+    """Return what each of a plan's codecs is to a kernel."""
+    return np.array([CODECS[codec] for codec in plan.codecs], np.int64)
 
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
@@ -244,10 +254,10 @@ def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
     return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version
 
 
-def _rows_per_task(count: int, nbytes: int, least_bytes: int = _LEAST_TASK_BYTES) -> int:
+def _rows_per_task(count: int, nbytes: int, threads: int | None = None, min_bytes: int = _LEAST_TASK_BYTES) -> int:
     """How many chunks of ``nbytes`` a thread takes at a time, so that each gets several tasks and none is tiny."""
-    least, most = max(1, least_bytes // nbytes), max(1, _MOST_TASK_BYTES // nbytes)
-    wanted = -(-count // (4 * max(config.threads, 1)))
+    least, most = max(1, min_bytes // nbytes), max(1, _MOST_TASK_BYTES // nbytes)
+    wanted = -(-count // (4 * (threads or max(config.threads, 1))))
     rows = min(max(wanted, least), most)
     return min(
         1 << (rows - 1).bit_length(), _MOST_TASK_CHUNKS

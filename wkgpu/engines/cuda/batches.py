@@ -27,6 +27,8 @@ class Batch:
     """Where its bytes begin in the plan's staging space."""
     end: int
     """Where they end."""
+    codec: int
+    """Which of the plan's codecs encodes all of them."""
     heads: Ints
     """(m,) The rows that are decoded: one for each chunk, also where several boxes want it."""
     decoded: Ints
@@ -48,41 +50,46 @@ def batch_limit(plan: ReadPlan) -> int:
     return min(wanted, config.batch_bytes)
 
 
-def read_batches(plan: ReadPlan, limit: int) -> Iterator[Batch]:
-    """Cut a plan into batches that each fetch and decode at most ``limit`` bytes, or a single chunk.
+def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = None) -> Iterator[Batch]:
+    """Cut a plan into batches of one codec that each fetch and decode at most ``limit`` bytes, or a single chunk.
 
-    Together they hold every row once, ascending.
+    Together they hold every row from ``first`` to before ``end`` once, ascending.
 
     Examples
     --------
     >>> for batch in read_batches(plan, 256 << 20):  # doctest: +SKIP
     ...     print(batch.nbytes_staged, len(batch.heads))
     """
-    places, lengths = plan.chunks.place, plan.chunks.nbytes
-    count = len(places)
-    if count == 0:
+    places, lengths = plan.chunks.staging_offset, plan.chunks.nbytes
+    count = len(places) if end is None else end
+    if first >= count:
         return
-    is_head = np.ones(count, np.bool_)
+    codecs = plan.chunks.codec
+    changes = np.flatnonzero(codecs[1:] != codecs[:-1]) + 1 if len(plan.codecs) > 1 else codecs[:0]
+    is_head = np.ones(len(places), np.bool_)
     np.not_equal(places[1:], places[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
     ends = np.maximum.accumulate(places + lengths)
     most = max(limit // plan.pieces.nbytes, 1)
-    first = 0
     while first < count:
+        following = int(np.searchsorted(changes, first, side="right"))
+        end_of_codec = int(changes[following]) if following < len(changes) else count
         begin = int(places[first])
         decoded = int(np.searchsorted(numbers, numbers[first] + most))
         staged = int(np.searchsorted(ends, begin + limit, side="right"))
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
-        last = max(min(decoded, staged), whole)
+        last = min(max(min(decoded, staged), whole), end_of_codec, count)
         heads = is_head[first:last].nonzero()[0] + first
-        yield Batch(first, last, begin, int(ends[last - 1]), heads, numbers[first:last] - numbers[first])
+        yield Batch(
+            first, last, begin, int(ends[last - 1]), int(codecs[first]), heads, numbers[first:last] - numbers[first]
+        )
         first = last
 
 
 def segments_between(segments: Segments, begin: int, end: int) -> Segments:
     """Return the parts of segments that lie between two places of the staging space, with places from ``begin`` on."""
-    first = max(int(np.searchsorted(segments.place, begin, side="right")) - 1, 0)
-    last = int(np.searchsorted(segments.place, end, side="left"))
+    first = max(int(np.searchsorted(segments.staging_offset, begin, side="right")) - 1, 0)
+    last = int(np.searchsorted(segments.staging_offset, end, side="left"))
     file, offset, nbytes, place = (column[first:last] for column in segments)
     low = np.maximum(place, begin)
     high = np.minimum(place + nbytes, end)

@@ -69,7 +69,7 @@ class CudaEncoder:
         self._slots = cycle(slots)
         self._team = team
         self._host_data = data if device.is_on_host(data) else None
-        self._fetcher = None if plan.old is None else Fetcher(device, team, [plan.old.descriptor], stack)
+        self._fetcher = None if plan.old is None else Fetcher(device, team, np.array([plan.old.descriptor]), stack)
         corner_bits = common_bits(plan.touched.origin[:, 0])
         self._layout = layout = voxel_layout(plan.pieces, plan.shape, data)
         self._data: Memory | None = None

@@ -33,6 +33,7 @@ from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.plans.write import WritePlan
 
 P = ParamSpec("P")
@@ -153,13 +154,13 @@ class CudaEngine:
             return self.device.as_output(out)
 
     @_on_device
-    def read(self, plan: ReadPlan, out: Any) -> None:
+    def read(self, plan: ReadPlan, sources: Sources, out: Any) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
-        if not len(plan.gaps.box) and not len(plan.chunks.place):
+        if not len(plan.missing.box) and not len(plan.chunks.staging_offset):
             return
         with self.device.active(), ExitStack() as stack, self.slots.lend() as slots:
-            CudaReader(self.device, self.team, slots, plan, out, stack).run()
+            CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()
 
     @_on_device
     def write(self, plan: WritePlan, data: Any) -> None:
@@ -181,15 +182,15 @@ class CudaEngine:
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
     @_on_device
-    def compare(self, plan: ComparisonPlan) -> bool:
+    def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         """Read two boxes and compare them on the device; see `Engine.compare`."""
         check_comparison_plan(plan)
         if not len(plan.origin):
             return True
         voxels = []
-        for side in (plan.one, plan.other):
+        for side, files in zip((plan.one, plan.other), sources, strict=True):
             out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.dtype)
-            self.read(side, out)
+            self.read(side, files, out)
             voxels.append(out)
         with self.device.active():
             return bool(self.xp.array_equal(*voxels))

@@ -22,6 +22,7 @@ from wkgpu.errors import StorageAccessError
 from wkgpu.kernels.cpu import chunks as kernels
 from wkgpu.kernels.failures import OK, READ_FAILED, TRUNCATED
 from wkgpu.settings import config
+from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 
 LONG_BYTES = 1 << 18
@@ -37,16 +38,16 @@ class Fetcher:
 
     Parameters
     ----------
-    descriptors : sequence of int
-        The files, open.
+    descriptors : int64 (files,)
+        Those of the files; -1 for what is not fetched from.
     stack : ExitStack
         Closes what was opened on the device.
     """
 
-    def __init__(self, device: Device, team: ThreadTeam, descriptors: Sequence[int], stack: ExitStack) -> None:
+    def __init__(self, device: Device, team: ThreadTeam, descriptors: Ints, stack: ExitStack) -> None:
         self._device = device
         self._team = team
-        self._descriptors = np.array(descriptors, np.int64)
+        self._descriptors = descriptors
         self._files: dict[int, DeviceFile] = {}
         self._stack = stack
 

@@ -12,7 +12,7 @@ from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, w
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels
 from wkgpu.storage.plans.chunk_lookup import Ints
-from wkgpu.storage.plans.read import Gaps, ReadPlan
+from wkgpu.storage.plans.read import MissingChunks, ReadPlan
 
 _WARP = 32
 
@@ -38,7 +38,7 @@ class Placement(Protocol):
         """Queue placing the chunks that were described."""
         ...
 
-    def clear(self, gaps: Gaps, slot: Slot) -> None:
+    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
         """Queue zeroing what absent chunks would have covered."""
         ...
 
@@ -91,10 +91,10 @@ class _PlanPlacement:
         self._plan = plan
         self._target, self._origin = device.span(out)
         self._stride = int(out.strides[4]) if out.shape[4] > 1 else 0
-        self._corner_bits = common_bits(plan.chunks.origin[:, 0]) | common_bits(plan.gaps.origin[:, 0])
+        self._corner_bits = common_bits(plan.chunks.origin[:, 0]) | common_bits(plan.missing.origin[:, 0])
         self._multiples = [self._target.address, self._origin, self._stride, plan.pieces.nbytes]
-        if plan.spec.codec == "raw":  # placed from where they were fetched to
-            self._multiples.append(common_bits(plan.chunks.place))
+        if "raw" in plan.codecs:  # placed from where they were fetched to
+            self._multiples.append(common_bits(plan.chunks.staging_offset))
         self._header: list[int] = []
         self._scale = self._width = 1
 
@@ -109,7 +109,7 @@ class _PlanPlacement:
         bases = boxes * self._stride + self._origin
         return described(table, self._header, starts, bases, corners, self._scale, self._width)
 
-    def _described_gaps(self, gaps: Gaps, slot: Slot) -> tuple[Table, int]:
+    def _described_gaps(self, gaps: MissingChunks, slot: Slot) -> tuple[Table, int]:
         count = len(gaps.box)
         table = Table(slot, items_described(count))
         at = self._described(table, np.zeros(count, np.int64), gaps.box, gaps.origin)
@@ -145,7 +145,7 @@ class LinePlacement(_PlanPlacement):
             table.memory.words(-8), at, count, lanes, chunks.words(width), self._target.words(width),
         )  # fmt: skip
 
-    def clear(self, gaps: Gaps, slot: Slot) -> None:
+    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
         """See `Placement.clear`."""
         device, lanes, count = self._device, self._lanes, len(gaps.box)
         table, at = self._described_gaps(gaps, slot)
@@ -168,7 +168,7 @@ class StridedPlacement(_PlanPlacement):
         """See `Placement.place`."""
         exchange(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
 
-    def clear(self, gaps: Gaps, slot: Slot) -> None:
+    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
         """See `Placement.clear`."""
         size = self._plan.pieces.nbytes
         zeros = slot.memory("decoded", size)

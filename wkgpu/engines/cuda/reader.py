@@ -25,6 +25,7 @@ from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.failures import MALFORMED
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
+from wkgpu.storage.plans.sources import Sources, Window
 
 
 class CudaReader:
@@ -33,7 +34,9 @@ class CudaReader:
     Parameters
     ----------
     plan : ReadPlan
-        Open.
+        What to read.
+    sources : Sources
+        Its files, open.
     out : array (channel, x, y, z, box)
         Of the device, of the plan's dtype, with any strides.
     stack : ExitStack
@@ -41,31 +44,46 @@ class CudaReader:
     """
 
     def __init__(
-        self, device: Device, team: ThreadTeam, slots: Pair, plan: ReadPlan, out: Any, stack: ExitStack
-    ) -> None:
+        self, device: Device, team: ThreadTeam, slots: Pair, plan: ReadPlan, sources: Sources, out: Any,
+        stack: ExitStack,
+    ) -> None:  # fmt: skip
         self._slots = slots
         self._plan = plan
-        self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
+        self._sources = sources
+        self._team = team
+        self._stack = stack
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._is_encoded = plan.spec.codec != "raw"
 
     def run(self) -> None:
         """Fill the output."""
         plan = self._plan
-        if self._is_encoded and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None:
+        if (
+            any(codec != "raw" for codec in plan.codecs)
+            and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None
+        ):
             raise read_error(plan, MALFORMED, row, 0)
         slots = cycle(self._slots)
-        if len(plan.gaps.box):
+        if len(plan.missing.box):
             slot = next(slots)
-            self._placement.clear(plan.gaps, slot)
+            self._placement.clear(plan.missing, slot)
             slot.end()
-        for batch in read_batches(plan, batch_limit(plan)):
-            slot = next(slots)
-            slot.finish()
-            slot.end(self._queue(batch, slot))
+        limit = batch_limit(plan)
+        for window in self._sources.windows(plan):
+            self.open(window)
+            for batch in read_batches(plan, limit, window.first, window.last):
+                slot = next(slots)
+                slot.finish()
+                slot.end(self._queue(batch, slot))
+            for slot in self._slots:  # before the files of the window are closed
+                slot.finish()
         for slot in self._slots:
             slot.finish()
+
+    def open(self, window: Window) -> None:
+        """Fetch from the files of a window; no request to those of another one is pending."""
+        self._stack.close()
+        self._fetcher = Fetcher(self._device, self._team, window.descriptors, self._stack)
 
     def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
@@ -76,8 +94,8 @@ class CudaReader:
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
         table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
-        if not self._is_encoded:
-            at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
+        if plan.codecs[batch.codec] == "raw":
+            at = self._placement.describe(table, plan.chunks.staging_offset[rows] - batch.begin, rows)
             table.upload()
             arrive()
             self._placement.place(table, at, count, staging, slot)
@@ -120,11 +138,19 @@ class CudaReader:
     def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> Decoding:
         """Describe how a batch is decoded."""
         plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
-        sources = plan.chunks.place[heads] - batch.begin + staging.address
+        sources = plan.chunks.staging_offset[heads] - batch.begin + staging.address
         targets = np.arange(len(heads)) * size + chunks.address
         wanted = _wanted_bytes(plan, batch)
         return Decoding(
-            self._device, slot, table, plan.spec.codec, sources, plan.chunks.nbytes[heads], targets, size, wanted
+            self._device,
+            slot,
+            table,
+            plan.codecs[batch.codec],
+            sources,
+            plan.chunks.nbytes[heads],
+            targets,
+            size,
+            wanted,
         )
 
 
@@ -138,5 +164,5 @@ def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
 
 def _row_at(plan: ReadPlan, batch: Batch, segments: Segments, segment: int, offset: int) -> int:
     """Return the row of the chunk whose bytes could not be fetched from a file offset."""
-    place = batch.begin + int(segments.place[segment]) + offset - int(segments.offset[segment])
-    return max(int(np.searchsorted(plan.chunks.place, place, side="right")) - 1, batch.first)
+    place = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
+    return max(int(np.searchsorted(plan.chunks.staging_offset, place, side="right")) - 1, batch.first)

@@ -83,7 +83,7 @@ class _Grid(NamedTuple):
 
 
 def _grid(plan: ReadPlan) -> _Grid:
-    origin = (plan.chunks.origin if len(plan.chunks.origin) else plan.gaps.origin)[0].tolist()
+    origin = (plan.chunks.origin if len(plan.chunks.origin) else plan.missing.origin)[0].tolist()
     lengths = plan.pieces.shape
     first = triple(-(-place % length) for place, length in zip(origin, lengths, strict=True))
     spans = zip(first, plan.shape, lengths, strict=True)
@@ -91,7 +91,7 @@ def _grid(plan: ReadPlan) -> _Grid:
 
 
 def _is_whole(plan: ReadPlan, grid: _Grid) -> bool:
-    return len(plan.chunks.origin) + len(plan.gaps.origin) == prod(grid.counts)
+    return len(plan.chunks.origin) + len(plan.missing.origin) == prod(grid.counts)
 
 
 def _rows_by_cell(plan: ReadPlan, grid: _Grid) -> Ints:

@@ -135,6 +135,11 @@ class WkwArray(StoredArray):
             return None
         return header.spec.codec
 
+    @property
+    def ordinal_strides(self) -> Triple:
+        """None: chunks lie in Morton order."""
+        return 0, 0, 0
+
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
         return morton.encode(chunks)

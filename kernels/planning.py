@@ -1,0 +1,27 @@
+"""How planning kernels are told about arrays and shards, and how they answer; see `cpu.planning`."""
+
+from __future__ import annotations
+
+# ---- Items of the array of numbers
+SHAPE, PIECE, PER_CHUNK, PER_SHARD, STRIDES, SHIFT = range(0, 18, 3)
+"""Voxels of a box; voxels of a piece; pieces of a chunk; chunks of a shard; of chunk ordinals, all zero for Morton
+order; what is added to origins."""
+FIRST_BOX, MAX_GAP, PIECE_NBYTES = range(18, 21)
+"""What is added to numbers of boxes; bytes between two ranges of a file up to which they are fetched as one; bytes of
+a decoded piece."""
+NUMBERS = 21
+
+# ---- How the index of a shard answers, and the columns of the array of indexes
+ABSENT, UNIFORM, TABLE = range(3)
+KIND, CODEC, BEGIN, END, ENTRIES = range(5)
+"""How it answers; the codec's number; the offset of chunk 0, or the address of the offsets of all; the bytes of a
+chunk, or the address of the ends of all; the number of chunks."""
+INDEX_COLUMNS = 5
+
+# ---- Rows of the array of tables, each of which is a column of one of them
+FILE, OFFSET, NBYTES, STAGING_OFFSET = range(4)
+SEGMENTS = slice(0, 4)
+CHUNK_STAGING_OFFSET, CHUNK_NBYTES, CHUNK_BOX, CHUNK_CODEC = range(4, 8)
+CHUNKS = slice(4, 8)
+PLACEMENT_ORDER, MISSING_BOX = 8, 9
+TABLE_COLUMNS = 10

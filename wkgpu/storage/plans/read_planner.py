@@ -1,0 +1,205 @@
+"""Makes read plans: compiled code looks up the chunks of all boxes and lays out what is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from wkgpu.errors import ShardIndexError, StorageAccessError
+from wkgpu.forking import loading
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.kernels import planning as layout
+from wkgpu.settings import config
+from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, pieces_of
+from wkgpu.storage.plans.parts import MAX_ROWS, parts_of_boxes
+from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
+from wkgpu.storage.plans.sources import Sources
+from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce, patiently
+
+_MAX_KEPT = 64
+_ABSENT = (layout.ABSENT, 0, 0, 0, 0)
+
+OpenShard = Callable[[Triple], ShardFile | None]
+"""Opens the shard ``(x, y, z)``, its index checked; None where it does not exist."""
+
+
+class ReadPlanner:
+    """Plans the reads of one mag, in one layout.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        What its shards have in common.
+    ordinal_strides : tuple of int
+        By which the ordinal of a chunk grows along each axis of its shard; zeros for Morton order.
+    """
+
+    def __init__(self, spec: ArraySpec, ordinal_strides: Triple) -> None:
+        self._spec = spec
+        self._ordinal_strides = ordinal_strides
+        self._pieces: dict[tuple[Codec, int], Pieces] = {}
+        self._kept: dict[tuple[Pieces, Triple, int], Ints] = {}
+
+    def pieces_of(self, codec: Codec) -> Pieces:
+        """How the chunks of files with a codec are cut."""
+        limit = config.staging_bytes
+        pieces = self._pieces.get((codec, limit))
+        if pieces is None:
+            pieces = self._pieces[codec, limit] = pieces_of(self._spec.encoded_as(codec), limit)
+        return pieces
+
+    def plans(
+        self, corners: Ints, shape: Triple, max_gap: int, open_shard: OpenShard
+    ) -> Iterator[tuple[ReadPlan, Sources]]:
+        """Yield plans, and the files of each, which the caller closes; together they cover all boxes, each voxel once.
+
+        There are several for boxes of very many chunks, and where a mag has files of codecs whose chunks are cut
+        differently.
+
+        Parameters
+        ----------
+        corners : int64 (boxes, 3)
+            First voxels of the boxes, not negative.
+        shape : tuple of int
+            Voxels of each box, at least 1.
+        max_gap : int
+            Bytes between two wanted ranges of a file up to which they are fetched as one.
+        """
+        pieces, kernels = self.pieces_of(self._spec.codec), _kernels()
+        for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
+            numbers = self._numbers(pieces, part.shape, max_gap, part.first, part.shift)
+            touched = _Touched(*kernels.find_shards(part.corners, numbers))
+            files = _opened(open_shard, touched.shards)
+            planned = []
+            try:
+                for cut, of_cut, its_files in self._by_cut(pieces, touched, files):
+                    if cut != pieces:
+                        numbers_of_cut = self._numbers(cut, part.shape, max_gap, part.first, part.shift)
+                    else:
+                        numbers_of_cut = numbers
+                    planned.append(
+                        self._plan(cut, part.corners, numbers_of_cut, of_cut, its_files, shape, len(corners))
+                    )
+            except BaseException:
+                _close(files)
+                raise
+            yield from planned
+
+    def _by_cut(self, pieces: Pieces, touched: _Touched, files: _Files) -> Iterator[tuple[Pieces, _Touched, _Files]]:
+        """Yield the shards whose chunks are cut alike; mostly all of them."""
+        spec_codec = self._spec.codec
+        cuts = [
+            pieces if file is None or file.index.codec == spec_codec else self.pieces_of(file.index.codec)
+            for file in files
+        ]
+        if all(cut == cuts[0] for cut in cuts):
+            yield cuts[0], touched, files
+            return
+        for cut in sorted(set(cuts)):
+            wanted = [number for number, other in enumerate(cuts) if other == cut]
+            yield cut, touched.only(wanted), [files[number] for number in wanted]
+
+    def _numbers(self, pieces: Pieces, shape: Triple, max_gap: int, first: int, shift: Triple) -> Ints:
+        """Return what is the same for all boxes, as planning kernels take it."""
+        numbers = self._kept.get((pieces, shape, max_gap))
+        if numbers is None:
+            chunks = self._spec.chunks_per_shard
+            numbers = np.array(
+                [*shape, *pieces.shape, *pieces.per_chunk, *chunks, *self._ordinal_strides, 0, 0, 0, 0, max_gap,
+                 pieces.nbytes], np.int64,
+            )  # fmt: skip
+            assert len(numbers) == layout.NUMBERS
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            self._kept[pieces, shape, max_gap] = numbers
+        if first or any(shift):
+            numbers = numbers.copy()
+            numbers[layout.FIRST_BOX] = first
+            numbers[layout.SHIFT : layout.SHIFT + 3] = shift
+        return numbers
+
+    def _plan(
+        self, pieces: Pieces, corners: Ints, numbers: Ints, touched: _Touched, files: _Files, shape: Triple, boxes: int
+    ) -> tuple[ReadPlan, Sources]:
+        """Make the plan of shards whose chunks are cut alike."""
+        opened = [file for file in files if file is not None]
+        codecs = tuple({file.index.codec: None for file in opened})
+        rows = [_ABSENT if file is None else _described(file, codecs) for file in files]
+        indexes = np.array(rows, np.int64).reshape(-1, layout.INDEX_COLUMNS)
+        tables, origins, missing_origins, summary = _kernels().read_tables(corners, numbers, *touched, indexes)
+        ranges, count, missing, staged, largest = summary
+        if ranges < 0:
+            raise ShardIndexError(f"An index of {', '.join(file.path for file in opened)} has too few chunks.")
+        staging_offset, nbytes, box, codec = tables[layout.CHUNKS, :count]
+        plan = ReadPlan(
+            self._spec, pieces, shape, boxes, tuple([file.key for file in opened]), codecs,
+            Segments(*tables[layout.SEGMENTS, :ranges]),
+            Chunks(staging_offset, nbytes, box, codec, origins[:count], tables[layout.PLACEMENT_ORDER, :count]),
+            MissingChunks(tables[layout.MISSING_BOX, :missing], missing_origins[:missing]), staged, largest,
+        )  # fmt: skip
+        return plan, Sources(opened)
+
+
+_Files = list[ShardFile | None]
+
+
+class _Touched(NamedTuple):
+    """The shards that boxes touch; see `wkgpu.kernels.cpu.planning.find_shards`."""
+
+    shards: Ints
+    boxes: Ints
+    begins: Ints
+
+    def only(self, wanted: Sequence[int]) -> _Touched:
+        """Return some of them."""
+        parts = [self.boxes[self.begins[number] : self.begins[number + 1]] for number in wanted]
+        begins = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return _Touched(self.shards[wanted], np.concatenate(parts), begins)
+
+
+def _described(file: ShardFile, codecs: tuple[Codec, ...]) -> tuple[int, ...]:
+    """Return the row of an index, as planning kernels take it."""
+    kind, begin, end, entries = file.index.description
+    return kind, codecs.index(file.index.codec), begin, end, entries
+
+
+def _opened(open_shard: OpenShard, shards: Ints) -> _Files:
+    """Open shards; what is beyond the budget of open files is closed again, and known by its index."""
+    files: _Files = []
+    try:
+        for x, y, z in shards.tolist():
+            try:
+                file = open_shard((x, y, z))
+            except StorageAccessError as error:
+                if error.errno not in EXHAUSTED:
+                    raise
+                _close(files)
+                file = patiently(partial(open_shard, (x, y, z)))
+            files.append(file)
+            if file is not None and len(files) > 1 and is_scarce():
+                file.close()
+    except BaseException:
+        _close(files)
+        raise
+    return files
+
+
+def _close(files: _Files) -> None:
+    for file in files:
+        if file is not None:
+            file.close()
+
+
+@cache
+def _kernels() -> ModuleType:
+    with loading:
+        from wkgpu.kernels.cpu import planning  # at the first plan: Numba takes long to import
+
+    module: ModuleType = planning
+    return module

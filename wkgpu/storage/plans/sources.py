@@ -1,0 +1,122 @@
+"""The files of a read plan: opened once when it is made, so that it is executed on what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.errors import StorageAccessError
+from wkgpu.storage.shard_file import ShardFile, reopen
+from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce
+
+if TYPE_CHECKING:
+    from wkgpu.storage.plans.read import ReadPlan
+
+_MIN_OPEN = 4
+"""So many files of a plan are open at a time, however scarce they are."""
+
+
+class Window(NamedTuple):
+    """Rows of a plan's table of chunks, whose files are open."""
+
+    first: int
+    last: int
+    """The first row, and the one behind the last."""
+    descriptors: NDArray[np.int64]
+    """(files,) Descriptors of the plan's files; -1 for those that no row of the window needs."""
+
+
+class Sources:
+    """The files of a plan. They are closed at the end of a ``with`` block.
+
+    An open file keeps the bytes that were planned, also when another one replaces it. A process may have only so many
+    files open (``ulimit -n``): of a plan with more than a part of these, the others are opened when their turn comes,
+    and must then be what they were.
+
+    Parameters
+    ----------
+    files : sequence of ShardFile
+        In the order of the plan's files; closed ones are those beyond the budget.
+    """
+
+    __slots__ = ("_files", "descriptors")
+
+    def __init__(self, files: Sequence[ShardFile]) -> None:
+        self._files = files
+        self.descriptors: NDArray[np.int64] = np.array([file.descriptor for file in files], np.int64)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether all files are open at once."""
+        return len(self.descriptors) == 0 or bool(self.descriptors.min() >= 0)
+
+    def windows(self, plan: ReadPlan) -> Iterator[Window]:
+        """Yield the rows of a plan in parts whose files are open together; mostly all rows.
+
+        A part's files are closed when the next one is asked for: nothing may read from them any more.
+
+        Raises
+        ------
+        OutdatedFileError
+            If a file that was not kept open has been replaced or deleted.
+        """
+        if self.are_open:
+            yield Window(0, len(plan.chunks.box), self.descriptors)
+            return
+        rows = _first_rows(plan, len(self._files))
+        first = 0
+        while first < len(self._files):
+            last = self._open_from(first)
+            window = np.full(len(self._files), -1, np.int64)
+            window[first:last] = self.descriptors[first:last]
+            if rows[first] < rows[last]:
+                yield Window(int(rows[first]), int(rows[last]), window)
+            self._close(first, last)
+            first = last
+
+    def _open_from(self, first: int) -> int:
+        """Open files as long as they are not scarce; returns the first one that is not opened."""
+        for number in range(first, len(self._files)):
+            if self.descriptors[number] < 0:
+                if number - first >= _MIN_OPEN and is_scarce():
+                    return number
+                try:
+                    reopen(self._files[number], wait=False)
+                except StorageAccessError as error:
+                    if error.errno not in EXHAUSTED:
+                        raise
+                    if number > first:
+                        return number
+                    self._close(first, len(self._files))  # those of later windows
+                    reopen(self._files[number])
+                self.descriptors[number] = self._files[number].descriptor
+        return len(self._files)
+
+    def _close(self, first: int, last: int) -> None:
+        for number in range(first, last):
+            self._files[number].close()
+        self.descriptors[first:last] = -1
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _first_rows(plan: ReadPlan, files: int) -> NDArray[np.int64]:
+    """Return the first row of each file's chunks, and the number of all rows at the end."""
+    segments = np.searchsorted(plan.segments.staging_offset, plan.chunks.staging_offset, side="right") - 1
+    rows: NDArray[np.int64] = np.searchsorted(plan.segments.file[segments], np.arange(files + 1))
+    return rows
