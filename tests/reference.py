@@ -11,6 +11,7 @@ import lz4.block
 import numpy as np
 
 from wkgpu.errors import ChunkError
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -143,7 +144,7 @@ def staged(plan: ReadPlan) -> bytearray:
 
 def decoded(plan, encoded: bytes) -> np.ndarray:
     """The voxels ``(channel, x, y, z)`` of a chunk, or of a piece of a raw one."""
-    if plan.spec.codec != "raw":
+    if word_of(plan.spec.codecs) != "raw":
         try:
             encoded = lz4.block.decompress(encoded, uncompressed_size=plan.pieces.nbytes)
         except lz4.block.LZ4BlockError as error:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wkgpu.engines.assembly import OffsetAllocator, Source, stretches
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Pieces
 from wkgpu.storage.plans.write import Touched, WritePlan
 from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), pipeline_of("lz4"))
 OLD = object()  # stands for a shard that nobody opens
 
 

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Pieces
 from wkgpu.storage.plans.read import Chunks, Gaps, ReadPlan, Segments
 from wkgpu.storage.spec import ArraySpec
 
 PIECES = Pieces((4, 4, 4), (1, 1, 1), 64)
-LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), pipeline_of("lz4"))
 
 
 def int64(numbers):

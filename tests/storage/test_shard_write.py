@@ -6,12 +6,13 @@ from strategies import voxels
 
 from wkgpu.errors import ShapeError
 from wkgpu.operations.transfer import read_box, read_stack, write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.write import WritePlan
 from wkgpu.storage.spec import ArraySpec
 
 
 def layout_of(codec):
-    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
 
 
 def files_of(array):

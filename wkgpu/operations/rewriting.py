@@ -20,8 +20,9 @@ from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import has_data
 from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.shard_index import shard_indexes
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
 from wkgpu.storage.stores.local.file_copy import copy_file
 from wkgpu.storage.stores.local.file_swap import FileSwap, workspace_of
@@ -147,7 +148,7 @@ def rewrite_block(job: RewriteJob) -> None:
         others = []
         for box in stored:
             shard = shard_number(source, box)
-            if _is_copied(source, shard, target.spec.codec):
+            if _is_copied(source, shard, target.spec.codecs):
                 copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
             else:
                 others.append(box)
@@ -161,7 +162,7 @@ def rewrite_block(job: RewriteJob) -> None:
             _rewrite_part(source, target, engine, part, kept)
 
 
-def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
+def _is_copied(source: StoredArray, shard: Triple, codecs: Pipeline) -> bool:
     """Whether a file is copied as it is. So is a damaged one, of which nothing else can be kept.
 
     Raises
@@ -169,10 +170,10 @@ def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
     HeaderError
         For a link to a file that is no shard of this mag. It could be a private file, and the copy is for others.
     """
-    found = source.shard_codec(shard)
+    found = source.shard_codecs(shard)
     if found is None and (link := first_link(path := source.shard_path(shard), str(source.path))) is not None:
         raise HeaderError(f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it.")
-    return found in (None, codec)
+    return found in (None, codecs)
 
 
 def _rewrite_part(

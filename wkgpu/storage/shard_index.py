@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.forking import child_safe
-from wkgpu.storage.spec import Codec
+from wkgpu.storage.codecs import Pipeline
 
 Ints = NDArray[np.int64]
 
@@ -27,8 +27,8 @@ class ShardIndex(Protocol):
         ...
 
     @property
-    def codec(self) -> Codec:
-        """How the chunks of this file are encoded, whatever the codec of its mag is."""
+    def codecs(self) -> Pipeline:
+        """How the chunks of this file are encoded, whatever the codecs of its mag are."""
         ...
 
     def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
@@ -42,7 +42,7 @@ class TableIndex:
 
     begins: Ints
     ends: Ints
-    codec: Codec = "lz4"
+    codecs: Pipeline
 
     @property
     def nbytes(self) -> int:
@@ -61,7 +61,7 @@ class UniformIndex:
 
     data_offset: int
     chunk_bytes: int
-    codec: Codec = "raw"
+    codecs: Pipeline = ()
 
     @property
     def nbytes(self) -> int:

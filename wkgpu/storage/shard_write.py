@@ -80,13 +80,13 @@ class ShardWrite:
             self._path = self._array.writable_path(self._rows.shard)
             # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
             if self._covers_shard():
-                old, codec = None, self._array.shard_codec(self._rows.shard)
+                old, codecs = None, self._array.shard_codecs(self._rows.shard)
             else:
                 old = patiently(partial(self._array.open_shard, self._rows.shard))
-                codec = None if old is None else old.index.codec
+                codecs = None if old is None else old.index.codecs
             if old is not None:
                 stack.callback(old.close)
-            spec = self._array.spec.encoded_as(codec or self._array.spec.codec)
+            spec = self._array.spec.encoded_as(self._array.spec.codecs if codecs is None else codecs)
             self._plan = self._planned(spec, old, self._target(spec, old, stack))
             self._stack = stack.pop_all()
         return self._plan
@@ -109,7 +109,7 @@ class ShardWrite:
 
     def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
-        if old is None or spec.codec != "raw":
+        if old is None or not self._array.changes_in_place(spec.codecs):
             replacement = stack.enter_context(AtomicFile(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
         with wrap_os_errors(f"Cannot write {self._path}"):
@@ -119,12 +119,12 @@ class ShardWrite:
 
     def _planned(self, spec: ArraySpec, old: ShardFile | None, descriptor: int) -> WritePlan:
         array = self._array
-        data_offset = array.data_offset(spec.codec)
-        pieces = array.pieces_of(spec.codec)
+        data_offset = array.data_offset(spec.codecs)
+        pieces = array.pieces_of(spec.codecs)
         rows = recut(self._rows, self._pieces, pieces, self._shape)
         uniform = None
         sizes = np.zeros(0, np.int64)
-        if spec.codec == "raw":
+        if array.changes_in_place(spec.codecs):
             uniform = UniformIndex(data_offset, spec.chunk_bytes)
         elif old is None:
             sizes = np.full(spec.chunks_in_shard, -1, np.int64)
@@ -142,11 +142,11 @@ class ShardWrite:
         assert plan is not None
         if plan.is_compressed:
             ends = plan.data_offset + np.cumsum(plan.sizes)
-            before, after = self._array.frame_shard(plan.spec.codec, ends)
+            before, after = self._array.frame_shard(plan.spec.codecs, ends)
             write_all(plan.descriptor, before, 0)
             write_all(plan.descriptor, after, int(ends[-1]))
         elif plan.old is None:
-            before, _ = self._array.frame_shard(plan.spec.codec, np.zeros(0, np.int64))
+            before, _ = self._array.frame_shard(plan.spec.codecs, np.zeros(0, np.int64))
             write_all(plan.descriptor, before, 0)
             spec = plan.spec
             os.ftruncate(plan.descriptor, plan.data_offset + spec.chunks_in_shard * spec.chunk_bytes)

@@ -24,6 +24,7 @@ from wkgpu.errors import (
 from wkgpu.forking import loading
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import (
     Ints,
     Pieces,
@@ -36,7 +37,7 @@ from wkgpu.storage.plans.chunk_lookup import (
 from wkgpu.storage.plans.read import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.file_swap import journal_of, settle
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
@@ -116,15 +117,23 @@ class StoredArray(ABC):
         """Positions in a shard's index of chunks ``(n, 3)``, in chunks from the shard's first."""
 
     @abstractmethod
-    def shard_codec(self, shard: Triple) -> Codec | None:
+    def shard_codecs(self, shard: Triple) -> Pipeline | None:
         """How the chunks of a shard are encoded; None where it does not exist, or its header does not tell."""
 
     @abstractmethod
-    def data_offset(self, codec: Codec) -> int:
-        """Where chunk 0 begins in a new shard with this codec."""
+    def changes_in_place(self, codecs: Pipeline) -> bool:
+        """Whether chunks of shards with these codecs are changed where they are; their numbers say where that is."""
 
     @abstractmethod
-    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
+    def absent_chunks(self, codecs: Pipeline) -> AbsentChunks:
+        """What a new shard with these codecs has where a chunk is stored nowhere."""
+
+    @abstractmethod
+    def data_offset(self, codecs: Pipeline) -> int:
+        """Where chunk 0 begins in a new shard with these codecs."""
+
+    @abstractmethod
+    def frame_shard(self, codecs: Pipeline, ends: Ints) -> tuple[bytes, bytes]:
         """What comes before and after the chunks of a new shard whose chunks end at these file offsets."""
 
     # ---- Files that another process rewrites
@@ -202,11 +211,11 @@ class StoredArray(ABC):
     @property
     def pieces(self) -> Pieces:
         """How chunks are cut for reading and writing."""
-        return self.pieces_of(self.spec.codec)
+        return self.pieces_of(self.spec.codecs)
 
-    def pieces_of(self, codec: Codec) -> Pieces:
-        """How the chunks of shards with this codec are cut for reading and writing."""
-        return pieces_of(self.spec.encoded_as(codec), config.staging_bytes)
+    def pieces_of(self, codecs: Pipeline) -> Pieces:
+        """How the chunks of shards with these codecs are cut for reading and writing."""
+        return pieces_of(self.spec.encoded_as(codecs), config.staging_bytes)
 
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
@@ -317,13 +326,13 @@ class StoredArray(ABC):
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
 
     def has_spec(self, spec: ArraySpec) -> bool:
-        """Whether the header says this layout, and each shard has its codec."""
-        return self.current().spec == spec and self.codecs() <= {spec.codec}
+        """Whether the header says this layout, and each shard has its codecs."""
+        return self.current().spec == spec and self.pipelines() <= {spec.codecs}
 
-    def codecs(self) -> set[Codec]:
+    def pipelines(self) -> set[Pipeline]:
         """Return the codecs of the shard files, leaving out files whose header does not tell."""
-        found = {self.shard_codec(shard) for shard in self.existing_shards()}
-        return {codec for codec in found if codec is not None}
+        found = {self.shard_codecs(shard) for shard in self.existing_shards()}
+        return {codecs for codecs in found if codecs is not None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {self.spec})"

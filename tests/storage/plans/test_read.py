@@ -8,6 +8,7 @@ from reference import staged
 from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.operations.transfer import write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans import chunk_lookup as chunk_grid
 from wkgpu.storage.plans import read as read_plan
 from wkgpu.storage.plans.chunk_lookup import pieces_of
@@ -17,7 +18,7 @@ from wkgpu.storage.shard_index import TableIndex, UniformIndex
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.wkw import morton
 
-LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 
 
 class FakeFile(ShardFile):
@@ -29,7 +30,7 @@ class FakeFile(ShardFile):
 
 def shard_with_sizes(sizes, begin=80):
     ends = begin + np.cumsum(sizes)
-    return FakeFile("shard", -1, int(ends[-1]), TableIndex(ends - sizes, ends))
+    return FakeFile("shard", -1, int(ends[-1]), TableIndex(ends - sizes, ends, pipeline_of("lz4")))
 
 
 def plans_of(spec, topleft, shape, shards, coalesce=0, limit=1 << 20):
@@ -47,7 +48,7 @@ def plans_of(spec, topleft, shape, shards, coalesce=0, limit=1 << 20):
             shards.get,
             morton.encode,
             coalesce,
-            lambda codec: pieces_of(spec.encoded_as(codec), limit),
+            lambda codec: pieces_of(spec.encoded_as(pipeline_of(codec)), limit),
         )
     )
 
@@ -104,7 +105,7 @@ def test_nothing_stored():
 
 
 def test_raw_chunks_lie_where_their_number_says():
-    spec = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "raw")
+    spec = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("raw"))
     shard = FakeFile("shard", -1, 16 + 8 * 128, UniformIndex(16, 128))
     (plan,) = plans_of(spec, (4, 0, 0), (4, 8, 4), {(0, 0, 0): shard})
     assert plan.segments.offset.tolist() == [16 + 128, 16 + 3 * 128]
@@ -136,7 +137,7 @@ def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
     """Together they hold each chunk once, and none of them is large."""
     monkeypatch.setattr(chunk_grid, "_MOST_ROWS", 8)
     monkeypatch.setattr(read_plan, "ROWS_PER_PLAN", 8)
-    spec = ArraySpec(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), "lz4")
+    spec = ArraySpec(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), pipeline_of("lz4"))
     shards = {(x, 0, z): shard_with_sizes(np.ones(64, int)) for x in range(2) for z in range(3) if (x, z) != (1, 1)}
     plans = plans_of(spec, (3, 1, 5), (9, 4, 15), shards)
     assert len(plans) > 4

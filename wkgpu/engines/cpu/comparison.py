@@ -26,7 +26,7 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
     check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
-    codecs = tuple(RAW if side.spec.codec == "raw" else LZ4 for side in (one, other))
+    codecs = tuple(LZ4 if side.spec.codecs else RAW for side in (one, other))
     sides = _side(one), _side(other)
     geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
     capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)

@@ -18,6 +18,7 @@ from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.cpu import chunks as kernels
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.cpu.codec import LZ4, LZ4HC, RAW
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.write import WritePlan
 
 CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
@@ -43,7 +44,7 @@ class CpuEncoder:
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)
-        self._codec = CODECS[plan.spec.codec]
+        self._codec = CODECS[word_of(plan.spec.codecs)]
         self._zero_chunk = b""
         if plan.is_compressed and plan.old is None:
             self._zero_chunk = encoded_zeros(plan.pieces.nbytes)

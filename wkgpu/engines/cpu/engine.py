@@ -35,6 +35,7 @@ from wkgpu.kernels.cpu import chunks as kernels
 from wkgpu.kernels.cpu.codec import RAW, literal_header
 from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box
 from wkgpu.storage.plans.write import WritePlan
@@ -194,7 +195,7 @@ class CpuEngine:
     def _place(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fetch, decode and place all chunks."""
         target = out.__array_interface__["data"][0]
-        size, codec = plan.pieces.nbytes, CODECS[plan.spec.codec]
+        size, codec = plan.pieces.nbytes, CODECS[word_of(plan.spec.codecs)]
         order, origins = plan.chunks.placement_order, plan.chunks.origin
         chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4])
         descriptors = np.array([file.descriptor for file in plan.files], np.int64)

@@ -22,6 +22,7 @@ from wkgpu.kernels.cpu import chunks as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 from wkgpu.storage.plans.write import WritePlan
@@ -243,7 +244,7 @@ class _Encoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
-        codec = encoder.plan.spec.codec
+        codec = word_of(encoder.plan.spec.codecs)
         return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
 
     def _describe_new(self, table: Table) -> int:

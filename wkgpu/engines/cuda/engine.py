@@ -31,6 +31,7 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -170,7 +171,7 @@ class CudaEngine:
         check_write_plan(plan, data)
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
-        codec = self.device.codec(plan.spec.codec)
+        codec = self.device.codec(word_of(plan.spec.codecs))
         with self.device.active():
             if plan.is_compressed and not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))

@@ -93,7 +93,7 @@ class _PlanPlacement:
         self._stride = int(out.strides[4]) if out.shape[4] > 1 else 0
         self._corner_bits = common_bits(plan.chunks.origin[:, 0]) | common_bits(plan.gaps.origin[:, 0])
         self._multiples = [self._target.address, self._origin, self._stride, plan.pieces.nbytes]
-        if plan.spec.codec == "raw":  # placed from where they were fetched to
+        if not plan.spec.codecs:  # placed from where they were fetched to
             self._multiples.append(common_bits(plan.chunks.place))
         self._header: list[int] = []
         self._scale = self._width = 1

@@ -23,6 +23,7 @@ from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.failures import MALFORMED
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 
@@ -48,7 +49,7 @@ class CudaReader:
         self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._is_encoded = plan.spec.codec != "raw"
+        self._is_encoded = bool(plan.spec.codecs)
 
     def run(self) -> None:
         """Fill the output."""
@@ -124,7 +125,15 @@ class CudaReader:
         targets = np.arange(len(heads)) * size + chunks.address
         wanted = _wanted_bytes(plan, batch)
         return Decoding(
-            self._device, slot, table, plan.spec.codec, sources, plan.chunks.nbytes[heads], targets, size, wanted
+            self._device,
+            slot,
+            table,
+            word_of(plan.spec.codecs),
+            sources,
+            plan.chunks.nbytes[heads],
+            targets,
+            size,
+            wanted,
         )
 
 

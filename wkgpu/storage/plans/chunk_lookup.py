@@ -52,12 +52,12 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), "raw")
+    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
     >>> pieces_of(layout, 1 << 20).shape
     (1024, 1024, 1)
     """
     x, y, z = spec.chunk_shape
-    if spec.codec == "raw":
+    if not spec.codecs:
         while x * y * z * spec.voxel_bytes > limit and z % 2 == 0:
             z //= 2
         while z == 1 and x * y * spec.voxel_bytes > limit and y % 2 == 0:

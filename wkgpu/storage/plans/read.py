@@ -13,9 +13,10 @@ import numpy as np
 
 from wkgpu.errors import StorageAccessError
 from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows, recut
 from wkgpu.storage.shard_file import ShardFile
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce, patiently
 
 FILES_PER_PLAN = 64
@@ -151,7 +152,7 @@ def read_plans(
     open_shard: Callable[[Triple], ShardFile | None],
     ordinals: Callable[[Ints], Ints],
     coalesce_bytes: int,
-    pieces_of: Callable[[Codec], Pieces],
+    pieces_of: Callable[[Pipeline], Pieces],
 ) -> Iterator[ReadPlan]:
     """Yield plans for the rows of `chunk_grid.chunks_in_boxes`; each must be closed by its user.
 
@@ -201,11 +202,11 @@ class _Drafts:
 
     def __init__(
         self, spec: ArraySpec, pieces: Pieces, boxes: int, shape: Triple, ordinals: Callable[[Ints], Ints],
-        coalesce_bytes: int, pieces_of: Callable[[Codec], Pieces],
+        coalesce_bytes: int, pieces_of: Callable[[Pipeline], Pieces],
     ) -> None:  # fmt: skip
         self._layout, self._pieces, self._boxes, self._shape = spec, pieces, boxes, shape
         self._ordinals, self._coalesce_bytes, self._pieces_of = ordinals, coalesce_bytes, pieces_of
-        self._drafts = {spec.codec == "raw": _Draft(spec, pieces)}
+        self._drafts = {spec.codecs == (): _Draft(spec, pieces)}
         self.files = self.count = 0
         """Files that are open, and rows."""
 
@@ -219,9 +220,9 @@ class _Drafts:
     def add(self, rows: ShardRows, file: ShardFile | None) -> None:
         """Add the rows of a shard, which is closed with the plan; None if it does not exist."""
         if file is None:
-            self._draft(self._layout.codec).gaps.append(Gaps(rows.box, rows.origin))
+            self._draft(self._layout.codecs).gaps.append(Gaps(rows.box, rows.origin))
         else:
-            draft = self._draft(file.index.codec)
+            draft = self._draft(file.index.codecs)
             draft.files.append(file)
             self.files += 1
             if draft.pieces is not self._pieces:
@@ -246,10 +247,10 @@ class _Drafts:
             for file in draft.files:
                 file.close()
 
-    def _draft(self, codec: Codec) -> _Draft:
-        is_raw = codec == "raw"
+    def _draft(self, codecs: Pipeline) -> _Draft:
+        is_raw = codecs == ()
         if is_raw not in self._drafts:
-            self._drafts[is_raw] = _Draft(self._layout.encoded_as(codec), self._pieces_of(codec))
+            self._drafts[is_raw] = _Draft(self._layout.encoded_as(codecs), self._pieces_of(codecs))
         return self._drafts[is_raw]
 
 

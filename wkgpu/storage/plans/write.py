@@ -67,7 +67,7 @@ class WritePlan:
     @property
     def is_compressed(self) -> bool:
         """Whether the shard is written anew."""
-        return self.spec.codec != "raw"
+        return bool(self.spec.codecs)
 
     def store(self, data: bytes | memoryview, offset: int) -> None:
         """Write encoded chunks at a file offset."""
