@@ -7,12 +7,13 @@ from functools import partial
 
 import numpy as np
 
+from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
+from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import check_read
 from wkgpu.engines.footprint import check_comparison_plan
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.cpu import comparison as kernels
-from wkgpu.kernels.cpu.codec import LZ4, RAW
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
@@ -26,8 +27,11 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
     check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
-    codecs = tuple(LZ4 if side.spec.codecs else RAW for side in (one, other))
-    sides = _side(one), _side(other)
+    both = one, other
+    pipelines = kernel_pipelines(
+        [side.spec.codecs for side in both], size, 0, lambda number: both[number].locate(0)[0]
+    )  # fmt: skip
+    sides = tuple(_side(side, int(decoder)) for side, decoder in zip(both, pipelines.decoders, strict=True))
     geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
     capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)
     taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -36,10 +40,12 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
 
     def compare(_: int) -> None:
         failures = np.zeros(3, np.int64), np.zeros(3, np.int64)
-        with buffers.lend(capacity, capacity, size, size) as (*stagings, scratch, other_scratch):
+        with buffers.lend(capacity, capacity, size, size, pipelines.decoder_bytes) as (
+            *stagings, scratch, other_scratch, work
+        ):  # fmt: skip
             kernels.compare_chunks(
-                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, codecs, size, geometry,
-                tuple(stagings), capacity, (scratch, other_scratch), differs, failures,
+                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, pipelines.rows, size,
+                geometry, tuple(stagings), capacity, (scratch, other_scratch), work, differs, failures,
             )  # fmt: skip
         check_read(one, failures[0])
         check_read(other, failures[1])
@@ -49,7 +55,9 @@ def have_equal_voxels(plan: ComparisonPlan, team: ThreadTeam, buffers: ThreadBuf
     return not differs[0]
 
 
-def _side(plan: ReadPlan) -> tuple[object, ...]:
-    """Return a plan as the kernel wants it."""
+def _side(plan: ReadPlan, pipeline: int) -> tuple[object, ...]:
+    """Return a plan as the kernel wants it; bytes are compared as they are stored."""
     descriptors = np.array([file.descriptor for file in plan.files], np.int64)
-    return descriptors, tuple(plan.segments), plan.chunks.place, plan.chunks.nbytes
+    encodings = np.full(len(plan.chunks.place), pipeline, np.int64)
+    pattern = fill_pattern(plan.spec, as_stored=True)
+    return descriptors, tuple(plan.segments), plan.chunks.place, plan.chunks.nbytes, encodings, pattern

@@ -11,18 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines.assembly import OffsetAllocator, Source, Stretch
+from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
-from wkgpu.engines.encoded_zeros import encoded_zeros
+from wkgpu.engines.encoded_fill import encoded_fill, fill_pattern, swapped_bytes
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.cpu import chunks as kernels
-from wkgpu.kernels.cpu import intrinsics
-from wkgpu.kernels.cpu.codec import LZ4, LZ4HC, RAW
-from wkgpu.storage.codecs import word_of
+from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.plans.write import WritePlan
-
-CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
-_LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
 
 
 class CpuEncoder:
@@ -44,10 +40,13 @@ class CpuEncoder:
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)
-        self._codec = CODECS[word_of(plan.spec.codecs)]
+        spec, size = plan.spec, plan.pieces.nbytes
+        swapped, path = swapped_bytes(spec), str(plan.path)
+        self._pipelines = kernel_pipelines([spec.codecs], size, swapped, lambda _: path, encodes=True)
+        self._pattern = fill_pattern(spec)
         self._zero_chunk = b""
         if plan.is_compressed and plan.old is None:
-            self._zero_chunk = encoded_zeros(plan.pieces.nbytes)
+            self._zero_chunk = encoded_fill(plan.spec)
             plan.sizes[plan.sizes < 0] = len(self._zero_chunk)
 
     def store_raw(self, first: int, last: int) -> None:
@@ -74,9 +73,9 @@ class CpuEncoder:
     def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
         plan = self._plan
         first, last = stretch.rows
-        capacity = (last - first) * intrinsics.lz4_bound(plan.pieces.nbytes)
-        with self._lend(capacity) as (output, scratch, staging, state):
-            self._encode(first, last, output, capacity, scratch, staging, state)
+        capacity = (last - first) * pipeline_bound(plan.spec.codecs, plan.pieces.nbytes)
+        with self._lend(capacity) as (output, scratch, staging, work):
+            self._encode(first, last, output, capacity, scratch, staging, work)
             sizes = self._sizes[first:last]
             ordinals = plan.touched.ordinal[first:last]
             plan.sizes[ordinals] = sizes
@@ -108,21 +107,18 @@ class CpuEncoder:
         return int(self._plan.sizes[first:last].sum())
 
     def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
-        """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and the encoder's state."""
+        """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and working memory."""
         largest = int(self._plan.touched.nbytes.max(initial=0))
-        state = intrinsics.LZ4_STATE_BYTES if self._codec == LZ4 else intrinsics.LZ4HC_STATE_BYTES
-        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, state)
+        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, self._pipelines.nbytes)
 
-    def _encode(
-        self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, state: int
-    ) -> None:
+    def _encode(self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, work: int) -> None:
         """Encode rows one behind the other to an address, and set their sizes."""
         plan = self._plan
         failure = np.zeros(3, np.int64)
         kernels.encode_chunks(
             first, last, -1 if plan.old is None else plan.old.descriptor, plan.touched.offset, plan.touched.nbytes,
-            self._origins, self._layout, self._address, self._codec, _LZ4HC_LEVEL, plan.pieces.nbytes,
-            staging, scratch, state, output, capacity, self._sizes, failure,
+            self._origins, self._layout, self._address, self._pipelines.rows[0],
+            plan.pieces.nbytes, self._pattern, False, staging, scratch, work, output, capacity, self._sizes, failure,
         )  # fmt: skip
         check_write(plan, failure)
 

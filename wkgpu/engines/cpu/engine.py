@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from wkgpu.engines import host_memory
 from wkgpu.engines.assembly import OffsetAllocator, stretches
+from wkgpu.engines.cpu import codecs
 from wkgpu.engines.cpu.comparison import have_equal_voxels
-from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
+from wkgpu.engines.cpu.encoder import CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
+from wkgpu.engines.encoded_fill import fill_pattern, swapped_bytes
 from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.interchange import shared
@@ -32,10 +34,9 @@ from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
 from wkgpu.kernels.cpu import chunks as kernels
-from wkgpu.kernels.cpu.codec import RAW, literal_header
 from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
-from wkgpu.storage.codecs import word_of
+from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box
 from wkgpu.storage.plans.write import WritePlan
@@ -137,7 +138,7 @@ class CpuEngine:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
         if len(plan.gaps.box):
-            self._clear(plan, out)
+            self._fill(plan, out)
         if len(plan.chunks.place):
             self._place(plan, out)
 
@@ -160,6 +161,10 @@ class CpuEngine:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""
         return have_equal_voxels(plan, self._team, self._buffers)
 
+    def decodes(self, codec: Codec) -> bool:
+        """Whether `CODECS` has it."""
+        return codecs.decodes(codec)
+
     def wait(self) -> None:
         """Nothing runs on when `launch` returns."""
 
@@ -170,8 +175,9 @@ class CpuEngine:
         share = max(-(-rows // _LAUNCH_TASKS), -(-_LEAST_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))
 
-    def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        """Zero what no chunk covers."""
+    def _fill(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Fill what no chunk covers."""
+        pattern = fill_pattern(plan.spec)
         target = out.__array_interface__["data"][0]
         bases = plan.gaps.box * out.strides[4]
         origins, size = plan.gaps.origin, plan.pieces.nbytes
@@ -180,24 +186,28 @@ class CpuEngine:
         if has_lines(out):
             geometry = _geometry(plan, out)
 
-            def clear(first: int, last: int) -> None:
-                kernels.clear_chunks(first, last, bases, origins, geometry, target)
+            def fill(first: int, last: int) -> None:
+                kernels.fill_chunks(first, last, bases, origins, geometry, pattern, target)
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
-            def clear(first: int, last: int) -> None:
+            def fill(first: int, last: int) -> None:
                 with self._buffers.lend(size) as (scratch,):
-                    kernels.clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target)
+                    kernels.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
 
-        self._team.run(lambda task: clear(task * rows, min((task + 1) * rows, count)), -(-count // rows))
+        self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
     def _place(self, plan: ReadPlan, out: NDArray[Any]) -> None:
         """Fetch, decode and place all chunks."""
         target = out.__array_interface__["data"][0]
-        size, codec = plan.pieces.nbytes, CODECS[word_of(plan.spec.codecs)]
+        size = plan.pieces.nbytes
         order, origins = plan.chunks.placement_order, plan.chunks.origin
-        chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4])
+        encodings = np.zeros(len(order), np.int64)
+        chunks = (plan.chunks.place, plan.chunks.nbytes, plan.chunks.box * out.strides[4], encodings)
+        pipelines = codecs.kernel_pipelines(
+            [plan.spec.codecs], size, swapped_bytes(plan.spec), lambda _: plan.locate(0)[0]
+        )  # fmt: skip
         descriptors = np.array([file.descriptor for file in plan.files], np.int64)
         segments = tuple(plan.segments)
         count = len(order)
@@ -205,7 +215,7 @@ class CpuEngine:
         taken = np.zeros(1, np.int64)
         counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
-        gap = 0 if codec == RAW else -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
+        gap, rows, work_bytes = pipelines.gap, pipelines.rows, pipelines.decoder_bytes
         if has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
@@ -213,20 +223,22 @@ class CpuEngine:
             streaming = plan.boxes * nbytes_box(plan.spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
+                with self._buffers.lend(capacity, slots * (gap + size), work_bytes, lines) as (
+                    staging, scratch, work, line
+                ):  # fmt: skip
                     kernels.read_chunks(
-                        counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
-                        staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
+                        counter, step, order, descriptors, segments, chunks, origins, geometry, rows, size,
+                        staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming, failure,
                     )  # fmt: skip
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, gap + size) as (staging, scratch):
+                with self._buffers.lend(capacity, gap + size, work_bytes) as (staging, scratch, work):
                     kernels.read_chunks_to_any(
-                        counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
-                        staging, capacity, scratch + gap, target, failure,
+                        counter, step, order, descriptors, segments, chunks, origins, layout, rows, size,
+                        staging, capacity, scratch + gap, work, target, failure,
                     )  # fmt: skip
 
         def place_checked(_: int) -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
-from wkgpu.engines.cuda.placing import described, exchange, items_described
+from wkgpu.engines.cuda.placing import described, exchange, fill, items_described
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.cuda.words import common_bits, layout_in_words
+from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import VoxelLayout, voxel_layout
@@ -67,6 +68,7 @@ class CudaEncoder:
         self.plan = plan
         self.codec = codec
         self.size = size = plan.pieces.nbytes
+        self.pattern = fill_pattern(plan.spec)
         self._slots = cycle(slots)
         self._team = team
         self._host_data = data if device.is_on_host(data) else None
@@ -108,7 +110,7 @@ class CudaEncoder:
             self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
             slot.stream.upload(image, chunks)
         elif not self.is_covered(first, last):
-            slot.stream.clear(chunks, count * self.size)
+            fill(self.device, chunks, count * self.size, self.pattern, slot)
         self.gather(table, at, first, count, chunks, slot)
         slot.end()
         return Batch(first, last, slot, chunks, np.full(count, self.size, np.int64))
@@ -231,7 +233,7 @@ class _Encoding:
         table.upload()
         lengths = table.leave(2 * count)
         if not encoder.is_covered(self._first, self._last):
-            slot.stream.clear(self._chunks, count * encoder.size)
+            fill(encoder.device, self._chunks, count * encoder.size, encoder.pattern, slot)
         if self._decoding is not None:
             encoder.fetch_old(self._first, self._partly, self._staging, slot)
             self._decoding.queue()

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.host_decoding import HostDecoder
 from wkgpu.engines.cuda.placing import Placement, chosen_placement
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import read_error
@@ -49,17 +51,21 @@ class CudaReader:
         self._fetcher = Fetcher(device, team, [file.descriptor for file in plan.files], stack)
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._is_encoded = bool(plan.spec.codecs)
+        self._is_raw = is_placed_as_fetched(plan.spec)
+        self._codec = None if self._is_raw else codec_of(plan.spec)
+        self._host: HostDecoder | None = None
+        if len(plan.chunks.place) and not self._is_raw and self._codec is None:
+            self._host = HostDecoder(team, plan)
 
     def run(self) -> None:
         """Fill the output."""
         plan = self._plan
-        if self._is_encoded and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None:
+        if self._codec is not None and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None:
             raise read_error(plan, MALFORMED, row, 0)
         slots = cycle(self._slots)
         if len(plan.gaps.box):
             slot = next(slots)
-            self._placement.clear(plan.gaps, slot)
+            self._placement.fill(plan.gaps, slot)
             slot.end()
         for batch in read_batches(plan, batch_limit(plan)):
             slot = next(slots)
@@ -73,11 +79,14 @@ class CudaReader:
         plan = self._plan
         count, heads = batch.last - batch.first, len(batch.heads)
         rows = slice(batch.first, batch.last)
+        if self._host is not None:
+            self._queue_decoded(self._host, batch, slot)
+            return None
         arrive = self.fetch(batch, slot)
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
         table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
-        if not self._is_encoded:
+        if self._is_raw:
             at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
             table.upload()
             arrive()
@@ -88,6 +97,19 @@ class CudaReader:
         settle = self.decode(batch, slot, table, staging, chunks, arrive)
         self._placement.place(table, at, count, chunks, slot)
         return settle
+
+    def _queue_decoded(self, host: HostDecoder, batch: Batch, slot: Slot) -> None:
+        """Decode a batch on the host, and queue placing it."""
+        size, heads = self._plan.pieces.nbytes, batch.heads
+        count = batch.last - batch.first
+        voxels = slot.host("voxels", len(heads) * size)
+        host.decode(heads, _wanted_bytes(self._plan, batch), voxels)
+        chunks = slot.memory("decoded", len(heads) * size)
+        table = Table(slot, self._placement.items(count))
+        at = self._placement.describe(table, batch.decoded * size, slice(batch.first, batch.last))
+        table.upload()
+        slot.stream.upload(voxels, chunks)
+        self._placement.place(table, at, count, chunks, slot)
 
     def fetch(self, batch: Batch, slot: Slot) -> Callable[[], None]:
         """Begin to fetch a batch into the staging memory of an idle slot; the result makes sure that it comes."""
@@ -124,7 +146,8 @@ class CudaReader:
         sources = plan.chunks.place[heads] - batch.begin + staging.address
         targets = np.arange(len(heads)) * size + chunks.address
         wanted = _wanted_bytes(plan, batch)
-        return Decoding(
+        assert self._codec is not None
+        return self._codec.decoding(
             self._device,
             slot,
             table,

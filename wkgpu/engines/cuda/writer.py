@@ -18,7 +18,7 @@ from wkgpu.engines.assembly import Source, stretches
 from wkgpu.engines.cuda.device import Device, DeviceFile
 from wkgpu.engines.cuda.encoder import Batch, CudaEncoder
 from wkgpu.engines.cuda.fetching import LONG_BYTES, settle_writes
-from wkgpu.engines.encoded_zeros import encoded_zeros
+from wkgpu.engines.encoded_fill import encoded_fill
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.storage.plans.write import WritePlan
 
@@ -89,7 +89,7 @@ class CudaWriter:
     def _write_encoded(self) -> None:
         plan = self._plan
         if plan.old is None:
-            plan.sizes[plan.sizes < 0] = len(encoded_zeros(self._encoder.size))
+            plan.sizes[plan.sizes < 0] = len(encoded_fill(plan.spec))
         offset = plan.data_offset
         ahead: Batch | None = None
         for stretch in stretches(plan, self._encoder.rows):
@@ -126,7 +126,7 @@ class CudaWriter:
     def _store_untouched(self, first: int, last: int, offset: int) -> None:
         """Copy chunks of the old shard, or fill in zeros."""
         if self._plan.old is None:
-            self._plan.fill(encoded_zeros(self._encoder.size), last - first, offset)
+            self._plan.fill(encoded_fill(self._plan.spec), last - first, offset)
         else:
             self._plan.copy(first, last, offset)
 
