@@ -14,7 +14,7 @@ from wkgpu.errors import ChunkError
 from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
-from wkgpu.storage.plans.write import WritePlan
+from wkgpu.storage.plans.write import Source, WritePlan
 
 GARBAGE = 0xA5
 
@@ -94,22 +94,24 @@ class NaiveEngine:
 
     def write(self, plan: WritePlan, data: np.ndarray) -> None:
         changed = [overlaid(plan, row, data) for row in range(len(plan.touched.ordinal))]
-        if not plan.is_compressed:
+        if plan.is_in_place:
             for offset, chunk in zip(plan.touched.offset, changed, strict=True):
                 os.pwrite(plan.descriptor, chunk, offset)
             return
         rows = {int(ordinal): row for row, ordinal in enumerate(plan.touched.ordinal)}
+        fill = np.full(plan.spec.chunk_bytes // plan.spec.dtype.itemsize, plan.spec.fill_value, plan.spec.dtype)
         offset = plan.data_offset
-        for ordinal in range(len(plan.sizes)):
-            if ordinal in rows:
+        for ordinal, source in enumerate(plan.stored.source):
+            encoded = b""
+            if source == Source.ENCODE:
                 encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
-            elif plan.old is None:
-                encoded = lz4.block.compress(bytes(plan.spec.chunk_bytes), store_size=False)
-            else:
+            elif source == Source.FILL:
+                encoded = lz4.block.compress(fill.tobytes(), store_size=False)
+            elif source == Source.COPY:
                 (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
                 encoded = os.pread(plan.old.descriptor, nbytes, begin)
             os.pwrite(plan.descriptor, encoded, offset)
-            plan.sizes[ordinal] = len(encoded)
+            plan.stored.nbytes[ordinal] = len(encoded)
             offset += len(encoded)
 
 

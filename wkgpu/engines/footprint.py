@@ -279,6 +279,8 @@ def check_write_plan(plan: WritePlan, data: Any) -> None:
     if not count == len(touched.offset) == len(touched.nbytes) == len(touched.origin):
         raise LaunchError(f"{plan}: the columns of its table have several lengths. {_BUG}")
     _check_rows(plan, "chunks of the shard", touched.ordinal, spec.chunks_in_shard)
+    if {len(column) for column in plan.stored} not in ({0}, {spec.chunks_in_shard}):
+        raise LaunchError(f"{plan}: its table of stored chunks has not one row for each. {_BUG}")
 
 
 def check_comparison_plan(plan: ComparisonPlan) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,14 @@ from wkgpu.forking import child_safe
 from wkgpu.storage.codecs import Pipeline
 
 Ints = NDArray[np.int64]
+
+
+class Extents(NamedTuple):
+    """Where chunks lie in a file, int64 (n,) each."""
+
+    offset: Ints
+    nbytes: Ints
+    """Encoded bytes; 0 for a chunk that is not stored."""
 
 
 class ShardIndex(Protocol):
@@ -31,8 +39,8 @@ class ShardIndex(Protocol):
         """How the chunks of this file are encoded, whatever the codecs of its mag are."""
         ...
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
-        """File offsets and encoded bytes of chunks, by their position in the shard; 0 bytes: not stored."""
+    def extents(self, ordinals: Ints) -> Extents:
+        """Where chunks lie, by their position in the shard."""
         ...
 
 
@@ -49,10 +57,10 @@ class TableIndex:
         """Memory that the table takes."""
         return self.begins.nbytes  # the ends are the same memory, one chunk on
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+    def extents(self, ordinals: Ints) -> Extents:
         """See `ShardIndex.extents`."""
         begins = self.begins[ordinals]
-        return begins, self.ends[ordinals] - begins
+        return Extents(begins, self.ends[ordinals] - begins)
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ class UniformIndex:
         """Memory that the index takes, about."""
         return 64
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+    def extents(self, ordinals: Ints) -> Extents:
         """See `ShardIndex.extents`."""
-        return ordinals * self.chunk_bytes + self.data_offset, np.full(len(ordinals), self.chunk_bytes, np.int64)
+        nbytes = np.full(len(ordinals), self.chunk_bytes, np.int64)
+        return Extents(ordinals * self.chunk_bytes + self.data_offset, nbytes)
 
 
 class ShardIndexCache:

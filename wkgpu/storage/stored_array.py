@@ -36,6 +36,7 @@ from wkgpu.storage.plans.chunk_lookup import (
 )
 from wkgpu.storage.plans.read import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.shard_index import Extents
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.file_swap import journal_of, settle
@@ -133,8 +134,8 @@ class StoredArray(ABC):
         """Where chunk 0 begins in a new shard with these codecs."""
 
     @abstractmethod
-    def frame_shard(self, codecs: Pipeline, ends: Ints) -> tuple[bytes, bytes]:
-        """What comes before and after the chunks of a new shard whose chunks end at these file offsets."""
+    def shard_header_and_footer(self, codecs: Pipeline, extents: Extents) -> tuple[bytes, bytes]:
+        """What comes before and after the chunks of a new shard whose chunks lie there."""
 
     # ---- Files that another process rewrites
 
@@ -215,7 +216,7 @@ class StoredArray(ABC):
 
     def pieces_of(self, codecs: Pipeline) -> Pieces:
         """How the chunks of shards with these codecs are cut for reading and writing."""
-        return pieces_of(self.spec.encoded_as(codecs), config.staging_bytes)
+        return pieces_of(self.spec.in_own_axes.encoded_as(codecs), config.staging_bytes)
 
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ReadPlan]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
@@ -256,7 +257,12 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        return self._shard_writes(lambda array: chunks_by_shard(array.spec, array.pieces, topleft, shape), shape)
+
+        def rows_of(array: StoredArray) -> Iterator[ShardRows]:
+            in_order = array.spec.in_storage_order
+            return chunks_by_shard(array.spec.in_own_axes, array.pieces, in_order(topleft), in_order(shape))
+
+        return self._shard_writes(rows_of, shape)
 
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
@@ -264,7 +270,7 @@ class StoredArray(ABC):
         """Yield locked writes; if the mag is rewritten before the last one, begin anew with its new shards."""
         for array in self._attempts():
             for rows in rows_of(array):
-                write = ShardWrite(array, rows, array.pieces, shape)
+                write = ShardWrite(array, rows, array.pieces, array.spec.in_storage_order(shape))
                 if not write.lock():
                     break
                 try:
@@ -303,9 +309,11 @@ class StoredArray(ABC):
                 )
             if len(np.unique(corners, axis=0)) < len(corners):
                 raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
-            for rows in chunks_in_boxes(array.spec, array.pieces, corners, shape):
+            spec = array.spec
+            in_order = corners[:, list(spec.axis_order)]
+            for rows in chunks_in_boxes(spec.in_own_axes, array.pieces, in_order, spec.in_storage_order(shape)):
                 origin = rows.origin.copy()
-                origin[:, 2] += rows.box * z
+                origin[:, spec.axis_order.index(2)] += rows.box * z
                 yield rows._replace(origin=origin)
 
         return self._shard_writes(rows_of, (x, y, z * len(corners)))

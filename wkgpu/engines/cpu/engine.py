@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import host_memory
-from wkgpu.engines.assembly import OffsetAllocator, stretches
+from wkgpu.engines.assembly import OffsetAllocator, shard_runs
 from wkgpu.engines.cpu import codecs
 from wkgpu.engines.cpu.comparison import have_equal_voxels
 from wkgpu.engines.cpu.encoder import CpuEncoder
@@ -148,14 +148,14 @@ class CpuEngine:
         encoder = CpuEncoder(plan, data, self._buffers)
         count = len(plan.touched.ordinal)
         rows = _rows_per_task(count, plan.pieces.nbytes)
-        if not plan.is_compressed:
+        if plan.is_in_place:
             self._team.run(
-                lambda task: encoder.store_raw(task * rows, min((task + 1) * rows, count)), -(-count // rows)
+                lambda task: encoder.store_in_place(task * rows, min((task + 1) * rows, count)), -(-count // rows)
             )
             return
-        parts = stretches(plan, rows)
-        chain = OffsetAllocator(plan.data_offset, len(parts))
-        self._team.run(lambda task: encoder.store_stretch(parts[task], task, chain), len(parts), on_error=chain.fail)
+        runs = shard_runs(plan, rows)
+        offsets = OffsetAllocator(plan.data_offset, len(runs))
+        self._team.run(lambda task: encoder.store_run(runs[task], task, offsets), len(runs), on_error=offsets.fail)
 
     def compare(self, plan: ComparisonPlan) -> bool:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""

@@ -31,7 +31,7 @@ from wkgpu.storage.plans.write import WritePlan
 _MIN_GATHERED_BYTES = 1 << 20  # that a thread takes at a time: more than waking another one costs
 
 
-class Batch(NamedTuple):
+class EncodedBatch(NamedTuple):
     """Chunks that have been given to a slot; all of it holds when the slot is finished."""
 
     first: int
@@ -87,7 +87,7 @@ class CudaEncoder:
         self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
         """How many rows of the plan's table to give to `begin`, at most."""
 
-    def begin(self, first: int, last: int) -> Batch:
+    def begin(self, first: int, last: int) -> EncodedBatch:
         """Queue making the chunks of some rows, in the slot that has been idle for longer."""
         slot = next(self._slots)
         slot.finish()
@@ -95,7 +95,7 @@ class CudaEncoder:
             return self._begin_raw(first, last, slot)
         return _Encoding(self, self.codec, first, last, slot).run()
 
-    def _begin_raw(self, first: int, last: int, slot: Slot) -> Batch:
+    def _begin_raw(self, first: int, last: int, slot: Slot) -> EncodedBatch:
         count = last - first
         chunks = slot.memory("decoded", count * self.size)
         table = Table(slot, items_described(count))
@@ -103,9 +103,10 @@ class CudaEncoder:
         table.upload()
         partly = self.partly(first, last)
         if len(partly):  # their old bytes come where the chunks are to be, in an image of the whole batch
-            assert self.is_covered(first, last)  # a raw shard that exists has all its chunks
             assert self._fetcher is not None
             image = slot.host("staging", count * self.size)
+            if not self.is_covered(first, last):
+                image[...] = np.resize(np.array([self.pattern]).view(np.uint8), len(image))
             segments = self._old_segments(first, partly, partly * self.size)
             self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
             slot.stream.upload(image, chunks)
@@ -113,7 +114,7 @@ class CudaEncoder:
             fill(self.device, chunks, count * self.size, self.pattern, slot)
         self.gather(table, at, first, count, chunks, slot)
         slot.end()
-        return Batch(first, last, slot, chunks, np.full(count, self.size, np.int64))
+        return EncodedBatch(first, last, slot, chunks, np.full(count, self.size, np.int64))
 
     # ---- What is known of the rows
 
@@ -222,7 +223,7 @@ class _Encoding:
         self._statuses = slot.memory("statuses", 4 * count)
         self._decoding: Decoding | None = None
 
-    def run(self) -> Batch:
+    def run(self) -> EncodedBatch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
         table = Table(slot, items_described(count) + Decoding.items(old, encoder.size) + 5 * count)
@@ -273,7 +274,7 @@ class _Encoding:
             numbers, lengths, ends, count, self._stride, self._encoded.words(1), self._packed.words(1),
         )  # fmt: skip
 
-    def _download(self, table: Table, lengths: int) -> Batch:
+    def _download(self, table: Table, lengths: int) -> EncodedBatch:
         """Queue fetching what the host has to know: lengths, and whether all went well."""
         slot, count = self._slot, self._count
         if self._decoding is not None:
@@ -283,7 +284,7 @@ class _Encoding:
         found = slot.host("lengths", 8 * count)
         slot.stream.download(table.memory, 8 * lengths, found)
         slot.end(lambda: self._check(statuses.view(np.int32)))
-        return Batch(self._first, self._last, slot, self._packed, found.view(np.int64))
+        return EncodedBatch(self._first, self._last, slot, self._packed, found.view(np.int64))
 
     def _check(self, statuses: NDArray[np.int32]) -> None:
         """Raise the error of the first chunk that could not be decoded or encoded."""

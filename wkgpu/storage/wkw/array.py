@@ -29,7 +29,7 @@ from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
-from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
+from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import Identity, StoredArray, identity_of
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
@@ -152,9 +152,10 @@ class WkwArray(StoredArray):
         """Where chunk 0 begins in a new shard with these codecs."""
         return self.header.in_shard(codecs).data_offset
 
-    def frame_shard(self, codecs: Pipeline, ends: Ints) -> tuple[bytes, bytes]:
+    def shard_header_and_footer(self, codecs: Pipeline, extents: Extents) -> tuple[bytes, bytes]:
         """The header and, of a compressed shard, the jump table; nothing comes after the chunks."""
-        return self.header.in_shard(codecs).pack() + ends.astype("<u8").tobytes(), b""
+        header = self.header.in_shard(codecs).pack()
+        return (header + (extents.offset + extents.nbytes).astype("<u8").tobytes() if codecs else header), b""
 
     def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
         """Read and check the header and the jump table of a shard.
