@@ -69,14 +69,15 @@ def _followers(rows, first, places, codecs, size):
 
 @njit(nogil=True)
 def _load_run(
-    rows, descriptors, segments, chunks, origins, chunk_z, box_z, pipelines, size,
+    rows, descriptors, segments, chunks, origins, chunk_z, box_z, has_planes, pipelines, size,
     staging, capacity, scratch, stride, work, failure,
 ):  # fmt: skip
     """Fetch and decode chunks to one after another in the scratch; whether that worked.
 
     Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded;
     of others only the planes up to the last wanted one are decoded, and those that also follow each other in the
-    table, and so in the file, are fetched together.
+    table, and so in the file, are fetched together. Without planes, because a chunk has one channel after another, all
+    of it is fetched and decoded.
     """
     places, lengths, _, codecs = chunks
     plane = size // chunk_z
@@ -87,7 +88,9 @@ def _load_run(
         failure[1] = row
         pipeline = pipelines[codecs[row]]
         if is_plain(pipeline, lengths[row], size):
-            part = max(-origins[row, 2], 0) * plane, min(box_z - origins[row, 2], chunk_z) * plane
+            part = 0, size
+            if has_planes:
+                part = max(-origins[row, 2], 0) * plane, min(box_z - origins[row, 2], chunk_z) * plane
             slot = scratch + done * stride
             header = pipeline[PLAIN]
             if header == 0 and part[0] == 0 and part[1] == size and stride == size:
@@ -115,7 +118,7 @@ def _load_run(
             return False
         for chunk in range(row, last + 1):
             start = staging + places[chunk] - low
-            wanted = min(box_z - origins[chunk, 2], chunk_z) * plane
+            wanted = min(box_z - origins[chunk, 2], chunk_z) * plane if has_planes else size
             slot = scratch + done * stride
             if not decode(
                 pipelines[codecs[chunk]], start, lengths[chunk], slot, wanted, size, work, chunk, failure
@@ -183,7 +186,7 @@ def read_chunks(
             while position < end:
                 rows = order[position : min(position + slots, end)]
                 if not _load_run(
-                    rows, descriptors, segments, chunks, origins, geometry[2], geometry[5], pipelines, size,
+                    rows, descriptors, segments, chunks, origins, geometry[2], geometry[5], True, pipelines, size,
                     staging, capacity, scratch, stride, work, failure,
                 ):  # fmt: skip
                     intrinsics.take(counter, order.size)  # so that no thread goes on
@@ -204,12 +207,13 @@ def read_chunks_to_any(
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
     bases = chunks[2]
+    has_planes = layout[0][0] == 1 or layout[3][0] < layout[3][3]
     first = intrinsics.take(counter, step)
     while first < order.size:
         for position in range(first, min(first + step, order.size)):
             if not _load_run(
                 order[position : position + 1], descriptors, segments, chunks, origins, layout[0][3],
-                layout[1][3], pipelines, size, staging, capacity, scratch, size, work, failure,
+                layout[1][3], has_planes, pipelines, size, staging, capacity, scratch, size, work, failure,
             ):  # fmt: skip
                 intrinsics.take(counter, order.size)
                 return

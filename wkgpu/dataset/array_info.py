@@ -52,7 +52,7 @@ class ArrayInfo:
         return cls(
             data_format=DataFormat.parse(array.data_format),
             num_channels=spec.num_channels,
-            voxel_type=spec.dtype,
+            voxel_type=spec.memory_dtype,
             chunk_shape=Vec3Int(spec.chunk_shape),
             chunks_per_shard=Vec3Int(spec.chunks_per_shard),
             shard_shape=Vec3Int(spec.shard_shape),

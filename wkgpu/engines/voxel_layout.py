@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.chunk_lookup import Pieces
+from wkgpu.storage.spec import ArraySpec
 
 Quadruple: TypeAlias = tuple[int, int, int, int]
 VoxelLayout: TypeAlias = tuple[Quadruple, Quadruple, Quadruple, Quadruple, Quadruple, int]
 """Chunk shape, box shape, strides of the box, strides of a chunk, axes in the order to walk them, bytes of an item."""
 
 
-def voxel_layout(
-    pieces: Pieces, shape: Triple, array: NDArray[Any], channels_first: bool = True
-) -> VoxelLayout:
+def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any], channels_first: bool = True) -> VoxelLayout:
     """Describe a walk over the voxels that chunks and an array of a box share.
 
     The innermost axis is the one along which the array's items are nearest to each other, since the chunk is small
@@ -49,7 +48,7 @@ def voxel_layout(
     )
 
 
-def chunk_strides(pieces: Pieces, item: int, channels: int, channels_first: bool) -> Quadruple:
+def chunk_strides(pieces: Pieces, item: int, channels: int, channels_first: bool = True) -> Quadruple:
     """Return the strides ``(channel, x, y, z)`` of a decoded chunk in bytes."""
     x, y, z = pieces.shape
     if channels_first:
@@ -71,3 +70,8 @@ def has_lines(array: NDArray[Any], channels_first: bool = True) -> bool:
         and (x == array.itemsize * array.shape[0] or array.shape[1] == 1)
         and min(others) >= 0
     )
+
+
+def are_channels_apart(spec: ArraySpec) -> bool:
+    """Whether a chunk has one channel after another, so that its planes along z are no runs of bytes."""
+    return not spec.channels_first and spec.num_channels > 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import lcm
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,7 +186,7 @@ def _rewrite_part(
         inside = shard.intersection(part)
         assert inside is not None
         piece = voxels[:, *inside.slices_in(part)]
-        if shard in kept or has_data(piece):
+        if shard in kept or has_data(piece, target.spec):
             write_box(target, engine, inside.topleft, piece)
             kept.discard(shard)
 
@@ -201,7 +202,7 @@ def _blocks(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
 
 def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:
     """Cut a box at borders of chunks, until each part may be held in memory."""
-    units = triple(map(max, source.chunk_shape, target.chunk_shape))
+    units = triple(map(lcm, source.chunk_shape, target.chunk_shape))
     return bisected(box, units, _MOST_READ_BYTES // target.voxel_bytes)
 
 

@@ -246,7 +246,7 @@ class BufferedSliceWriter:
         )
         for corner, size in borders:
             if count and min(size):
-                zeros = np.zeros((channels, *size, count), self._view._array.spec.dtype)
+                zeros = np.zeros((channels, *size, count), self._view._array.spec.memory_dtype)
                 offset = self._in_finest_mag(self._sent - position, corner)
                 self._view.write(zeros.transpose(slices_last(self._axis)), absolute_offset=offset)
 

@@ -183,14 +183,14 @@ class CpuEngine:
         origins, size = plan.gaps.origin, plan.pieces.nbytes
         count = len(bases)
         rows = _rows_per_task(count, size)
-        if has_lines(out):
+        if has_lines(out, plan.spec.channels_first):
             geometry = _geometry(plan, out)
 
             def fill(first: int, last: int) -> None:
                 kernels.fill_chunks(first, last, bases, origins, geometry, pattern, target)
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
             def fill(first: int, last: int) -> None:
                 with self._buffers.lend(size) as (scratch,):
@@ -216,7 +216,7 @@ class CpuEngine:
         counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
         gap, rows, work_bytes = pipelines.gap, pipelines.rows, pipelines.decoder_bytes
-        if has_lines(out):
+        if has_lines(out, plan.spec.channels_first):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
             lines = LINES * slots * plan.pieces.shape[0] * plan.spec.voxel_bytes
@@ -232,7 +232,7 @@ class CpuEngine:
                     )  # fmt: skip
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, gap + size, work_bytes) as (staging, scratch, work):

@@ -18,7 +18,7 @@ from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.engines.voxel_layout import VoxelLayout, voxel_layout
+from wkgpu.engines.voxel_layout import Quadruple, VoxelLayout, chunk_strides, voxel_layout
 from wkgpu.kernels.cpu import chunks as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
@@ -74,7 +74,7 @@ class CudaEncoder:
         self._host_data = data if device.is_on_host(data) else None
         self._fetcher = None if plan.old is None else Fetcher(device, team, [plan.old.descriptor], stack)
         corner_bits = common_bits(plan.touched.origin[:, 0])
-        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data)
+        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channels_first)
         self._data: Memory | None = None
         self._origin = 0
         if self._host_data is None:
@@ -138,7 +138,7 @@ class CudaEncoder:
         if self._host_data is None:
             bases = np.full(last - first, self._origin, np.int64)
         else:  # each chunk has a box of its own, which lies as the chunk does
-            bases = starts - corners @ _chunk_strides(self.plan)
+            bases = starts - corners @ np.array(_chunk_strides(self.plan)[1:], np.int64)
         return described(table, words.numbers, starts, bases, corners, words.scale, words.width)
 
     # ---- What is queued for them
@@ -182,17 +182,16 @@ class CudaEncoder:
         return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)
 
 
-def _chunk_strides(plan: WritePlan) -> Ints:
-    """Return the strides (x, y, z) of a chunk in bytes."""
-    x, y, _ = plan.pieces.shape
-    return plan.spec.voxel_bytes * np.array([1, x, x * y], np.int64)
+def _chunk_strides(plan: WritePlan) -> Quadruple:
+    """Return the strides (channel, x, y, z) of a chunk in bytes."""
+    spec = plan.spec
+    return chunk_strides(plan.pieces, spec.dtype.itemsize, spec.num_channels, spec.channels_first)
 
 
 def _as_chunks(plan: WritePlan, data: Any) -> VoxelLayout:
     """Return the layout of the exchange between chunks and boxes that lie as chunks do."""
-    strides = data.itemsize, *_chunk_strides(plan).tolist()
-    array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, strides)  # only looked at
-    return voxel_layout(plan.pieces, plan.shape, array)
+    array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, _chunk_strides(plan))  # only looked at
+    return voxel_layout(plan.pieces, plan.shape, array, plan.spec.channels_first)
 
 
 class _Encoding:

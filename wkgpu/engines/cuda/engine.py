@@ -190,7 +190,7 @@ class CudaEngine:
             return True
         voxels = []
         for side in (plan.one, plan.other):
-            out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.dtype)
+            out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.memory_dtype)
             self.read(side, out)
             voxels.append(out)
         with self.device.active():

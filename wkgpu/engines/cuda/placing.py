@@ -46,7 +46,11 @@ class Placement(Protocol):
 
 def chosen_placement(device: Device, plan: ReadPlan, out: Any) -> Placement:
     """Return what fills the array ``out`` (channel, x, y, z, box) fastest."""
-    return LinePlacement(device, plan, out) if has_lines(out) else StridedPlacement(device, plan, out)
+    return (
+        LinePlacement(device, plan, out)
+        if has_lines(out, plan.spec.channels_first)
+        else StridedPlacement(device, plan, out)
+    )
 
 
 def grid_of(device: Device, count: int, rows: int, lanes: int) -> tuple[int, int]:
@@ -162,7 +166,7 @@ class StridedPlacement(_PlanPlacement):
 
     def __init__(self, device: Device, plan: ReadPlan, out: Any) -> None:
         super().__init__(device, plan, out)
-        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
         self._words = layout_in_words(layout, self._corner_bits, *self._multiples)
         self._header, self._scale, self._width = self._words.numbers, self._words.scale, self._words.width
 

@@ -24,6 +24,7 @@ from wkgpu.engines.cuda.placing import Placement, chosen_placement
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.voxel_layout import are_channels_apart
 from wkgpu.kernels.failures import MALFORMED
 from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
@@ -162,6 +163,8 @@ class CudaReader:
 
 def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
     """Return how many bytes of each chunk are needed: those up to the last plane that any of its boxes wants."""
+    if are_channels_apart(plan.spec):
+        return np.full(len(batch.heads), plan.pieces.nbytes, np.int64)
     planes = plan.pieces.shape[2]
     last = np.minimum(plan.shape[2] - plan.chunks.origin[batch.first : batch.last, 2], planes)
     wanted: Ints = np.maximum.reduceat(last, batch.heads - batch.first) * (plan.pieces.nbytes // planes)

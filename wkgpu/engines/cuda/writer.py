@@ -1,7 +1,7 @@
 """The CUDA engine's writes: a batch of chunks is stored while the next one is gathered and encoded.
 
-Where a batch goes in a shard that is written whole is known when the one before it is encoded. The chunks between do not
-change, and are copied as they are when all their places are known.
+Where a batch goes in a shard that is written whole is known when the one before it is encoded. The chunks between are
+copied as they are when all their places are known.
 """
 
 from __future__ import annotations

@@ -118,9 +118,10 @@ class WkwHeader:
             bytes, compressed chunks of more than 2,113,929,216 bytes, which LZ4 does not take, and shards that are
             larger than any file, or whose jump tables are larger than 1 GiB.
         UnsupportedError
-            For a codec that WKW does not know.
+            For codecs, dtypes, byte orders, fill values and orders of axes that WKW does not know.
         """
         block_type = _block_type(spec.codecs)
+        _check_layout(spec)
         for name in ("chunk_shape", "chunks_per_shard"):
             shape = getattr(spec, name)
             edge = shape[0]
@@ -224,6 +225,20 @@ class WkwHeader:
 
 def _edge(header: WkwHeader) -> int:
     return header.block_len * header.file_len
+
+
+def _check_layout(spec: ArraySpec) -> None:
+    """Refuse what is not written in a header, because WKW has one value of it."""
+    facts = {
+        "dtype": (spec.dtype.name in _VOXEL_TYPES.values(), spec.dtype.name, f"one of {list(_VOXEL_TYPES.values())}"),
+        "byte order": (spec.dtype == spec.dtype.newbyteorder("<"), "big-endian", "little-endian numbers"),
+        "fill_value": (spec.has_zero_fill, spec.fill_value, "0"),
+        "axis_order": (spec.axis_order == (0, 1, 2), spec.axis_order, "(0, 1, 2), in which x is fastest"),
+        "order of channels": (spec.channels_first or spec.num_channels == 1, "one after another", "voxel by voxel"),
+    }
+    for name, (fits, found, wanted) in facts.items():
+        if not fits:
+            raise UnsupportedError(f"WKW cannot store this {name}: {found}; it takes {wanted}.")
 
 
 def _block_type(codecs: Pipeline) -> int:
