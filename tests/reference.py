@@ -11,10 +11,11 @@ import lz4.block
 import numpy as np
 
 from wkgpu.errors import ChunkError
+from wkgpu.storage.codecs import Codec, Pipeline
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
-from wkgpu.storage.plans.write import WritePlan
+from wkgpu.storage.plans.write import Source, WritePlan
 
 GARBAGE = 0xA5
 
@@ -66,6 +67,9 @@ class NaiveEngine:
     def check_room(self, nbytes: int, what: str) -> None:
         pass
 
+    def decodes(self, codec: Codec) -> bool:
+        return codec.name in ("lz4", "lz4hc")
+
     def wait(self) -> None:
         pass
 
@@ -91,22 +95,24 @@ class NaiveEngine:
 
     def write(self, plan: WritePlan, data: np.ndarray) -> None:
         changed = [overlaid(plan, row, data) for row in range(len(plan.touched.ordinal))]
-        if not plan.is_compressed:
+        if plan.is_in_place:
             for offset, chunk in zip(plan.touched.offset, changed, strict=True):
                 os.pwrite(plan.descriptor, chunk, offset)
             return
         rows = {int(ordinal): row for row, ordinal in enumerate(plan.touched.ordinal)}
+        fill = np.full(plan.spec.chunk_bytes // plan.spec.dtype.itemsize, plan.spec.fill_value, plan.spec.dtype)
         offset = plan.data_offset
-        for ordinal in range(len(plan.sizes)):
-            if ordinal in rows:
+        for ordinal, source in enumerate(plan.stored.source):
+            encoded = b""
+            if source == Source.ENCODE:
                 encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
-            elif plan.old is None:
-                encoded = lz4.block.compress(bytes(plan.spec.chunk_bytes), store_size=False)
-            else:
+            elif source == Source.FILL:
+                encoded = lz4.block.compress(fill.tobytes(), store_size=False)
+            elif source == Source.COPY:
                 (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
                 encoded = os.pread(plan.old.descriptor, nbytes, begin)
             os.pwrite(plan.descriptor, encoded, offset)
-            plan.sizes[ordinal] = len(encoded)
+            plan.stored.nbytes[ordinal] = len(encoded)
             offset += len(encoded)
 
 
@@ -118,7 +124,7 @@ def chunks_of(plan: ReadPlan, sources: Sources, rows: np.ndarray) -> Iterator[np
             yield np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
         else:
             place, nbytes = plan.chunks.staging_offset[row], plan.chunks.nbytes[row]
-            codec = plan.codecs[plan.chunks.codec[row]]
+            codec = plan.pipelines[plan.chunks.codec[row]]
             yield decoded(plan, bytes(staging[place : place + nbytes]), codec)
 
 
@@ -145,9 +151,9 @@ def staged(plan: ReadPlan, sources: Sources) -> bytearray:
     return space
 
 
-def decoded(plan, encoded: bytes, codec: str) -> np.ndarray:
+def decoded(plan, encoded: bytes, codecs: Pipeline) -> np.ndarray:
     """The voxels ``(channel, x, y, z)`` of a chunk, or of a piece of a raw one."""
-    if codec != "raw":
+    if codecs:
         try:
             encoded = lz4.block.decompress(encoded, uncompressed_size=plan.pieces.nbytes)
         except lz4.block.LZ4BlockError as error:
@@ -162,7 +168,7 @@ def overlaid(plan: WritePlan, row: int, data: np.ndarray) -> bytes:
     """A chunk with the new voxels over the old ones."""
     if plan.touched.nbytes[row] > 0:
         encoded = os.pread(plan.old.descriptor, plan.touched.nbytes[row], plan.touched.offset[row])
-        chunk = decoded(plan, encoded, plan.spec.codec).copy()
+        chunk = decoded(plan, encoded, plan.spec.codecs).copy()
     else:
         chunk = np.zeros((plan.spec.num_channels, *plan.pieces.shape), plan.spec.dtype)
     inside, goal = common_slices(plan.touched.origin[row], plan.pieces.shape, plan.shape)

@@ -157,16 +157,18 @@ def sliced_primitives():
             of, share = checked(source, start, units, lane, lanes)
             array[part] = of[share]
 
-    def clear_run(target, at, units, lane, lanes):
+    def fill_run(target, at, units, pattern, bits, lane, lanes):
         if lane < units:
             array, part = checked(target, at, units, lane, lanes)
-            array[part] = 0
+            assert bits == 8 * array.itemsize
+            words = np.array([pattern], np.int64).view(array.dtype)
+            array[part] = words[np.arange(lane, units, lanes) % len(words)]
 
     def copy_item(target, at, source, start, units):
         copy_run(target, at, source, start, units, False, 0, 1)
 
     with (
-        mock.patch.multiple(placement, copy_run=copy_run, clear_run=clear_run, copy_item=copy_item),
+        mock.patch.multiple(placement, copy_run=copy_run, fill_run=fill_run, copy_item=copy_item),
         mock.patch.object(packing, "copy_run", copy_run),
     ):
         yield

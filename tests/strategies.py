@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from wkgpu.geometry import BoundingBox, Mag, NDBoundingBox, Vec3Int, VecInt
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 # A busy machine is no reason to fail; what our function-scoped fixtures make is fresh for each example.
@@ -104,7 +105,7 @@ def layouts(
     most = int((shard_bytes // voxel_bytes) ** (1 / 3) + 1e-6).bit_length() - 1  # log2 of the longest shard edge
     chunk = draw(st.integers(0, min(largest_chunk.bit_length() - 1, most)))
     per_shard = draw(st.integers(0, min(largest_shard.bit_length() - 1, most - chunk)))
-    return ArraySpec(dtype, num_channels, (1 << chunk,) * 3, (1 << per_shard,) * 3, draw(codec))
+    return ArraySpec(dtype, num_channels, (1 << chunk,) * 3, (1 << per_shard,) * 3, pipeline_of(draw(codec)))
 
 
 @st.composite

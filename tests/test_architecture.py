@@ -11,7 +11,7 @@ EVERYWHERE = {"errors", "extras", "forking", "geometry", "settings"}
 # Package: what it may import of wkgpu besides itself and the modules that serve all packages.
 DEPENDENCIES = {
     "geometry": {"errors"},
-    "storage": EVERYWHERE,
+    "storage": {"kernels.planning", "kernels.cpu.planning", *EVERYWHERE},
     "engines": {"storage.spec", "storage.codecs", "storage.plans", "kernels", *EVERYWHERE},
     "operations": {"engines", "storage", *EVERYWHERE},
     "dataset": {"operations", "engines", "storage", "absent_names", *EVERYWHERE},

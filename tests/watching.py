@@ -24,7 +24,8 @@ from wkgpu.operations.ahead import Ahead
 
 WRITTEN = {
     "place_chunks": lambda words, numbers: [words[2]],
-    "clear_chunks": lambda words, numbers: [words[1]],
+    "fill_chunks": lambda words, numbers: [words[1]],
+    "fill_words": lambda words, numbers: [words[0]],
     "exchange_chunks": lambda words, numbers: [words[1] if numbers[-1] else words[2]],
     "add_up_lengths": lambda words, numbers: [words[0]],
     "pack_chunks": lambda words, numbers: [words[2]],

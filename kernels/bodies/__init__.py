@@ -10,7 +10,7 @@ for _body in (
     placement.copy_line,
     placement.place_joined,
     placement.place_group,
-    placement.clear_group,
+    placement.fill_group,
     placement.copy_box,
     overlap.common_length,
     overlap.common_begin,

@@ -5,7 +5,7 @@ hand out ranges and a CUDA grid can stride; a row may be shared by ``lanes`` wor
 
 All lengths, offsets and strides are in *units*: bytes on the CPU, where a copy takes any alignment, and machine words
 (the largest that divides every run) on a GPU. ``source`` and ``target`` are only handed on to the primitives
-`copy_run`, `clear_run` and `copy_item`, so they can be arrays (here, and on a GPU) or plain addresses (on the CPU,
+`copy_run`, `fill_run` and `copy_item`, so they can be arrays (here, and on a GPU) or plain addresses (on the CPU,
 where one compiled version then serves every dtype, layout and read-only flag). A machine gives its own primitives with
 ``numba.extending.overload``; what stands here is their definition, and what the simulator and the tests run.
 """
@@ -21,11 +21,12 @@ def copy_run(target, at, source, start, units, streaming, lane, lanes):
         unit += lanes
 
 
-def clear_run(target, at, units, lane, lanes):
-    """Set ``units`` neighbouring units to zero."""
+def fill_run(target, at, units, pattern, bits, lane, lanes):
+    """Fill ``units`` neighbouring units of ``bits`` bits with the 64 bits of a number, again and again."""
+    mask = -1 if bits == 64 else (1 << bits) - 1
     unit = lane
     while unit < units:
-        target[at + unit] = 0
+        target[at + unit] = (pattern >> (unit * bits & 63)) & mask
         unit += lanes
 
 
@@ -140,10 +141,13 @@ def place_joined(
                 z += 1
 
 
-def clear_group(first, last, step, lane, lanes, count, target, base, origin, geometry):
-    """Zero what ``count`` absent x-neighbours would have covered of a box; a row is a plane along x and z.
+def fill_group(first, last, step, lane, lanes, count, target, base, origin, geometry, pattern, bits):
+    """Fill what ``count`` absent x-neighbours would have covered of a box; a row is a plane along x and z.
 
-    The parameters are those of `place_group`.
+    The parameters are those of `place_group`, and
+
+    pattern, bits
+        The bytes of one channel of a voxel, repeated to 8, as a number; and how many bits a unit has.
     """
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     begin_x, begin_y, begin_z = max(origin[0], 0), max(origin[1], 0), max(origin[2], 0)
@@ -156,7 +160,7 @@ def clear_group(first, last, step, lane, lanes, count, target, base, origin, geo
     for z in range(lines_z):
         for y in range(first, min(last, lines_y), step):
             at = corner + (begin_y + y) * stride_y + (begin_z + z) * stride_z
-            clear_run(target, at, voxels * voxel, lane, lanes)
+            fill_run(target, at, voxels * voxel, pattern, bits, lane, lanes)
 
 
 def copy_box(first, last, step, lane, lanes, source, start, target, at, extents, source_strides, target_strides, units):

@@ -1,4 +1,4 @@
-"""Decoding and encoding single chunks on the CPU.
+"""LZ4 on the CPU: decoding and encoding single chunks.
 
 Electron microscopy is noise to LZ4: most of its chunks become one run of literals, which is the chunk itself behind a
 short header (a token and the length; see "LZ4 Block Format Description"). Such a chunk needs no decoder: its voxels
@@ -11,12 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..failures import MALFORMED, WRONG_LENGTH
 from . import intrinsics
 from .noise import decode_noise, is_noise
 
-# Codecs, as the kernels' argument ``codec``
-RAW, LZ4, LZ4HC = range(3)
+LZ4, LZ4HC, CALLED = range(3)
+"""Codecs, as `pipeline` has them: two that are compiled in, and functions at addresses."""
 
 _LONG_RUN = 15  # a run of literals from which on its length goes on in further bytes
 _PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
@@ -59,38 +58,28 @@ def store_literals(source, size, target):
 
 
 @njit(nogil=True)
-def decode(source, nbytes, target, wanted, size, row, failure):
-    """Decode the first ``wanted`` bytes, or somewhat more, of an LZ4 chunk of ``size`` bytes; whether that worked.
+def decode_lz4(source, nbytes, target, wanted, size):
+    """Decode the first ``wanted`` bytes, or somewhat more, of at most ``size``; the decoded bytes, negative if damaged.
 
-    Of a chunk that is wanted whole this includes that it has exactly its size. Behind the decoded bytes, up to ``size``
-    of them, memory is left with any content.
+    Behind the decoded bytes, up to ``size`` of them, memory is left with any content.
     """
     if nbytes > intrinsics.LZ4_MAX_OUTPUT_BYTES:
-        failure[0], failure[1], failure[2] = MALFORMED, row, nbytes
-        return False
+        return np.int64(-1)
     if is_noise(nbytes, size):
-        decoded = decode_noise(source, nbytes, target, wanted, size)
-    elif wanted == size:
-        decoded = np.int64(intrinsics.lz4_decode(source, target, np.int32(nbytes), np.int32(size)))
-    else:
-        decoded = np.int64(
-            intrinsics.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size))
-        )
-    good = decoded == size if wanted == size else decoded >= wanted
-    if not good:
-        failure[0] = MALFORMED if decoded < 0 else WRONG_LENGTH
-        failure[1], failure[2] = row, decoded
-    return good
+        return np.int64(decode_noise(source, nbytes, target, wanted, size))
+    if wanted == size:
+        return np.int64(intrinsics.lz4_decode(source, target, np.int32(nbytes), np.int32(size)))
+    return np.int64(intrinsics.lz4_decode_part(source, target, np.int32(nbytes), np.int32(wanted), np.int32(size)))
 
 
 @njit(nogil=True)
-def encode(codec, level, state, source, size, target, capacity, was_noise):
+def encode_lz4(codec, level, state, source, size, target, capacity, was_noise):
     """Encode one chunk.
 
     Parameters
     ----------
     was_noise : bool
-        Whether the chunk before could not be shrunk: then this one is probed before it is encoded in earnest.
+        Whether the chunk before could not be shrunk: then this one is probed before it is fully compressed.
 
     Returns
     -------

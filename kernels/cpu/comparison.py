@@ -10,8 +10,10 @@ from numba import njit
 
 from ..compilation import cached_kernel
 from . import intrinsics
-from .codec import RAW, decode, is_literal, literal_header
+from .codec import is_literal
 from .files import fetch_chunks
+from .pipeline import PLAIN, decode, is_plain
+from .placement import fill_bytes
 
 
 @njit(nogil=True)
@@ -47,24 +49,16 @@ def _fetch(side, first, last, staging, failure):
 
 
 @njit(nogil=True)
-def _codec(side, row):
-    """How a chunk is encoded."""
-    return side[5][side[4][row]]
-
-
-@njit(nogil=True)
-def _voxels(encoded, row, side, size, wanted, scratch, failure):
+def _voxels(encoded, row, side, pipelines, size, wanted, scratch, work, failure):
     """Return the address of the first ``wanted`` decoded bytes of a chunk, or 0 for a failure."""
     if row < 0:
-        intrinsics.clear_bytes(scratch, wanted)
+        fill_bytes(scratch, wanted, side[5])
         return scratch
-    if _codec(side, row) == RAW:
-        return encoded
-    lengths = side[3]
-    header = literal_header(size)
-    if lengths[row] == header + size and is_literal(encoded, size):
+    pipeline, nbytes = pipelines[side[4][row]], side[3][row]
+    header = pipeline[PLAIN]
+    if is_plain(pipeline, nbytes, size) and (header == 0 or is_literal(encoded, size)):
         return encoded + header
-    return scratch if decode(encoded, lengths[row], scratch, wanted, size, row, failure) else 0
+    return scratch if decode(pipeline, encoded, nbytes, scratch, wanted, size, work, row, failure) else 0
 
 
 @njit(nogil=True)
@@ -87,28 +81,28 @@ def _are_equal(a, b, origin, geometry):
 
 
 @njit(nogil=True)
-def _compare(row, other_row, one, other, size, origin, geometry, encoded, scratches, failures):
+def _compare(row, other_row, one, other, pipelines, size, origin, geometry, encoded, scratches, work, failures):
     """Whether two chunks are equal; not where one of them is damaged, which is a failure."""
     plane = geometry[0] * geometry[1] * geometry[6]
     wanted = min(geometry[5] - origin[2], geometry[2]) * plane
     if (
         row >= 0
         and other_row >= 0
-        and _codec(one, row) == _codec(other, other_row)
+        and one[4][row] == other[4][other_row]
         and one[3][row] == other[3][other_row]
         and intrinsics.compare_bytes(encoded[0], encoded[1], one[3][row]) == 0
     ):
         return True
-    a = _voxels(encoded[0], row, one, size, wanted, scratches[0], failures[0])
+    a = _voxels(encoded[0], row, one, pipelines, size, wanted, scratches[0], work, failures[0])
     b = 0
     if a:
-        b = _voxels(encoded[1], other_row, other, size, wanted, scratches[1], failures[1])
+        b = _voxels(encoded[1], other_row, other, pipelines, size, wanted, scratches[1], work, failures[1])
     return a != 0 and b != 0 and _are_equal(a, b, origin, geometry)
 
 
 @cached_kernel
 def compare_chunks(
-    counter, step, ones, others, origins, one, other, size, geometry, stagings, capacity, scratches,
+    counter, step, ones, others, origins, one, other, pipelines, size, geometry, stagings, capacity, scratches, work,
     differs, failures,
 ):  # fmt: skip
     """Compare pairs of chunks, ``step`` at a time, until no thread finds any that is not yet taken, or two differ.
@@ -122,9 +116,11 @@ def compare_chunks(
     origins : int64 (pairs, 3)
         First voxel of the chunks in their boxes.
     one, other : tuple
-        A side: its open files, int64 (files,); segments, as in `chunks.read_chunks`; of its chunks the staging offsets,
-        ascending, the encoded bytes, and the numbers of the codecs, int64 (chunks,); and what each codec is, int64
-        (codecs,), LZ4HC being LZ4 here.
+        A side: its open files, int64 (files,); segments, as in `cpu.read_chunks`; of its chunks the places in the
+        staging space, ascending, the encoded bytes, and which pipeline decodes them, int64 (chunks,); and the fill
+        value, as in `chunks.fill_chunks`, in the byte order of the files.
+    pipelines : int64 (pipelines, items)
+        See `pipeline`, those of both sides.
     size : int
         Bytes of a decoded chunk.
     geometry : tuple of int
@@ -132,6 +128,8 @@ def compare_chunks(
     stagings, scratches : tuple of int
         Addresses, for each side, of a buffer of ``capacity`` bytes for encoded chunks, at least the largest one, and of
         one for a decoded chunk.
+    work : int
+        Address of the working memory of the pipelines.
     differs : int64 (1,)
         Is set to 1 where chunks differ.
     failures : tuple of int64 (3,)
@@ -153,7 +151,7 @@ def compare_chunks(
                 )
                 origin = (origins[pair, 0], origins[pair, 1], origins[pair, 2])
                 if not good or not _compare(
-                    row, other_row, one, other, size, origin, geometry, encoded, scratches, failures
+                    row, other_row, one, other, pipelines, size, origin, geometry, encoded, scratches, work, failures
                 ):
                     differs[0] = 1
                     intrinsics.take(counter, ones.size)  # so that no thread goes on

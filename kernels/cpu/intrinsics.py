@@ -80,15 +80,15 @@ def copy_bytes(context, target, source, nbytes):
 
 
 @intrinsic
-def clear_bytes(context, target, nbytes):
-    """``memset`` to zero at an address."""
+def set_bytes(context, target, byte, nbytes):
+    """``memset`` at an address."""
 
     def generate(context, builder, signature, arguments):
-        target, nbytes = arguments
-        cgutils.memset(builder, _pointer(builder, target), nbytes, 0)
+        target, byte, nbytes = arguments
+        cgutils.memset(builder, _pointer(builder, target), nbytes, builder.trunc(byte, _BYTE))
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), generate
+    return types.void(types.intp, types.int64, types.intp), generate
 
 
 def _streamer(nbytes: int):
@@ -202,6 +202,18 @@ def store_byte(context, address, value):
     def generate(context, builder, signature, arguments):
         address, value = arguments
         builder.store(builder.trunc(value, _BYTE), _pointer(builder, address))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), generate
+
+
+@intrinsic
+def store_8_bytes(context, address, value):
+    """Set the 8 bytes at an address, which need not be aligned."""
+
+    def generate(context, builder, signature, arguments):
+        address, value = arguments
+        builder.store(value, _pointer(builder, address, ir.IntType(64)), align=1)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.int64), generate

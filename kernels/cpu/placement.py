@@ -11,6 +11,7 @@ from . import intrinsics
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
+_ALL_BYTES = 0x0101010101010101
 
 # Numba-CUDA would inline these overloads, too, if their types fitted: here memory is an address, on CUDA an array.
 
@@ -46,12 +47,35 @@ def _stream(goal, begin, units):
     intrinsics.copy_bytes(goal + done, begin + done, units - done)
 
 
-@overload(placement.clear_run, target="cpu", inline="always")
-def _clear_run(target, at, units, lane, lanes):
-    def clear(target, at, units, lane, lanes):
-        intrinsics.clear_bytes(target + at, units)
+@overload(placement.fill_run, target="cpu", inline="always")
+def _fill_run(target, at, units, pattern, bits, lane, lanes):
+    def fill(target, at, units, pattern, bits, lane, lanes):
+        fill_bytes(target + at, units, pattern)
 
-    return clear
+    return fill
+
+
+@njit(nogil=True)
+def fill_bytes(target, nbytes, pattern):
+    """Repeat the 8 bytes of a number at an address."""
+    low = pattern & 0xFF
+    if pattern == low * _ALL_BYTES:
+        intrinsics.set_bytes(target, low, nbytes)
+        return
+    whole = nbytes & ~7
+    for offset in range(0, whole, 8):
+        intrinsics.store_8_bytes(target + offset, pattern)
+    for byte in range(nbytes - whole):
+        intrinsics.store_byte(target + whole + byte, pattern >> 8 * byte & 0xFF)
+
+
+@njit(nogil=True)
+def is_filled(address, nbytes, pattern):
+    """Whether ``nbytes`` at an address repeat the 8 bytes of a number."""
+    for byte in range(min(nbytes, 8)):
+        if intrinsics.load_byte(address + byte) != pattern >> 8 * byte & 0xFF:
+            return False
+    return nbytes <= 8 or intrinsics.compare_bytes(address, address + 8, nbytes - 8) == 0
 
 
 @overload(placement.copy_item, target="cpu", inline="always")

@@ -15,12 +15,14 @@ from __future__ import annotations
 from numba import cuda
 
 from ..bodies.exchange import exchange
-from ..bodies.placement import clear_group, place_group
+from ..bodies.placement import fill_group, fill_run, place_group
 from ..compilation import cached_cuda_kernel
 from . import primitives  # noqa: F401 - the primitives on this machine
 
 HEADER = 24
 """Items before the columns of a table."""
+PATTERN = 22
+"""Where in the header the fill value is, and how many bits a word has."""
 COLUMNS = 5
 """Where the chunk begins in the chunks' memory, where its box begins in the box's, and the chunk's x, y, z in it."""
 
@@ -57,8 +59,11 @@ def place_chunks(table, at, count, lanes, source, target):
 
 
 @cached_cuda_kernel
-def clear_chunks(table, at, count, lanes, target):
-    """Zero what absent chunks would have covered; arguments as above, with the chunks' memory left unused."""
+def fill_chunks(table, at, count, lanes, target):
+    """Fill what absent chunks would have covered; arguments as above, with the chunks' memory left unused.
+
+    In the header follow the ``pattern`` and ``bits`` of `placement.fill_group`, from `PATTERN` on.
+    """
     geometry = (
         table[at], table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5], table[at + 6],
         table[at + 7], table[at + 8],
@@ -70,7 +75,10 @@ def clear_chunks(table, at, count, lanes, target):
     for chunk in range(cuda.blockIdx.x, count, cuda.gridDim.x):
         item = at + HEADER + chunk
         origin = (table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
-        clear_group(first, geometry[1], step, lane, lanes, 1, target, table[item + count], origin, geometry)
+        fill_group(
+            first, geometry[1], step, lane, lanes, 1, target, table[item + count], origin, geometry,
+            table[at + PATTERN], table[at + PATTERN + 1],
+        )  # fmt: skip
 
 
 @cached_cuda_kernel
@@ -105,3 +113,10 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
         start, base = table[item], table[item + count]
         corner = (0, table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
         exchange(first, step, lane, lanes, corner, layout, box, base, chunks, start, into_box != 0)
+
+
+@cached_cuda_kernel
+def fill_words(pattern, count, table):
+    """Fill the first ``count`` items of int64 with a number."""
+    first = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+    fill_run(table, 0, count, pattern, 64, first, cuda.gridDim.x * cuda.blockDim.x)

@@ -22,8 +22,8 @@ def _copy_run(target, at, source, start, units, streaming, lane, lanes):
     return placement.copy_run
 
 
-def _clear_run(target, at, units, lane, lanes):
-    return placement.clear_run
+def _fill_run(target, at, units, pattern, bits, lane, lanes):
+    return placement.fill_run
 
 
 def _copy_item(target, at, source, start, units):
@@ -63,7 +63,7 @@ if not config.ENABLE_CUDASIM:
     from numba.cuda.extending import overload
 
     overload(placement.copy_run, target="cuda")(_copy_run)
-    overload(placement.clear_run, target="cuda")(_clear_run)
+    overload(placement.fill_run, target="cuda")(_fill_run)
     overload(placement.copy_item, target="cuda")(_copy_item)
     overload(arithmetic.multiply, target="cuda")(_multiply)
     overload(arithmetic.add, target="cuda")(_add)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.wkw.header import WkwHeader
 
 CODECS = ("raw", "lz4", "lz4hc")
@@ -20,7 +21,7 @@ CODECS = ("raw", "lz4", "lz4hc")
 def codecs_of(mag):
     """The codec of each file."""
     return {
-        path.relative_to(mag.path).as_posix(): WkwHeader.parse(path.read_bytes()[:16]).spec.codec
+        path.relative_to(mag.path).as_posix(): word_of(WkwHeader.parse(path.read_bytes()[:16]).spec.codecs)
         for path in sorted(mag.path.glob("z*/y*/x*.wkw"))
     }
 

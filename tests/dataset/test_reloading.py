@@ -131,7 +131,7 @@ def test_a_mag_with_another_dtype_in_its_place(stored, tmp_path):
     layer = dataset.get_layer("color")
     mag.read()
     mag.path.rename(tmp_path / "aside")
-    create_array(mag.path, mag._array.spec.__class__(np.dtype("uint16"), 1, (8, 8, 8), (2, 2, 2), "raw"))
+    create_array(mag.path, mag._array.spec.__class__(np.dtype("uint16"), 1, (8, 8, 8), (2, 2, 2), ()))
     for use in (mag.read, lambda: mag.write(np.zeros((8, 8, 8), "uint8"))):
         with pytest.raises(MismatchError, match=r"header\.wkw now says 1 channels of uint16.*Open its dataset again"):
             use()

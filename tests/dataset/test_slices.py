@@ -28,6 +28,7 @@ from wkgpu.errors import (
     RegionError,
     ShapeError,
 )
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::ResourceWarning", "ignore:.*integer is dep")
@@ -342,7 +343,7 @@ def test_writes_end_between_chunks_and_shards(layer, held, writes):
 
 
 def test_raw_shards_hold_no_more_than_the_buffer():
-    raw = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "raw")
+    raw = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), pipeline_of("raw"))
     assert held_slices(raw, 2, 0, 32, 1) == 32
     assert held_slices(raw, 2, 40, 64, 1) == 56
     assert held_slices(raw, 2, 40, 1, 1) == 24

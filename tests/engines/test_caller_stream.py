@@ -25,11 +25,12 @@ from wkgpu.geometry.voxel_box import VoxelBox
 from wkgpu.operations import streaming
 from wkgpu.operations.jobs import run_jobs
 from wkgpu.operations.transfer import boxes_are_equal, read_box, write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 NULL, LEGACY, PER_THREAD = sorted(DEFAULTS)
 SIDE, OTHER = 70, 80
-LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), pipeline_of("lz4"))
 SHAPE = (24, 16, 20)
 
 

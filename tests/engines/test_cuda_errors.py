@@ -11,6 +11,7 @@ from wkgpu.engines.cuda.cuda_errors import LOST, is_lost, reported
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError, WkgpuError
 from wkgpu.kernels.failures import OK
 from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (8, 8, 8)
@@ -82,7 +83,7 @@ def test_errors_of_other_kinds_stay(error):
 @pytest.fixture
 def array(make_array, cpu):
     """A mag with one shard of a single chunk."""
-    array = make_array(ArraySpec(np.dtype(np.uint16), 1, SHAPE, (1, 1, 1), "lz4"))
+    array = make_array(ArraySpec(np.dtype(np.uint16), 1, SHAPE, (1, 1, 1), pipeline_of("lz4")))
     write_box(array, cpu, (0, 0, 0), voxels(array.spec, SHAPE, 3))
     return array
 

@@ -17,6 +17,7 @@ from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, StorageAccessError
 from wkgpu.kernels.cuda import packing, placement
 from wkgpu.operations.transfer import read_box, read_boxes, write_box
+from wkgpu.storage.codecs import pipeline_of, word_of
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (32, 32, 32)
@@ -24,7 +25,7 @@ INNER = (13, 15, 11)
 
 
 def layout_of(codec="lz4", dtype="uint16", channels=1):
-    return ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (4, 4, 4), codec)
+    return ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (4, 4, 4), pipeline_of(codec))
 
 
 @pytest.fixture(params=["raw", "lz4"])
@@ -126,7 +127,7 @@ def test_both_ways_to_fetch_and_to_store(array, simulated, machine, is_long):
     # Raw chunks that are changed in part are fetched through the host in any case.
     assert ("open" in machine) == is_long
     np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), expected)
-    assert ("decode" in machine) == (array.spec.codec == "lz4")
+    assert ("decode" in machine) == (word_of(array.spec.codecs) == "lz4")
 
 
 def test_no_descriptor_stays_open(array, simulated, is_long):
@@ -164,7 +165,7 @@ def test_a_chunk_that_several_boxes_want_is_decoded_once(array, simulated, confi
     corners = [(0, 0, 0), (1, 2, 3), (4, 4, 4), (0, 0, 0)]
     for (x, y, z), box in zip(corners, read_boxes(array, simulated, corners, (4, 4, 4)), strict=True):
         np.testing.assert_array_equal(box, volume()[:, x : x + 4, y : y + 4, z : z + 4])
-    assert decoded == ([1] if array.spec.codec == "lz4" else [])
+    assert decoded == ([1] if word_of(array.spec.codecs) == "lz4" else [])
 
 
 @pytest.mark.parametrize("turn", [lambda data: data, np.ascontiguousarray, lambda data: data[..., ::-1]])
@@ -256,7 +257,7 @@ def uploaded_whole(data):
 @pytest.mark.parametrize("dtype", ["uint8", "uint64"])
 def test_memory_of_a_large_volume_is_bounded(make_array, cpu, counting, config, codec, dtype, place):
     """Also that of voxels on the host, which are uploaded batch by batch."""
-    spec = ArraySpec(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), codec)
+    spec = ArraySpec(np.dtype(dtype), 1, (16, 16, 16), (4, 4, 4), pipeline_of(codec))
     array, data = make_array(spec), voxels(spec, (60, 60, 60), 1)
     config.batch_bytes = 4 * spec.chunk_bytes
     config.staging_bytes = spec.chunk_bytes
@@ -518,7 +519,7 @@ def test_results_speak_dlpack(array, simulated):
 
 def test_torch_takes_and_gives_voxels(make_array, simulated):
     torch = pytest.importorskip("torch")
-    spec = ArraySpec(np.dtype("int16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+    spec = ArraySpec(np.dtype("int16"), 1, (8, 8, 8), (4, 4, 4), pipeline_of("lz4"))
     array, data = make_array(spec), voxels(spec, SHAPE, 1)
     write_box(array, simulated, (0, 0, 0), torch.from_numpy(np.ascontiguousarray(data)))
     np.testing.assert_array_equal(torch.from_dlpack(read_box(array, simulated, (0, 0, 0), SHAPE)).numpy(), data)

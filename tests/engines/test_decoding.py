@@ -13,10 +13,11 @@ from strategies import voxels
 from wkgpu.engines.cuda.decoding import chosen_decoder, first_refused
 from wkgpu.errors import ChunkError, ConfigurationError
 from wkgpu.kernels.cpu.intrinsics import LZ4_MAX_INPUT_BYTES
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (32, 32, 32)
-LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), pipeline_of("lz4"))
 CHUNK_BYTES = 1024
 TABLE_END = 16 + 8 * 64
 

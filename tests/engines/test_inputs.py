@@ -8,6 +8,7 @@ from reference import Exporter
 from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import DtypeError
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (11, 9, 13)
@@ -60,7 +61,7 @@ MAKERS = {
 )
 def test_any_layout(make_array, engine, codec, dtype, channels, name):
     per_shard = (4, 4, 4) if is_simulated(engine) else (1, 1, 1)
-    array = make_array(ArraySpec(np.dtype(dtype), channels, (8, 8, 8), per_shard, codec))
+    array = make_array(ArraySpec(np.dtype(dtype), channels, (8, 8, 8), per_shard, pipeline_of(codec)))
     data = voxels(array.spec, SHAPE, 1)
     same = MAKERS[name](data)
     np.testing.assert_array_equal(same, data)
@@ -81,7 +82,7 @@ def test_any_broadcast_data(make_array, engine, spec, data):
 
 
 def test_anything_with_dlpack(make_array, engine):
-    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
+    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), pipeline_of("lz4")))
     data = voxels(array.spec, SHAPE, 1)
     write_box(array, engine, (1, 1, 1), Exporter(data))
     np.testing.assert_array_equal(read_box(array, engine, (1, 1, 1), SHAPE), data)
@@ -100,7 +101,7 @@ def test_arrays_that_cannot_be_shared(cpu, error):
 
 
 def test_data_are_not_changed(make_array, engine):
-    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), "lz4"))
+    array = make_array(ArraySpec(np.dtype("int32"), 2, (8, 8, 8), (1, 1, 1), pipeline_of("lz4")))
     data = voxels(array.spec, SHAPE, 1)
     before = data.copy()
     write_box(array, engine, (1, 1, 1), data)

@@ -141,9 +141,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize(("codec", "chunk"), [("lz4", 32), ("raw", 512)])
 def test_peak_memory_beyond_the_output(make_array, run_python, codec, chunk):
+    from wkgpu.storage.codecs import pipeline_of
     from wkgpu.storage.spec import ArraySpec
 
-    array = make_array(ArraySpec(BYTE, 1, (chunk,) * 3, (512 // chunk,) * 3, codec))
+    array = make_array(ArraySpec(BYTE, 1, (chunk,) * 3, (512 // chunk,) * 3, pipeline_of(codec)))
     for work in ("write", "read"):
         assert int(run_python(PEAK, array.path, work)) < 32 << 10, work  # in KiB
 

@@ -9,9 +9,10 @@ from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import DtypeError, ShapeError
 from wkgpu.operations import transfer
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArraySpec(np.dtype("uint16"), 2, (8, 8, 8), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 2, (8, 8, 8), (2, 2, 2), pipeline_of("lz4"))
 SHAPE = (11, 9, 13)
 CORNERS = [(1, 2, 3), (4, 0, 9), (30, 0, 0), (1, 2, 3)]
 

@@ -10,6 +10,7 @@ from strategies import voxels
 
 from wkgpu.engines.cpu import engine as cpu_module
 from wkgpu.operations import transfer
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 LARGE = 4 << 20
@@ -35,7 +36,7 @@ def stored(tmp_path_factory, made, scale, cpu):
     def make(codec, dtype, channels, chunk):
         key = codec, dtype, channels, scale(chunk)
         if key not in made:
-            spec = ArraySpec(np.dtype(dtype), channels, (scale(chunk),) * 3, (128 // chunk,) * 3, codec)
+            spec = ArraySpec(np.dtype(dtype), channels, (scale(chunk),) * 3, (128 // chunk,) * 3, pipeline_of(codec))
             array = create_array(tmp_path_factory.mktemp("streaming") / "mag", spec)
             volume = voxels(spec, scale(256, 160, 160), 3)
             transfer.write_box(array, cpu, (0, 0, 0), volume)
@@ -97,7 +98,7 @@ def test_outputs_at_any_address(stored, engine, scale, shift, room):
 def test_runs_along_x_through_many_files(make_array, engine, scale, config, codec, threads):
     """One chunk a file, as in volume annotations, and some are absent: runs begin and end anywhere."""
     edge = scale(32)
-    array = make_array(ArraySpec(np.dtype("uint32"), 1, (edge,) * 3, (1, 1, 1), codec))
+    array = make_array(ArraySpec(np.dtype("uint32"), 1, (edge,) * 3, (1, 1, 1), pipeline_of(codec)))
     volume = np.zeros((1, 12 * edge, 10 * edge, edge), np.uint32, order="F")
     chunks = np.random.default_rng(0).permutation(120)[:94]
     config.threads = threads
@@ -127,7 +128,7 @@ def test_many_boxes_that_are_large_together(stored, engine, scale, random):
 def test_raw_chunks_in_pieces(make_array, engine, scale, naive, config, staging, threads):
     config.staging_bytes, config.threads = staging, threads
     edge = scale(32)
-    array = make_array(ArraySpec(np.dtype("uint16"), 1, (edge,) * 3, (2, 2, 2), "raw"))
+    array = make_array(ArraySpec(np.dtype("uint16"), 1, (edge,) * 3, (2, 2, 2), pipeline_of("raw")))
     volume = voxels(array.spec, scale(70, 40, 50), 1)
     write_box(array, engine, (0, 0, 0), volume)
     (x, y, z), shape = scale(30, 5, 20), scale(7, 33, 9)
@@ -143,7 +144,7 @@ def test_raw_chunks_in_pieces(make_array, engine, scale, naive, config, staging,
 
 def test_a_shard_of_one_huge_raw_chunk(make_array, engine):
     """A box of it is fetched in pieces, and the file is sparse: nothing of 64 GiB is held."""
-    array = make_array(ArraySpec(np.dtype("uint8"), 1, (4096,) * 3, (1, 1, 1), "raw"))
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (4096,) * 3, (1, 1, 1), pipeline_of("raw")))
     data = voxels(array.spec, (20, 3, 4), 1)
     write_box(array, engine, (1000, 2000, 3000), data)
     found = read_box(array, engine, (999, 1999, 2999), (22, 5, 6))
@@ -153,7 +154,7 @@ def test_a_shard_of_one_huge_raw_chunk(make_array, engine):
 
 def test_chunks_larger_than_the_staging_buffer(make_array, engine, scale, config):
     config.staging_bytes = 10
-    array = make_array(ArraySpec(np.dtype("uint8"), 1, (scale(32),) * 3, (2, 2, 2), "lz4"))
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (scale(32),) * 3, (2, 2, 2), pipeline_of("lz4")))
     volume = voxels(array.spec, scale(64, 64, 64), 1)
     write_box(array, engine, (0, 0, 0), volume)
     np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), volume.shape[1:]), volume)

@@ -58,6 +58,7 @@ class _Mags:
     def __init__(self, folder: Path) -> None:
         from wkgpu.engines import get_engine
         from wkgpu.operations.transfer import write_box
+        from wkgpu.storage.codecs import pipeline_of
         from wkgpu.storage.spec import ArraySpec
         from wkgpu.storage.stored_array import create_array
 
@@ -70,7 +71,7 @@ class _Mags:
             data = random.integers(0, 9, (channels, *SHAPE)).astype(dtype, order="F")
             data[:, :4, :4, :4] = random.integers(0, 256, (channels, 4, 4, 4)).astype(dtype)  # cannot be compressed
             for codec in CODECS:
-                spec = ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
+                spec = ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
                 array = create_array(self.of(dtype, channels, codec), spec)
                 write_box(array, self.engine, (0, 0, 0), data)
             self.voxels[dtype, channels] = data
@@ -240,10 +241,11 @@ def _read_many(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 def _content_is_equal(path: Path, mags: _Mags, before: np.ndarray) -> bool:
     from wkgpu.operations.transfer import boxes_are_equal
+    from wkgpu.storage.codecs import word_of
 
     array = _opened(path)
     spec = array.spec
-    other = mags.of(spec.dtype.name, spec.num_channels, spec.codec)
+    other = mags.of(spec.dtype.name, spec.num_channels, word_of(spec.codecs))
     if not other.exists():
         return False
     corner = ((0, 0, 0), (0, 0, 0))

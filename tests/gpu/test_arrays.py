@@ -11,12 +11,13 @@ from strategies import voxels
 import wkgpu as wk
 from wkgpu.errors import DeviceError, ShapeError
 from wkgpu.operations import transfer
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (70, 64, 50)
-LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), pipeline_of("lz4"))
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from strategies import voxels
 from wkgpu.engines.cuda import fetching, writer
 from wkgpu.errors import ChunkError, DeviceError, DeviceMemoryError, ShapeError, ShardIndexError
 from wkgpu.operations import transfer
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (128, 128, 128)
-LAYOUT = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (4, 4, 4), pipeline_of("lz4"))
 TABLE_END = 16 + 8 * 64
 
 
@@ -151,7 +152,7 @@ def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, confi
 
 
 def test_memory_beside_the_output_is_bounded(stored, gpu, cupy, capped, config):
-    array, data = stored(ArraySpec(np.dtype("uint32"), 1, (32,) * 3, (8,) * 3, "lz4"), (256, 256, 128))
+    array, data = stored(ArraySpec(np.dtype("uint32"), 1, (32,) * 3, (8,) * 3, pipeline_of("lz4")), (256, 256, 128))
     out = cupy.zeros(data.shape, np.uint32, order="F")
     config.batch_bytes = 1 << 20
     assert data.nbytes >= 32 * config.batch_bytes

@@ -5,6 +5,7 @@ import pytest
 from strategies import VOXEL_TYPES, voxels
 
 import wkgpu as wk
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.computes]
@@ -24,7 +25,7 @@ def filled(tmp_path, gpu):
             return dataset.get_layer(name).get_mag(1)
         layer = dataset.add_layer(name, "color", dtype=dtype, num_channels=channels)
         mag_view = layer.add_mag(1, chunk_shape=16, shard_shape=64)
-        spec = ArraySpec(np.dtype(dtype), channels, (16,) * 3, (4,) * 3, "lz4")
+        spec = ArraySpec(np.dtype(dtype), channels, (16,) * 3, (4,) * 3, pipeline_of("lz4"))
         mag_view.write(voxels(spec, SHAPE, seed), absolute_offset=(3, 5, 7))
         return mag_view
 

@@ -11,12 +11,13 @@ from wkgpu.errors import DeviceError
 from wkgpu.operations import reductions as reducing
 from wkgpu.operations.jobs import run_jobs
 from wkgpu.operations.transfer import read_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 pytestmark = pytest.mark.gpu
 
 SHAPE = (70, 64, 50)
-LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("int16"), 2, (16, 16, 16), (4, 4, 4), pipeline_of("lz4"))
 BUSY = 200_000_000  # cycles: a tenth of a second, in which a stream that is not waited for is overtaken
 
 

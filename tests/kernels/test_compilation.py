@@ -15,6 +15,7 @@ import numpy as np
 from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.engines import get_engine
 from wkgpu.kernels.cpu import chunks as cpu
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
 
@@ -25,7 +26,7 @@ dtypes = ["uint8", "float64", "int16"] if many else ["uint8"]
 for dtype in dtypes:
     for codec in ["raw", "lz4", "lz4hc"] if many else ["lz4"]:
         for channels in [1, 3] if many else [1]:
-            layout = ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (2, 2, 2), codec)
+            layout = ArraySpec(np.dtype(dtype), channels, (8, 8, 8), (2, 2, 2), pipeline_of(codec))
             array = create_array(folder / f"{dtype}-{codec}-{channels}", layout)
             data = np.ones((channels, 20, 20, 20), dtype)
             data.flags.writeable = False
@@ -45,7 +46,7 @@ for dtype in dtypes:
                 read_box(array, engine, (20, 0, 0), (200, 200, 200 // channels))
                 read_box(array, engine, (80, 0, 0), shape, out=np.zeros((channels, *shape), dtype))
             read_box(array, engine, (0, 0, 0), shape)
-names = ["read_chunks", "read_chunks_to_any", "clear_chunks", "clear_chunks_of_any", "encode_chunks"]
+names = ["read_chunks", "read_chunks_to_any", "fill_chunks", "fill_chunks_of_any", "encode_chunks"]
 kernels = {name: getattr(cpu, name) for name in names}
 print(json.dumps({
     name: [
@@ -79,14 +80,14 @@ import numpy as np
 target = np.ones(64, np.uint8)
 origins = np.zeros((1, 3), np.int64)
 bases = np.zeros(1, np.int64)
-cpu.clear_chunks(0, 1, bases, origins, (4, 4, 4, 4, 4, 4, 1, 4, 16), target.__array_interface__["data"][0])
+cpu.fill_chunks(0, 1, bases, origins, (4, 4, 4, 4, 4, 4, 1, 4, 16), 0, target.__array_interface__["data"][0])
 print(target.sum())
 """
     environment = {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": kernel_cache}
     assert run_python(script, **environment).strip() == "0"
     body = copy / "loops" / "placement.py"
     text = body.read_text()
-    changed = text.replace("clear_run(target, at, voxels * voxel, lane, lanes)", "pass")
+    changed = text.replace("fill_run(target, at, voxels * voxel, pattern, bits, lane, lanes)", "pass")
     assert changed != text
     body.write_text(changed)
     assert run_python(script, **environment).strip() == "64"

@@ -88,11 +88,11 @@ class Placed:
         self.bases = 2 + boxes * self.stride_z * z
         self.corners = [corner for _, _, corner in rows]
         self.target = random_words(2 + len(toplefts) * self.stride_z * z, seed=2)
-        self.placed, self.cleared = self.target.copy(), self.target.copy()
+        self.placed, self.filled = self.target.copy(), self.target.copy()
         for number, topleft in enumerate(toplefts):
             part = tuple(slice(begin, begin + length) for begin, length in zip(topleft, self.box, strict=True))
             self._inside(self.placed, number)[...] = volume[part]
-            self._inside(self.cleared, number)[...] = 0
+            self._inside(self.filled, number)[...] = 7
         self.header = [*self.chunk, *self.box, 1, self.stride_y, self.stride_z]
 
     def _inside(self, memory, number):
@@ -117,11 +117,22 @@ def test_place_chunks(run, place, grid, shares):
 
 @few
 @given(places(), grids, lanes_and_threads)
-def test_clear_chunks(run, place, grid, shares):
+def test_fill_chunks(run, place, grid, shares):
     made, (lanes, threads) = Placed(place), shares
+    made.header += [0] * (placement.PATTERN - len(made.header)) + [0x0007000700070007, 16]
     table, at = made.table
-    run(placement.clear_chunks, grid, threads, table, at, len(made.starts), lanes, made.target)
-    np.testing.assert_array_equal(made.target, made.cleared)
+    run(placement.fill_chunks, grid, threads, table, at, len(made.starts), lanes, made.target)
+    np.testing.assert_array_equal(made.target, made.filled)
+
+
+@few
+@given(st.integers(0, 20), st.sampled_from([5, -3]), grids, st.sampled_from([1, 4]))
+def test_fill_words(run, count, pattern, grid, threads):
+    target = random_words(25, np.int64)
+    expected = target.copy()
+    expected[:count] = pattern
+    run(placement.fill_words, grid, threads, pattern, count, target)
+    np.testing.assert_array_equal(target, expected)
 
 
 @st.composite
@@ -214,7 +225,8 @@ def test_no_chunks(run):
     table, at = table_of([1] * 21, [], [], np.zeros((0, 3)), 0)
     target = random_words(5)
     run(placement.place_chunks, (2, 1), 4, table, at, 0, 1, random_words(5), target)
-    run(placement.clear_chunks, (2, 1), 4, table, at, 0, 1, target)
+    run(placement.fill_chunks, (2, 1), 4, table, at, 0, 1, target)
+    run(placement.fill_words, (2, 1), 4, 5, 0, random_words(5, np.int64))
     run(placement.exchange_chunks, (2, 1), 4, table, at, 0, 1, target, random_words(5), 1)
     np.testing.assert_array_equal(target, random_words(5))
 

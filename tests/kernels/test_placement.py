@@ -21,17 +21,20 @@ def in_turn(body, rows, steps, lanes, *arguments):
             body(first, rows, steps, lane, lanes, *arguments)
 
 
-@given(st.integers(0, 20), st.integers(0, 5), st.integers(0, 5), lanes, st.booleans())
-def test_copy_run_and_clear_run(units, at, start, lanes, streaming):
+patterns = st.sampled_from([0, -1, 0x0202020202020202, 0x0807060504030201, -(1 << 63)])
+
+
+@given(st.integers(0, 20), st.integers(0, 5), st.integers(0, 5), lanes, st.booleans(), patterns)
+def test_copy_run_and_fill_run(units, at, start, lanes, streaming, pattern):
     source, target = random_units(30), random_units(30, 1)
     expected = target.copy()
     expected[at : at + units] = source[start : start + units]
     for lane in range(lanes):
         placement.copy_run(target, at, source, start, units, streaming, lane, lanes)
     np.testing.assert_array_equal(target, expected)
-    expected[at : at + units] = 0
+    expected[at : at + units] = np.resize(np.array([pattern]).view(target.dtype), units)
     for lane in range(lanes):
-        placement.clear_run(target, at, units, lane, lanes)
+        placement.fill_run(target, at, units, pattern, 8 * target.itemsize, lane, lanes)
     np.testing.assert_array_equal(target, expected)
 
 
@@ -113,13 +116,13 @@ def test_place_group_through_a_buffer(group, joined):
     np.testing.assert_array_equal(output, expected)
 
 
-@given(groups(), st.sampled_from([1, 2, 5]), lanes)
-def test_clear_group(group, steps, lanes):
+@given(groups(), st.sampled_from([1, 2, 5]), lanes, st.sampled_from([0, 0x0202020202020202]))
+def test_fill_group(group, steps, lanes, pattern):
     (_, chunk_y, _), count, _, origin, *_ = group
     _, _, geometry, base, output, _, _ = placed(group)
     *_, before, after, cleared = placed(group)
-    in_turn(placement.clear_group, chunk_y, steps, lanes, count, output, base, origin, geometry)
-    np.testing.assert_array_equal(output, np.where(after == cleared, before, 0))
+    in_turn(placement.fill_group, chunk_y, steps, lanes, count, output, base, origin, geometry, pattern, 8)
+    np.testing.assert_array_equal(output, np.where(after == cleared, before, pattern & 0xFF))
 
 
 @st.composite

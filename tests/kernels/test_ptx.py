@@ -120,14 +120,14 @@ def test_every_kernel_compiles(compiled):
 def test_words_are_loaded_and_stored_whole(compiled):
     words = [one for one in compiled if one["group"] == "words"]
     assert names(words, "words") >= {
-        "place_chunks", "clear_chunks", "exchange_chunks", "add_up_lengths", "pack_chunks"
+        "place_chunks", "fill_chunks", "fill_words", "exchange_chunks", "add_up_lengths", "pack_chunks"
     }  # fmt: skip
     for one in words:
         if one["name"] == "add_up_lengths":  # has numbers of 64 bits only
             continue
         bits = str(np.dtype(one["types"]).itemsize * 8)
         assert opcodes(one["ptx"], "st") == {("", bits)}, where(one)
-        assert ("", bits) in opcodes(one["ptx"], "ld") or one["name"] == "clear_chunks", where(one)
+        assert ("", bits) in opcodes(one["ptx"], "ld") or one["name"] in ("fill_chunks", "fill_words"), where(one)
 
 
 def test_pooling_rounds_as_a_cpu_does(compiled):

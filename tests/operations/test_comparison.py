@@ -15,6 +15,7 @@ from strategies import codecs, layouts, triples, voxels
 from wkgpu.errors import ChunkError
 from wkgpu.geometry.voxel_box import triple
 from wkgpu.operations.transfer import boxes_are_equal
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.comparison import comparison_plan
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
@@ -36,7 +37,9 @@ def similar(spec):
     edges = st.sampled_from([1, 2, 4])
     chunk_edges = st.one_of(st.just(spec.chunk_shape[0]), st.just(spec.chunk_shape[0]), edges)
     return st.builds(
-        lambda chunk, chunks, codec: ArraySpec(spec.dtype, spec.num_channels, (chunk,) * 3, (chunks,) * 3, codec),
+        lambda chunk, chunks, codec: ArraySpec(
+            spec.dtype, spec.num_channels, (chunk,) * 3, (chunks,) * 3, pipeline_of(codec)
+        ),
         chunk_edges, edges, codecs,
     )  # fmt: skip
 
@@ -65,7 +68,7 @@ def test_boxes_are_equal_where_their_voxels_are(engine, naive, fresh_folder, cpu
     assert boxes_are_equal(one, other, naive, corners, extent) is found
 
 
-LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (8, 8, 8), (4, 4, 4), pipeline_of("lz4"))
 SHAPE = (32, 32, 32)
 
 
@@ -74,7 +77,7 @@ def noisy(random, shape=SHAPE):
 
 
 def with_codec(codec):
-    return ArraySpec(LAYOUT.dtype, 1, LAYOUT.chunk_shape, LAYOUT.chunks_per_shard, codec)
+    return ArraySpec(LAYOUT.dtype, 1, LAYOUT.chunk_shape, LAYOUT.chunks_per_shard, pipeline_of(codec))
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
@@ -146,7 +149,7 @@ def test_damage_names_the_file(engine, fresh_folder, cpu, random, damaged):
 @pytest.mark.parametrize("codec", ["raw", "lz4"])
 def test_the_file_that_fails_is_named_among_several_that_are_fetched_together(cpu, fresh_folder, codec, random):
     """Chunks follow each other in memory, whichever files they come from."""
-    spec = ArraySpec(LAYOUT.dtype, 1, LAYOUT.chunk_shape, (1, 1, 1), codec)
+    spec = ArraySpec(LAYOUT.dtype, 1, LAYOUT.chunk_shape, (1, 1, 1), pipeline_of(codec))
     data = noisy(random)
     one, other = (stored(fresh_folder(), spec, cpu, (0, 0, 0), data) for spec in (with_codec("lz4hc"), spec))
     (mine, files), (others, other_files) = (next(array.read_plans([(0, 0, 0)], SHAPE)) for array in (one, other))

@@ -24,6 +24,7 @@ from strategies import codecs, layouts, voxel_boxes, voxels
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, ChunkError, DtypeError, MismatchError, ReadOnlyError, RegionError, ShapeError
 from wkgpu.operations import merging
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 BOX = wk.BoundingBox((0, 0, 0), (96, 64, 64))  # holds all voxels of `mag_view` and of all annotations
@@ -138,7 +139,7 @@ def merges(draw, is_small):
     """The layouts of a mag and of an annotation, and the files of the latter that its first shard meets."""
     spec = draw(layouts(shard_bytes=1 << (11 if is_small else 16)))
     edge = 1 << draw(st.integers(0, min(spec.shard_shape[0].bit_length(), 3 if is_small else 5)))
-    other = ArraySpec(spec.dtype, spec.num_channels, (edge,) * 3, (1, 1, 1), draw(codecs))
+    other = ArraySpec(spec.dtype, spec.num_channels, (edge,) * 3, (1, 1, 1), pipeline_of(draw(codecs)))
     numbers = st.integers(0, max(spec.shard_shape[0] // edge, 2) - 1)  # some lie outside of the shard
     files = draw(st.lists(st.tuples(numbers, numbers, numbers), max_size=8))
     return spec, other, [tuple(edge * number for number in file) for file in files]

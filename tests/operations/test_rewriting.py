@@ -30,6 +30,7 @@ from wkgpu.errors import (
 )
 from wkgpu.operations import rewriting
 from wkgpu.operations import tiling as blocks
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local import file_swap
 
@@ -233,7 +234,7 @@ class TestRechunk:
         shard = data.draw(st.sampled_from([length for length in (1, 2, 4, 8, 16, 32, 64) if length * 8 >= edge]))
         chunk = data.draw(st.sampled_from([length for length in (1, 2, 4, 8, 16) if length <= shard <= length * 8]))
         codec = data.draw(st.sampled_from(["raw", "lz4", "lz4hc"]))
-        target = ArraySpec(source.dtype, source.num_channels, (chunk,) * 3, (shard // chunk,) * 3, codec)
+        target = ArraySpec(source.dtype, source.num_channels, (chunk,) * 3, (shard // chunk,) * 3, pipeline_of(codec))
         array = rewriting.create_array(tmp_path_factory.mktemp("mag") / "1", source)
         engine = rewriting.get_engine("cpu")
         end = (edge,) * 3

@@ -22,6 +22,7 @@ from wkgpu.geometry.voxel_box import VoxelBox, triple
 from wkgpu.operations import ahead, streaming
 from wkgpu.operations.downsampling.tiles import box_of_blocks
 from wkgpu.operations.streaming import has_data, stream
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 UINT16 = np.dtype("uint16")
@@ -64,7 +65,7 @@ def engine(device):
 def make(make_array):
     """Makes an empty mag of uint16."""
     return lambda chunk=4, per_shard=2, codec="lz4": make_array(
-        ArraySpec(UINT16, 1, (chunk,) * 3, (per_shard,) * 3, codec)
+        ArraySpec(UINT16, 1, (chunk,) * 3, (per_shard,) * 3, pipeline_of(codec))
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from wkgpu.geometry.voxel_box import VoxelBox, bisected
 from wkgpu.operations import tiling as blocks
 from wkgpu.operations.tiling import block_shape, cells, shard_number, shards_in
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
 corners = st.tuples(*[st.integers(-20, 20)] * 3)
@@ -95,7 +96,7 @@ class TestCells:
 
     @given(boxes.filter(lambda box: min(box.topleft) >= 0))
     def test_shards(self, make_array, box):
-        array = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "raw"))
+        array = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("raw")))
         shards = shards_in(array, box)
         assert [shard.topleft for shard in shards] == list(cells(box, (8, 8, 8)))
         for shard in shards:
@@ -109,7 +110,9 @@ class TestBlockShape:
         st.tuples(*[st.integers(0, 3)] * 3), st.tuples(*[st.integers(1, 500)] * 3),
     )  # fmt: skip
     def test_whole_shards_of_at_least_the_least(self, dtype, channels, chunk, per_shard, least):
-        spec = ArraySpec(np.dtype(dtype), channels, tuple(2**n for n in chunk), tuple(2**n for n in per_shard), "raw")
+        spec = ArraySpec(
+            np.dtype(dtype), channels, tuple(2**n for n in chunk), tuple(2**n for n in per_shard), pipeline_of("raw")
+        )
         shape = block_shape(spec, least)
         for length, shard, wanted in zip(shape, spec.shard_shape, least, strict=True):
             assert length % shard == 0
@@ -122,5 +125,5 @@ class TestBlockShape:
 
     @pytest.mark.parametrize(("shard", "expected"), [(32, 256), (1024, 1024)])
     def test_small_shards_are_handled_together(self, shard, expected):
-        spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (shard // 32,) * 3, "lz4")
+        spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (shard // 32,) * 3, pipeline_of("lz4"))
         assert block_shape(spec, (32, 32, 32)) == (expected,) * 3

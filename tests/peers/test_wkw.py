@@ -8,6 +8,7 @@ from reference import Volume
 from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import WkgpuError
+from wkgpu.storage.codecs import pipeline_of, word_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import open_array
 
@@ -22,7 +23,7 @@ def peer_header(spec):
         num_channels=spec.num_channels,
         block_len=spec.chunk_shape[0],
         file_len=spec.chunks_per_shard[0],
-        block_type=BLOCK_TYPES[spec.codec],
+        block_type=BLOCK_TYPES[word_of(spec.codecs)],
     )
 
 
@@ -46,7 +47,7 @@ def test_what_wkw_writes_is_read(tmp_path_factory, engine, history):
     spec, (topleft, shape), (corner, read_shape) = history
     path = tmp_path_factory.mktemp("wkw") / "mag"
     volume = Volume(spec, [2 * length for length in spec.shard_shape])
-    if spec.codec != "raw":
+    if word_of(spec.codecs) != "raw":
         topleft, shape = whole_shards(spec, topleft, shape)
     data = voxels(spec, shape, 3)
     volume.write(topleft, data)
@@ -95,26 +96,26 @@ def test_what_wkw_has_written_is_changed(tmp_path_factory, engine, history):
 def test_headers_are_the_same(tmp_path, codec, edge):
     from wkgpu.storage.stored_array import create_array
 
-    spec = ArraySpec(np.dtype("uint16"), 3, (edge,) * 3, (32 // edge,) * 3, codec)
+    spec = ArraySpec(np.dtype("uint16"), 3, (edge,) * 3, (32 // edge,) * 3, pipeline_of(codec))
     ours = create_array(tmp_path / "ours", spec).anchor.read_bytes()
     wkw.Dataset.create(str(tmp_path / "theirs"), peer_header(spec)).close()
     assert ours == (tmp_path / "theirs" / "header.wkw").read_bytes()
 
 
 def test_files_compressed_by_wkw_are_read(make_array, tmp_path, engine):
-    array = make_array(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (4, 4, 4), "raw"))
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (4, 4, 4), pipeline_of("raw")))
     data = voxels(array.spec, (40, 32, 20), 3)
     write_box(array, engine, (0, 0, 0), data)
     with wkw.Dataset.open(str(array.path)) as dataset:
         dataset.compress(str(tmp_path / "compressed"), compress_files=True).close()
     compressed = open_array(tmp_path / "compressed")
-    assert compressed.spec.codec == "lz4hc"
+    assert word_of(compressed.spec.codecs) == "lz4hc"
     np.testing.assert_array_equal(read_box(compressed, engine, (0, 0, 0), (40, 32, 20)), data)
 
 
 @pytest.mark.parametrize("codec", BLOCK_TYPES)
 def test_where_one_sees_damage_the_other_does_not_crash(make_array, engine, codec):
-    array = make_array(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), codec))
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), pipeline_of(codec)))
     write_box(array, engine, (0, 0, 0), voxels(array.spec, (16, 16, 16), 3))
     shard = array.path / "z0" / "y0" / "x0.wkw"
     shard.write_bytes(shard.read_bytes()[:-1])

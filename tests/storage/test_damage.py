@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import voxels
 
 from wkgpu.errors import ChunkError, FormatError, HeaderError, ShardIndexError, WkgpuError
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import open_array
 from wkgpu.storage.wkw.header import WkwHeader
@@ -22,7 +23,7 @@ TABLE_END = 16 + 8 * 8
 
 
 def layout_of(codec):
-    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
 
 
 @pytest.fixture(params=["raw", "lz4", "lz4hc"])

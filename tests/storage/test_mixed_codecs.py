@@ -11,6 +11,7 @@ from reference import Volume
 from strategies import voxels
 
 from wkgpu.operations.transfer import boxes_are_equal
+from wkgpu.storage.codecs import pipeline_of, word_of
 from wkgpu.storage.plans.chunk_lookup import chunks_in_boxes, pieces_of, recut
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
@@ -20,12 +21,12 @@ CODECS = ("raw", "lz4", "lz4hc")
 
 
 def layout_of(codec, dtype="uint16", channels=1):
-    return ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype(dtype), channels, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
 
 
 def codec_of(array, shard=(0, 0, 0)):
     with open(array.shard_path(shard), "rb") as file:
-        return WkwHeader.parse(file.read(16)).spec.codec
+        return word_of(WkwHeader.parse(file.read(16)).spec.codecs)
 
 
 def set_codecs(array, engine, folder, codecs):
@@ -35,7 +36,7 @@ def set_codecs(array, engine, folder, codecs):
         if shard not in array.existing_shards():
             continue
         corner = tuple(int(n) for n in np.multiply(shard, shape))
-        other = create_array(folder / str(number), array.spec.encoded_as(codec))
+        other = create_array(folder / str(number), array.spec.encoded_as(pipeline_of(codec)))
         write_box(other, engine, corner, read_box(array, engine, corner, shape))
         shutil.copy(other.shard_path(shard), array.shard_path(shard))
 
@@ -83,11 +84,11 @@ def test_a_plan_has_the_codecs_of_the_files(mixed, config, codec, other, staging
     plans = list(array.read_plans([(0, 0, 0)], (16, 16, 8)))
     for _, sources in plans:
         sources.close()
-    assert sorted(codec for plan, _ in plans for codec in plan.codecs) == sorted([codec, other])
+    assert sorted(word_of(codecs) for plan, _ in plans for codecs in plan.pipelines) == sorted([codec, other])
     assert len(plans) == (1 if staging_bytes > 32 else 2)
     ((plan, sources),) = array.read_plans([(8, 0, 0)], (4, 4, 4))
     sources.close()
-    assert plan.codecs == (other,)
+    assert plan.pipelines == (pipeline_of(other),)
 
 
 @both_ways
@@ -158,7 +159,7 @@ def test_comparisons(mixed, make_array, naive, config, engine, codec, other):
 def test_rows_are_cut_as_if_they_had_been_planned_so(x, y, z, width, depth, data):
     spec = layout_of("raw")
     limit = data.draw(st.sampled_from([8, 16, 32, 64, 128]))
-    raw, whole = pieces_of(spec, limit), pieces_of(spec.encoded_as("lz4"), limit)
+    raw, whole = pieces_of(spec, limit), pieces_of(spec.encoded_as(pipeline_of("lz4")), limit)
     corners, shape = np.array([(x, y, z), (z, x, y)], np.int64), (width, depth, width)
     for found, wanted in ((raw, whole), (whole, raw)):
         planned = chunks_in_boxes(spec, wanted, corners, shape)

@@ -6,15 +6,16 @@ import pytest
 from strategies import voxels
 
 from wkgpu.operations.transfer import write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.shard_file import open_shard
 from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex, version_of
 from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 
 
 def table(entries=1):
-    return TableIndex(np.zeros(entries, np.int64), np.ones(entries, np.int64))
+    return TableIndex(np.zeros(entries, np.int64), np.ones(entries, np.int64), pipeline_of("lz4"))
 
 
 def aged(path):
@@ -33,7 +34,7 @@ def shard(tmp_path):
 
 
 def test_table_index():
-    index = TableIndex(np.array([10, 13, 20]), np.array([13, 20, 21]))
+    index = TableIndex(np.array([10, 13, 20]), np.array([13, 20, 21]), pipeline_of("lz4"))
     begins, nbytes = index.extents(np.array([2, 0]))
     assert begins.tolist() == [20, 10]
     assert nbytes.tolist() == [1, 3]

@@ -6,12 +6,13 @@ from strategies import voxels
 
 from wkgpu.errors import ShapeError
 from wkgpu.operations.transfer import read_box, read_stack, write_box
-from wkgpu.storage.plans.write import WritePlan
+from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.plans.write import Source, WritePlan
 from wkgpu.storage.spec import ArraySpec
 
 
 def layout_of(codec):
-    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
 
 
 def files_of(array):
@@ -40,14 +41,16 @@ def test_chunks_of_a_new_shard_have_no_old_bytes(make_array):
     plan = planned(make_array(layout_of("lz4")), (1, 1, 1), (2, 2, 2))
     assert plan.old is None
     assert plan.touched.nbytes.tolist() == [0]
-    assert plan.sizes.tolist() == [-1] * 8
+    assert plan.stored.source.tolist() == [Source.ENCODE, *[Source.FILL] * 7]
 
 
 def test_sizes_of_untouched_chunks_are_the_old_ones(make_array, naive):
     array = make_array(layout_of("lz4"))
     write_box(array, naive, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     plan = planned(array, (0, 0, 0), (1, 1, 1))
-    assert plan.sizes.sum() == plan.old.nbytes - plan.data_offset
+    assert plan.stored.source.tolist() == [Source.ENCODE, *[Source.COPY] * 7]
+    first = plan.old.index.extents(np.arange(1)).nbytes
+    assert plan.stored.nbytes.sum() + first == plan.old.nbytes - plan.data_offset
 
 
 def test_raw_chunks_are_touched_in_pieces(make_array, config):

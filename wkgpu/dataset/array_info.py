@@ -8,7 +8,7 @@ import numpy as np
 
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.geometry.vec3_int import Vec3Int
-from wkgpu.storage.spec import Codec
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -43,7 +43,7 @@ class ArrayInfo:
     chunks_per_shard: Vec3Int
     shard_shape: Vec3Int
     compression_mode: bool
-    codec: Codec
+    codec: str
 
     @classmethod
     def of(cls, array: StoredArray) -> ArrayInfo:
@@ -52,10 +52,10 @@ class ArrayInfo:
         return cls(
             data_format=DataFormat.parse(array.data_format),
             num_channels=spec.num_channels,
-            voxel_type=spec.dtype,
+            voxel_type=spec.memory_dtype,
             chunk_shape=Vec3Int(spec.chunk_shape),
             chunks_per_shard=Vec3Int(spec.chunks_per_shard),
             shard_shape=Vec3Int(spec.shard_shape),
-            compression_mode=spec.codec != "raw",
-            codec=spec.codec,
+            compression_mode=bool(spec.codecs),
+            codec=word_of(spec.codecs),
         )

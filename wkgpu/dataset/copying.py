@@ -41,8 +41,8 @@ class LayoutOverrides(NamedTuple):
             For shapes that do not fit each other or the format.
         """
         has_new_shards = self.shard_shape is not None or self.chunks_per_shard is not None
-        compress: Compression = found.codec
-        if self.compress is not None and not (self.compress is True and found.codec != "raw"):
+        compress: Compression = found.codecs
+        if self.compress is not None and not (self.compress is True and found.codecs):
             compress = self.compress
         spec = new_spec(
             found.dtype,

@@ -117,7 +117,7 @@ class MagPyramid:
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
             spec = self.spec
             made = MagView(
-                layer, mag, spec.chunk_shape, spec.chunks_per_shard, spec.codec, create=True, path=folder.building
+                layer, mag, spec.chunk_shape, spec.chunks_per_shard, spec.codecs, create=True, path=folder.building
             )
             self._fill(source, made)
             with layer.dataset._changing() as properties:

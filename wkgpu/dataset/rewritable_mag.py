@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_deprecated
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
-from wkgpu.dataset.shapes import Compression, Shape, codec_of, new_spec
+from wkgpu.dataset.shapes import Shape, new_spec
 from wkgpu.dataset.view import View
 from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
+from wkgpu.storage.codecs import Compression, pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
 from wkgpu.storage.stores.local.links import check_inside
@@ -78,13 +79,13 @@ class RewritableMag(View):
         """
         if args is not None:
             warn_deprecated("MagView.compress(): args is deprecated and changes nothing; pass an executor.")
-        wanted = codec_of(codec)
-        if wanted == "raw":
+        wanted = pipeline_of(codec)
+        if not wanted:
             raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
         spec = self._array.current().spec
-        if codec is not True or spec.codec == "raw":
-            spec = replace(spec, codec=wanted)
-        elif target_path is None and "raw" not in self._array.codecs():  # LZ4 and LZ4HC may be mixed
+        if codec is not True or not spec.codecs:
+            spec = replace(spec, codecs=wanted)
+        elif target_path is None and () not in self._array.pipelines():  # LZ4 and LZ4HC may be mixed
             self._check_writable()
             self._settle()
             return

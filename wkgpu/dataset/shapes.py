@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from wkgpu.errors import ArgumentError, MismatchError, ShapeError
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.codecs import Compression as Compression
+from wkgpu.storage.codecs import pipeline_of, word_of
+from wkgpu.storage.spec import ArraySpec
 
-Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"]
 Shape: TypeAlias = "Vec3IntLike | int"
 
 DEFAULT_CHUNK_SHAPE: Triple = (32, 32, 32)
 DEFAULT_CHUNKS_PER_SHARD: Triple = (32, 32, 32)
-_CODECS: dict[Any, Codec] = {True: "lz4", False: "raw", "raw": "raw", "lz4": "lz4", "lz4hc": "lz4hc"}
-
-
-def codec_of(compress: Compression) -> Codec:
-    """Return the codec that a ``compress`` argument asks for: True is LZ4, False is raw.
-
-    Raises
-    ------
-    ArgumentError
-        For anything but a bool, "raw", "lz4" and "lz4hc".
-    """
-    try:
-        return _CODECS[compress]
-    except (KeyError, TypeError):
-        raise ArgumentError(f"compress is {compress!r}; use True (LZ4), 'lz4hc' or False (raw).") from None
 
 
 def new_spec(
@@ -71,7 +57,7 @@ def new_spec(
         )
     else:
         per_shard = _quotient(_positive("shard_shape", shard_shape), chunk)
-    return ArraySpec(dtype, num_channels, chunk, per_shard, codec_of(compress))
+    return ArraySpec(dtype, num_channels, chunk, per_shard, pipeline_of(compress))
 
 
 def check_spec(
@@ -100,9 +86,11 @@ def check_spec(
             )
     if compress is None:
         return
-    fits = spec.codec != "raw" if compress is True else spec.codec == codec_of(compress)
+    fits = bool(spec.codecs) if compress is True else spec.codecs == pipeline_of(compress)
     if not fits:
-        raise MismatchError(f"The mag exists with compress={spec.codec!r}, not {compress!r}. Leave out compress.")
+        raise MismatchError(
+            f"The mag exists with compress={word_of(spec.codecs)!r}, not {compress!r}. Leave out compress."
+        )
 
 
 def _positive(name: str, shape: Shape) -> Triple:

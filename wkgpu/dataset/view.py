@@ -140,7 +140,7 @@ class View(ChunkedView, SlicedView, MappedView, LegacyView, TellsWhatIsAbsent):
 
     def get_dtype(self) -> np.dtype[np.generic]:
         """Return the dtype of one channel."""
-        return self._array.spec.dtype
+        return self._array.spec.memory_dtype
 
     # ---- Reading
 

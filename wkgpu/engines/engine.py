@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from wkgpu.engines.kernel import Kernel
+from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
@@ -129,6 +130,13 @@ class Engine(Protocol):
             Two plans, and the chunks that face each other.
         sources : tuple of Sources
             The files of both plans, all of them open.
+        """
+        ...
+
+    def decodes(self, codec: Codec) -> bool:
+        """Whether this machine decodes chunks of a codec by itself.
+
+        `read` and `write` of others raise an `UnsupportedError` on the CPU; a GPU has them done by the CPU.
         """
         ...
 

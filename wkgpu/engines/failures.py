@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from wkgpu.errors import ChunkError, StorageAccessError
 from wkgpu.kernels import failures as codes
+from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, word_of
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
 
@@ -24,7 +25,7 @@ def check_read(plan: ReadPlan, failure: Failure) -> None:
 
 def read_error(plan: ReadPlan, code: int, row: int, detail: int) -> ChunkError | StorageAccessError:
     """Make the error of a chunk that was being read."""
-    return _error(plan.describe(row), plan.pieces.nbytes, code, detail)
+    return _error(plan.describe(row), plan.pipelines[int(plan.chunks.codec[row])], plan.pieces.nbytes, code, detail)
 
 
 def check_write(plan: WritePlan, failure: Failure) -> None:
@@ -36,17 +37,20 @@ def check_write(plan: WritePlan, failure: Failure) -> None:
 def write_error(plan: WritePlan, code: int, row: int, detail: int) -> ChunkError | StorageAccessError:
     """Make the error of a chunk that was being changed."""
     where = f"{plan.path}: chunk {int(plan.touched.ordinal[row])} of the shard"
-    return _error(where, plan.pieces.nbytes, code, detail)
+    return _error(where, plan.spec.codecs, plan.pieces.nbytes, code, detail)
 
 
-def _error(where: str, nbytes: int, code: int, detail: int) -> ChunkError | StorageAccessError:
+def _error(where: str, codecs: Pipeline, nbytes: int, code: int, detail: int) -> ChunkError | StorageAccessError:
     if code == codes.READ_FAILED:
         message = f"{where} cannot be read at file offset {detail}: the disk or the network fails"
         return StorageAccessError(errno.EIO, message)
     if code == codes.TRUNCATED:
         return ChunkError(f"{where} is truncated: the file ends at offset {detail}. It changed while it was read.")
     if code == codes.MALFORMED:
-        return ChunkError(f"{where} is damaged: LZ4 cannot decode it to {nbytes} bytes. Restore the file from a copy.")
+        name = "LZ4" if codecs in ((LZ4,), (LZ4HC,)) else word_of(codecs)
+        return ChunkError(
+            f"{where} is damaged: {name} cannot decode it to {nbytes} bytes. Restore the file from a backup."
+        )
     if code == codes.WRONG_LENGTH:
         return ChunkError(f"{where} is damaged: it decodes to {detail} bytes instead of {nbytes}.")
     return ChunkError(f"{where} cannot be encoded into {detail} bytes.")

@@ -264,7 +264,7 @@ def check_read_plan(plan: ReadPlan, out: Any) -> None:
     """
     spec = plan.spec
     expected = (spec.num_channels, *plan.shape, plan.boxes)
-    if out.shape != expected or out.dtype != spec.dtype:
+    if out.shape != expected or out.dtype != spec.memory_dtype:
         raise LaunchError(f"{plan} fills {expected} of {spec.dtype}; out has {out.shape} of {out.dtype}. {_BUG}")
     _check_tables(plan)
 
@@ -273,12 +273,14 @@ def check_write_plan(plan: WritePlan, data: Any) -> None:
     """Check that an array ``(channel, x, y, z)`` is what a plan stores; see `check_read_plan`."""
     spec, touched = plan.spec, plan.touched
     expected = (spec.num_channels, *plan.shape)
-    if data.shape != expected or data.dtype != spec.dtype:
+    if data.shape != expected or data.dtype != spec.memory_dtype:
         raise LaunchError(f"{plan}: it stores {expected} of {spec.dtype}; data has {data.shape} of {data.dtype}.")
     count = len(touched.ordinal)
     if not count == len(touched.offset) == len(touched.nbytes) == len(touched.origin):
         raise LaunchError(f"{plan}: the columns of its table have several lengths. {_BUG}")
     _check_rows(plan, "chunks of the shard", touched.ordinal, spec.chunks_in_shard)
+    if {len(column) for column in plan.stored} not in ({0}, {spec.chunks_in_shard}):
+        raise LaunchError(f"{plan}: its table of stored chunks has not one row for each. {_BUG}")
 
 
 def check_comparison_plan(plan: ComparisonPlan) -> None:

@@ -163,14 +163,14 @@ def _positive(chunk_shape: Vec3IntLike | None) -> Vec3Int:
 
 
 def comparison_shape(view: ChunkedView) -> Vec3Int:
-    """Return how much of a view to compare at a time, in Mag(1): a shard, halved until it fits memory easily."""
+    """Return how much of a view to compare at a time, in Mag(1): a shard, or a part of one that fits memory easily."""
     info = view.info
     shape, smallest = list(info.shard_shape), info.chunk_shape
     while prod(shape) * info.voxel_type.itemsize * info.num_channels > _COMPARED_BYTES:
-        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Halves remain powers of
-        # two, so that whole chunks are read.
+        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Only whole
+        # chunks are read.
         axis = max(range(3), key=lambda axis: (shape[axis] // smallest[axis], axis))
         if shape[axis] <= smallest[axis]:
             break
-        shape[axis] //= 2
+        shape[axis] = -(-shape[axis] // (2 * smallest[axis])) * smallest[axis]
     return Vec3Int(shape) * view.mag.to_vec3_int()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from wkgpu.engines import Engine
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.operations.transfer import read_stack
+from wkgpu.operations.transfer import in_storage_order, read_stack
 from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -71,7 +71,7 @@ def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard:
     shard : tuple of int
         First voxel ``(x, y, z)`` of the target's shard.
     files : int64 (n, 3)
-        First voxels of the source's files. One that does not exist holds zeros.
+        First voxels of the source's files. One that does not exist holds the fill value.
     """
     cells = _cells(target.spec, source.spec.chunk_shape, shard, files)
     at_once = max(_MOST_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
@@ -90,7 +90,7 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
             if keeping:  # read under the shard's lock: no write gets lost
                 old = read_stack(target, engine, corners[:keeping], cells.shape)
                 _keep(engine, voxels, old, ~cells.is_new[:keeping])
-            engine.write(plan, voxels)
+            engine.write(plan, in_storage_order(target.spec, voxels))
 
 
 def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> None:

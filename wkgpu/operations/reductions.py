@@ -206,9 +206,10 @@ def reduce_block(job: ReduceJob) -> Any:
 
 
 def _blocks(array: StoredArray, region: VoxelBox) -> list[VoxelBox]:
-    """Return the parts of a region that hold shards which exist, ascending by z, y, x."""
+    """Return the parts of a region whose voxels are not known to be zero, ascending by z, y, x."""
     shape = block_shape(array.spec, array.spec.chunk_shape)
-    return blocks_around((VoxelBox(*shard) for shard in array.shard_boxes(region)), shape, region)
+    stored = (VoxelBox(*shard) for shard in array.shard_boxes(region))
+    return blocks_around(stored if array.spec.has_zero_fill else [region], shape, region)
 
 
 def _rows(engine: Engine, size: int, most: int | None = None) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from math import lcm
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +21,9 @@ from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import has_data
 from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.shard_index import shard_indexes
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
 from wkgpu.storage.stores.local.file_copy import copy_file
 from wkgpu.storage.stores.local.file_swap import FileSwap, workspace_of
@@ -147,7 +149,7 @@ def rewrite_block(job: RewriteJob) -> None:
         others = []
         for box in stored:
             shard = shard_number(source, box)
-            if _is_copied(source, shard, target.spec.codec):
+            if _is_copied(source, shard, target.spec.codecs):
                 copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
             else:
                 others.append(box)
@@ -161,7 +163,7 @@ def rewrite_block(job: RewriteJob) -> None:
             _rewrite_part(source, target, engine, part, kept)
 
 
-def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
+def _is_copied(source: StoredArray, shard: Triple, codecs: Pipeline) -> bool:
     """Whether a file is copied as it is. So is a damaged one, of which nothing else can be kept.
 
     Raises
@@ -169,10 +171,10 @@ def _is_copied(source: StoredArray, shard: Triple, codec: Codec) -> bool:
     HeaderError
         For a link to a file that is no shard of this mag. It could be a private file, and the copy is for others.
     """
-    found = source.shard_codec(shard)
+    found = source.shard_codecs(shard)
     if found is None and (link := first_link(path := source.shard_path(shard), str(source.path))) is not None:
         raise HeaderError(f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it.")
-    return found in (None, codec)
+    return found in (None, codecs)
 
 
 def _rewrite_part(
@@ -184,7 +186,7 @@ def _rewrite_part(
         inside = shard.intersection(part)
         assert inside is not None
         piece = voxels[:, *inside.slices_in(part)]
-        if shard in kept or has_data(piece):
+        if shard in kept or has_data(piece, target.spec):
             write_box(target, engine, inside.topleft, piece)
             kept.discard(shard)
 
@@ -200,7 +202,7 @@ def _blocks(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
 
 def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:
     """Cut a box at borders of chunks, until each part may be held in memory."""
-    units = triple(map(max, source.chunk_shape, target.chunk_shape))
+    units = triple(map(lcm, source.chunk_shape, target.chunk_shape))
     return bisected(box, units, _MOST_READ_BYTES // target.voxel_bytes)
 
 

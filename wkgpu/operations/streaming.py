@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from math import prod
+from math import lcm, prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, sh
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 _PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
@@ -139,7 +140,7 @@ def stream_block(job: StreamJob) -> None:
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
         for part in bisected(job.block, units, most):
-            out = engine.empty((target.spec.num_channels, *part.shape), target.spec.dtype)
+            out = engine.empty((target.spec.num_channels, *part.shape), target.spec.memory_dtype)
             pieces = _pieces(part, units, voxel_bytes, engine)
             for piece, arrays in fetched(sources, engine, job.transformation.source_boxes, pieces):
                 job.transformation.apply(engine, piece, arrays, out, part)
@@ -197,12 +198,22 @@ def _write(target: StoredArray, engine: Engine, part: VoxelBox, out: Array) -> N
         inside = shard.intersection(part)
         assert inside is not None
         voxels = out[:, *inside.slices_in(part)]
-        if has_data(voxels) or Path(target.shard_path(shard_number(target, shard))).exists():
+        if has_data(voxels, target.spec) or Path(target.shard_path(shard_number(target, shard))).exists():
             write_box(target, engine, inside.topleft, voxels)
 
 
-def has_data(voxels: Any) -> bool:
-    """Whether any bit is set in an array in Fortran order, or in a part of one: -0.0 is data, too."""
+def has_data(voxels: Any, spec: ArraySpec | None = None) -> bool:
+    """Whether any bit is set in an array in Fortran order, or in a part of one: -0.0 is data, too.
+
+    Parameters
+    ----------
+    spec : ArraySpec, optional
+        Of a mag: then whether any bit is another one than in its fill value.
+    """
+    if spec is not None and not spec.has_zero_fill:
+        bits = f"u{voxels.dtype.itemsize}"
+        fill = np.frombuffer(spec.fill_bytes, spec.dtype).astype(spec.memory_dtype).view(bits)
+        return bool((voxels.view(bits) != fill[0]).any())
     if isinstance(voxels, np.ndarray):
         # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
         return bool(voxels.T.view(bool).any())
@@ -219,7 +230,7 @@ def _blocks(
     """Return the blocks that must be written, ascending by z, y, x."""
     shape = block_shape(target.spec, _units(sources, target, transformation))
     touched = [region]
-    if transformation.preserves_zero:
+    if transformation.preserves_zero and all(array.spec.has_zero_fill for array in (*sources, target)):
         stored = [VoxelBox(*shard) for shard in target.shard_boxes(region)]
         for number, source in enumerate(sources):
             stored += [
@@ -234,7 +245,7 @@ def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: 
     units = list(target.spec.chunk_shape)
     for source in sources:
         for axis, (length, ratio) in enumerate(zip(source.spec.chunk_shape, transformation.ratio, strict=True)):
-            units[axis] = max(units[axis], length // ratio)
+            units[axis] = lcm(units[axis], max(length // ratio, 1))
     return units[0], units[1], units[2]
 
 

@@ -13,6 +13,7 @@ from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -29,7 +30,7 @@ def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple,
     Returns
     -------
     array (channel, x, y, z)
-        In Fortran order, of the engine; what is not stored is 0.
+        In Fortran order, of the engine; what is not stored has the fill value.
     """
     if out is None:
         return _read(array, engine, [topleft], shape)[..., 0]
@@ -86,12 +87,20 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
     voxels = engine.as_input(data)
     if voxels.ndim != 4 or voxels.shape[0] != spec.num_channels:
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({spec.num_channels}, x, y, z).")
-    if voxels.dtype != spec.dtype:
-        raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.dtype}.")
+    if voxels.dtype != spec.memory_dtype:
+        raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
     x, y, z = voxels.shape[1:]
     for shard_write in array.shard_writes(topleft, (x, y, z)):
         with shard_write as plan:
-            engine.write(plan, voxels)
+            engine.write(plan, in_storage_order(spec, voxels))
+
+
+def in_storage_order(spec: ArraySpec, voxels: Any) -> Any:
+    """Return an array ``(channel, x, y, z, ...)`` with the axes that plans have: the fastest one of a chunk first."""
+    if spec.is_in_xyz_order:
+        return voxels
+    first, second, third = spec.axis_order
+    return voxels.transpose(0, 1 + first, 1 + second, 1 + third, *range(4, voxels.ndim))
 
 
 def boxes_are_equal(
@@ -145,24 +154,26 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
         nonlocal out
         if out is None:
             # Where nothing is stored, untouched zero pages are the fastest answer.
-            out = (engine.empty if plan.files else engine.zeros)(full_shape, spec.dtype)
-            if not plan.files:
+            is_zero = not plan.files and spec.has_zero_fill
+            out = (engine.zeros if is_zero else engine.empty)(full_shape, spec.memory_dtype)
+            if is_zero:
                 return
-        engine.read(plan, sources, out)
+        engine.read(plan, sources, in_storage_order(spec, out))
 
     array.read(toplefts, shape, fill)
-    return engine.zeros(full_shape, spec.dtype) if out is None else out  # without boxes there is no plan
+    return engine.zeros(full_shape, spec.memory_dtype) if out is None else out  # without boxes there is no plan
 
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    array.read(toplefts, shape, lambda plan, sources: engine.read(plan, sources, out))
+    in_order = in_storage_order(array.spec, out)
+    array.read(toplefts, shape, lambda plan, sources: engine.read(plan, sources, in_order))
 
 
 def _output(array: StoredArray, engine: Engine, out: Any, expected: tuple[int, ...]) -> Any:
     target = engine.as_output(out)
     if target.shape != expected:
         raise ShapeError(f"out has shape {target.shape}; this read needs {expected}.")
-    if target.dtype != array.spec.dtype:
-        raise DtypeError(f"out has dtype {target.dtype}; the voxels are {array.spec.dtype}.")
+    if target.dtype != array.spec.memory_dtype:
+        raise DtypeError(f"out has dtype {target.dtype}; the voxels are {array.spec.memory_dtype}.")
     return target

@@ -41,12 +41,12 @@ def as_voxels(data: Any, spec: ArraySpec, engine: Engine) -> Array:
             f"The data have the shape {tuple(voxels.shape)}, but the mag has {channels} channel(s); "
             f"give ({channels}, x, y, z){' or (x, y, z)' if channels == 1 else ''}."
         )
-    if voxels.dtype == spec.dtype:
+    if voxels.dtype == spec.memory_dtype:
         return voxels
-    if voxels.dtype.newbyteorder("=") == spec.dtype:
+    if voxels.dtype.newbyteorder("=") == spec.memory_dtype:
         if voxels.nbytes >= LARGE_BYTES:
             engine.check_room(voxels.nbytes, f"A copy of the data {voxels.shape} in the byte order of this machine")
-        return voxels.astype(spec.dtype)
+        return voxels.astype(spec.memory_dtype)
     raise DtypeError(
         f"The data are {voxels.dtype}, but the mag stores {spec.dtype}; convert them with .astype({spec.dtype.name!r})."
     )

@@ -51,6 +51,11 @@ class ShardFile:
         """Path of the file."""
         return self.key.path
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self.key.version[2]
+
     def close(self) -> None:
         """Close the file, if it is open."""
         descriptor, self.descriptor = self.descriptor, -1

@@ -8,19 +8,27 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.forking import child_safe
 from wkgpu.kernels import planning
-from wkgpu.storage.spec import Codec
+from wkgpu.storage.codecs import Pipeline
 
 Ints = NDArray[np.int64]
 
 Version: TypeAlias = tuple[int, ...]
 """Tells one state of a file from another: device, inode, bytes, and the times of the last changes."""
+
+
+class Extents(NamedTuple):
+    """Where chunks lie in a file, int64 (n,) each."""
+
+    offset: Ints
+    nbytes: Ints
+    """Encoded bytes; 0 for a chunk that is not stored."""
 
 
 class ShardIndex(Protocol):
@@ -32,8 +40,8 @@ class ShardIndex(Protocol):
         ...
 
     @property
-    def codec(self) -> Codec:
-        """How the chunks of this file are encoded, whatever the codec of its mag is."""
+    def codecs(self) -> Pipeline:
+        """How the chunks of this file are encoded, whatever the codecs of its mag are."""
         ...
 
     @property
@@ -41,8 +49,8 @@ class ShardIndex(Protocol):
         """What compiled code asks: kind, begin, end and entries, as in `wkgpu.kernels.planning`."""
         ...
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
-        """File offsets and encoded bytes of chunks, by their position in the shard; 0 bytes: not stored."""
+    def extents(self, ordinals: Ints) -> Extents:
+        """Where chunks lie, by their position in the shard."""
         ...
 
 
@@ -52,7 +60,7 @@ class TableIndex:
 
     begins: Ints
     ends: Ints
-    codec: Codec = "lz4"
+    codecs: Pipeline
 
     @property
     def nbytes(self) -> int:
@@ -65,10 +73,10 @@ class TableIndex:
         begin, end = (table.__array_interface__["data"][0] for table in (self.begins, self.ends))
         return planning.TABLE, begin, end, min(len(self.begins), len(self.ends))
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+    def extents(self, ordinals: Ints) -> Extents:
         """See `ShardIndex.extents`."""
         begins = self.begins[ordinals]
-        return begins, self.ends[ordinals] - begins
+        return Extents(begins, self.ends[ordinals] - begins)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class UniformIndex:
 
     data_offset: int
     chunk_bytes: int
-    codec: Codec = "raw"
+    codecs: Pipeline = ()
     entries: int = 1 << 62
     """Chunks, where the file may have fewer than its shard."""
 
@@ -91,9 +99,10 @@ class UniformIndex:
         """See `ShardIndex.description`."""
         return planning.UNIFORM, self.data_offset, self.chunk_bytes, self.entries
 
-    def extents(self, ordinals: Ints) -> tuple[Ints, Ints]:
+    def extents(self, ordinals: Ints) -> Extents:
         """See `ShardIndex.extents`."""
-        return ordinals * self.chunk_bytes + self.data_offset, np.full(len(ordinals), self.chunk_bytes, np.int64)
+        nbytes = np.full(len(ordinals), self.chunk_bytes, np.int64)
+        return Extents(ordinals * self.chunk_bytes + self.data_offset, nbytes)
 
 
 class ShardIndexCache:

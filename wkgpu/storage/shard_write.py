@@ -15,11 +15,18 @@ import numpy as np
 from wkgpu.errors import HeaderError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
-from wkgpu.storage.plans.chunk_lookup import Pieces, ShardRows, recut
-from wkgpu.storage.plans.write import WritePlan, covered, touched_chunks
+from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows, recut
+from wkgpu.storage.plans.write import (
+    NOTHING_STORED,
+    WritePlan,
+    covered,
+    stored_chunks,
+    touched_chunks,
+    whole_chunks,
+)
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
-from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.atomic_file import AtomicFile
 from wkgpu.storage.stores.local.file_bytes import write_all
 from wkgpu.storage.stores.local.locks import file_lock
@@ -33,11 +40,16 @@ if TYPE_CHECKING:
 class ShardWrite:
     """Locks a shard for a ``with`` block, in which an engine executes the write plan, and then commits it.
 
-    A compressed shard, and a raw one that did not exist, is written beside the old one and renamed over it when the
-    block ends; when it raises, the old one stays. An existing raw shard is changed in place.
+    A shard that did not exist, or whose format cannot change it in place, is written beside the old one and renamed
+    over it when the block ends; when it raises, the old one stays.
 
-    A shard keeps its codec, whatever the codec of its mag is. A new one gets the mag's, and so does a damaged one that
-    is covered whole and whose header does not tell its codec.
+    A shard keeps its codecs, whatever those of its mag are. A new one gets the mag's, and so does a damaged one that is
+    covered whole and whose header does not tell its codecs.
+
+    Parameters
+    ----------
+    rows, pieces, shape
+        What is written, in storage axis order.
 
     Examples
     --------
@@ -51,7 +63,8 @@ class ShardWrite:
         self._rows = rows
         self._pieces = pieces
         self._shape = shape
-        self._path = Path(array.shard_path(rows.shard))
+        self._shard = array.spec.from_storage_order(rows.shard)
+        self._path = Path(array.shard_path(self._shard))
         self._plan: WritePlan | None = None
         self._stack = ExitStack()
         self._lock: ExitStack | None = None
@@ -59,7 +72,7 @@ class ShardWrite:
     def lock(self) -> bool:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
-            stack.enter_context(file_lock(self._array.anchor, _lock_number(self._rows.shard)))
+            stack.enter_context(file_lock(self._array.anchor, _lock_number(self._shard)))
             if self._array.is_outdated():
                 return False
             self._lock = stack.pop_all()
@@ -77,16 +90,17 @@ class ShardWrite:
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None
-            self._path = self._array.writable_path(self._rows.shard)
+            self._path = self._array.writable_path(self._shard)
             # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
             if self._covers_shard():
-                old, codec = None, self._array.shard_codec(self._rows.shard)
+                old, codecs = None, self._array.shard_codecs(self._shard)
             else:
-                old = patiently(partial(self._array.open_shard, self._rows.shard))
-                codec = None if old is None else old.index.codec
+                old = patiently(partial(self._array.open_shard, self._shard))
+                codecs = None if old is None else old.index.codecs
             if old is not None:
                 stack.callback(old.close)
-            spec = self._array.spec.encoded_as(codec or self._array.spec.codec)
+            spec = self._array.spec.in_own_axes
+            spec = spec if codecs is None else spec.encoded_as(codecs)
             self._plan = self._planned(spec, old, self._target(spec, old, stack))
             self._stack = stack.pop_all()
         return self._plan
@@ -101,7 +115,7 @@ class ShardWrite:
             if error is not None:
                 raise error
             self._finish()
-        shard_indexes.discard(self._array.shard_path(self._rows.shard))
+        shard_indexes.discard(self._array.shard_path(self._shard))
 
     def _covers_shard(self) -> bool:
         count = self._array.spec.chunks_in_shard * prod(self._pieces.per_chunk)
@@ -109,7 +123,7 @@ class ShardWrite:
 
     def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
-        if old is None or spec.codec != "raw":
+        if old is None or not self._array.changes_in_place(spec.codecs):
             replacement = stack.enter_context(AtomicFile(self._path, f".{self._path.name}.partial"))
             return replacement.descriptor
         with wrap_os_errors(f"Cannot write {self._path}"):
@@ -119,37 +133,43 @@ class ShardWrite:
 
     def _planned(self, spec: ArraySpec, old: ShardFile | None, descriptor: int) -> WritePlan:
         array = self._array
-        data_offset = array.data_offset(spec.codec)
-        pieces = array.pieces_of(spec.codec)
+        data_offset, absent = array.data_offset(spec.codecs), array.absent_chunks(spec.codecs)
+        is_in_place = array.changes_in_place(spec.codecs)
+        pieces = array.pieces_of(spec.codecs) if is_in_place else whole_chunks(spec)
         rows = recut(self._rows, self._pieces, pieces, self._shape)
-        uniform = None
-        sizes = np.zeros(0, np.int64)
-        if spec.codec == "raw":
-            uniform = UniformIndex(data_offset, spec.chunk_bytes)
-        elif old is None:
-            sizes = np.full(spec.chunks_in_shard, -1, np.int64)
-        else:
-            _, sizes = old.index.extents(np.arange(spec.chunks_in_shard))
+        uniform = UniformIndex(data_offset, spec.chunk_bytes) if is_in_place else None
         touched = touched_chunks(
-            rows, pieces, self._shape, old, array.chunk_ordinals,
-            None if uniform is None else lambda ordinals: uniform.extents(ordinals)[0],
+            rows, pieces, self._shape, old, self._ordinals,
+            None if uniform is None else lambda ordinals: uniform.extents(ordinals).offset,
         )  # fmt: skip
-        return WritePlan(self._path, spec, pieces, self._shape, descriptor, old, data_offset, touched, sizes)
+        stored = NOTHING_STORED if is_in_place else stored_chunks(spec, touched, old, absent)
+        drops_filled = absent is AbsentChunks.OMITTED
+        return WritePlan(
+            self._path, spec, pieces, self._shape, descriptor, old, data_offset, touched, stored, drops_filled
+        )  # fmt: skip
+
+    def _ordinals(self, chunks: Ints) -> Ints:
+        """Return the ordinals of chunks that are counted in storage axis order."""
+        axes = self._array.spec.axis_order
+        return self._array.chunk_ordinals(chunks if axes == (0, 1, 2) else chunks[:, np.argsort(axes)])
 
     def _finish(self) -> None:
         """Write what frames the chunks, so that the file is a whole shard."""
         plan = self._plan
         assert plan is not None
-        if plan.is_compressed:
-            ends = plan.data_offset + np.cumsum(plan.sizes)
-            before, after = self._array.frame_shard(plan.spec.codec, ends)
+        codecs = plan.spec.codecs
+        if not plan.is_in_place:
+            before, after = self._array.shard_header_and_footer(codecs, plan.extents)
             write_all(plan.descriptor, before, 0)
-            write_all(plan.descriptor, after, int(ends[-1]))
+            write_all(plan.descriptor, after, plan.data_offset + plan.nbytes_between(0, plan.spec.chunks_in_shard))
         elif plan.old is None:
-            before, _ = self._array.frame_shard(plan.spec.codec, np.zeros(0, np.int64))
+            chunks = UniformIndex(plan.data_offset, plan.spec.chunk_bytes)
+            extents = chunks.extents(np.arange(plan.spec.chunks_in_shard))
+            end = plan.data_offset + int(extents.nbytes.sum())
+            before, after = self._array.shard_header_and_footer(codecs, extents)
             write_all(plan.descriptor, before, 0)
-            spec = plan.spec
-            os.ftruncate(plan.descriptor, plan.data_offset + spec.chunks_in_shard * spec.chunk_bytes)
+            os.ftruncate(plan.descriptor, end)
+            write_all(plan.descriptor, after, end)
         elif config.durable_writes:
             os.fsync(plan.descriptor)
 

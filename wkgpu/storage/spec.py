@@ -1,11 +1,12 @@
-"""What all the shards of one mag have in common, whatever their file format."""
+"""What all the shards of one mag have in common, whatever their file format: each fact by its own name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,32 +14,53 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 from wkgpu.errors import DtypeError, ShapeError
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import Triple, triple
+from wkgpu.storage.codecs import Pipeline, word_of
 
-Codec: TypeAlias = Literal["raw", "lz4", "lz4hc"]
+Number: TypeAlias = bool | int | float | complex
+
+_XYZ: Triple = (0, 1, 2)
+
+
+class AbsentChunks(Enum):
+    """What a new file has where a chunk is stored nowhere; a fact of a file, which its format tells."""
+
+    ZERO_BYTES = "as many zero bytes as a chunk has"
+    ENCODED = "an encoded chunk of the fill value"
+    OMITTED = "nothing; its index says so"
 
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """Voxel type, shapes and codec of a stored mag.
+    """Voxel type, shapes and codecs of a stored mag: what an engine may assume of it.
 
     Parameters
     ----------
     dtype : numpy.dtype
-        Type of one channel of one voxel: an unsigned or signed integer of 8 to 64 bits, float32 or float64.
+        Type of one channel of one voxel, of 1, 2, 4 or 8 bytes, in the byte order in which it is stored.
     num_channels : int
-        Channels of a voxel, stored next to each other.
+        Channels of a voxel.
     chunk_shape : tuple of int
         ``(x, y, z)`` voxels, in the mag's own grid, that are encoded at once.
     chunks_per_shard : tuple of int
         ``(x, y, z)`` chunks in one file.
-    codec : {"raw", "lz4", "lz4hc"}
-        How the bytes of a chunk are encoded in a new shard. A shard that exists may have another codec.
+    codecs : tuple of Codec
+        What encodes the bytes of a chunk in a new shard, one after another; none of them where chunks are stored as
+        they are. A shard that exists may have others.
+    fill_value : number
+        Each channel of voxels that are stored nowhere.
+    axis_order : tuple of int
+        The axes of a chunk from the fastest to the slowest, as numbers of ``(x, y, z)``: ``(0, 1, 2)`` is Fortran
+        order, ``(2, 1, 0)`` is C order.
+    channels_first : bool
+        Whether the channels of a voxel are neighbours in a chunk, which has ``(channel, *axes)`` from the fastest to
+        the slowest; else it has ``(*axes, channel)``.
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "lz4")
-    >>> layout.shard_shape, layout.chunk_bytes
+    >>> from wkgpu.storage.codecs import LZ4
+    >>> spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), (LZ4,))
+    >>> spec.shard_shape, spec.chunk_bytes
     ((1024, 1024, 1024), 32768)
     """
 
@@ -46,15 +68,35 @@ class ArraySpec:
     num_channels: int
     chunk_shape: Triple
     chunks_per_shard: Triple
-    codec: Codec
+    codecs: Pipeline
+    fill_value: Number = field(default=0, compare=False)  # by its bytes: NaN differs from itself, and -0.0 not from 0
+    axis_order: Triple = _XYZ
+    channels_first: bool = True
+    fill_bytes: bytes = field(init=False, repr=False)
+    """One channel of the fill value, as it is stored."""
 
     def __post_init__(self) -> None:
+        if self.dtype.kind not in "biufc" or self.dtype.itemsize not in (1, 2, 4, 8):
+            raise DtypeError(f"dtype {self.dtype.name} cannot be stored; use a number of 1, 2, 4 or 8 bytes.")
         if self.num_channels < 1:
             raise ShapeError(f"num_channels is {self.num_channels}; a mag has at least 1 channel.")
         for name in ("chunk_shape", "chunks_per_shard"):
             shape = getattr(self, name)
             if len(shape) != 3 or min(shape) < 1:
                 raise ShapeError(f"{name} is {shape}; give three lengths (x, y, z) of at least 1.")
+        if sorted(self.axis_order) != [0, 1, 2]:
+            raise ShapeError(f"axis_order is {self.axis_order}; give 0, 1 and 2 in some order.")
+        object.__setattr__(self, "fill_bytes", _item_bytes(self.fill_value, self.dtype))
+
+    @cached_property
+    def memory_dtype(self) -> np.dtype[np.generic]:
+        """The type of one channel in arrays: `dtype` in the byte order of this machine."""
+        return self.dtype.newbyteorder("=")
+
+    @cached_property
+    def has_zero_fill(self) -> bool:
+        """Whether voxels that are stored nowhere are zero in all bits."""
+        return not any(self.fill_bytes)
 
     @cached_property
     def shard_shape(self) -> Triple:
@@ -78,9 +120,46 @@ class ArraySpec:
         """Bytes of one decoded chunk."""
         return prod(self.chunk_shape) * self.voxel_bytes
 
-    def encoded_as(self, codec: Codec) -> ArraySpec:
-        """Return this layout with another codec."""
-        return self if codec == self.codec else replace(self, codec=codec)
+    def encoded_as(self, codecs: Pipeline) -> ArraySpec:
+        """Return this spec with another pipeline."""
+        return self if codecs == self.codecs else replace(self, codecs=codecs)
+
+    # ---- Storage axis order
+
+    def in_storage_order(self, numbers: Triple) -> Triple:
+        """Sort what belongs to x, y and z by the axes of a chunk, the fastest one first."""
+        return triple(numbers[axis] for axis in self.axis_order)
+
+    def from_storage_order(self, numbers: Triple) -> Triple:
+        """Sort what belongs to the axes of a chunk, the fastest one first, by x, y and z."""
+        return triple(numbers[self.axis_order.index(axis)] for axis in range(3))
+
+    @cached_property
+    def is_in_xyz_order(self) -> bool:
+        """Whether x is the fastest axis of a chunk and z the slowest."""
+        return self.axis_order == _XYZ
+
+    @cached_property
+    def in_own_axes(self) -> ArraySpec:
+        """The spec of plans, for which x is the fastest axis of a chunk and z its slowest, whatever they are called."""
+        if self.is_in_xyz_order:
+            return self
+        shapes = self.in_storage_order(self.chunk_shape), self.in_storage_order(self.chunks_per_shard)
+        return replace(self, chunk_shape=shapes[0], chunks_per_shard=shapes[1], axis_order=_XYZ)
+
+    def __str__(self) -> str:
+        voxel = f"{self.num_channels} x {self.dtype.name}"
+        return f"{voxel} in chunks of {self.chunk_shape}, {self.chunks_per_shard} in a shard, {word_of(self.codecs)}"
+
+
+def _item_bytes(value: Any, dtype: np.dtype[np.generic]) -> bytes:
+    try:
+        item = np.array([value], dtype)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise DtypeError(f"fill_value {value!r} is no {dtype.name}: {error}") from error
+    if item[0] != value and value == value:
+        raise DtypeError(f"fill_value {value!r} cannot be represented as {dtype.name}.")
+    return item.tobytes()
 
 
 def voxel_dtype(dtype: DTypeLike) -> np.dtype[np.generic]:

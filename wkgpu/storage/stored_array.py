@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
@@ -25,6 +25,7 @@ from wkgpu.errors import (
 from wkgpu.forking import loading
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import (
     Ints,
     Pieces,
@@ -36,8 +37,9 @@ from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.shard_index import Extents
 from wkgpu.storage.shard_write import ShardWrite
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.file_swap import journal_of, settle
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
@@ -78,7 +80,7 @@ class StoredArray(ABC):
     def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
         self.path = path
         self.spec = spec
-        self._planner = ReadPlanner(spec, self.ordinal_strides)
+        self._planner = ReadPlanner(spec.in_own_axes, spec.in_storage_order(self.ordinal_strides))
         self._identity = identity
         self._anchor_path = str(self.anchor)
         self._journal_path = str(journal_of(path))
@@ -116,23 +118,32 @@ class StoredArray(ABC):
     @property
     @abstractmethod
     def ordinal_strides(self) -> Triple:
-        """By which the ordinal of a chunk grows along each axis of its shard; zeros for Morton order."""
+        """By which a chunk's position in its shard's index grows along x, y and z; zeros for Morton order."""
 
-    @abstractmethod
     def chunk_ordinals(self, chunks: Ints) -> Ints:
-        """Positions in a shard's index of chunks ``(n, 3)``, in chunks from the shard's first."""
+        """Positions in a shard's index of chunks ``(n, 3)``: ``(x, y, z)``, in chunks from the shard's first."""
+        ordinals: Ints = chunks @ np.array(self.ordinal_strides, np.int64)
+        return ordinals
 
     @abstractmethod
-    def shard_codec(self, shard: Triple) -> Codec | None:
+    def shard_codecs(self, shard: Triple) -> Pipeline | None:
         """How the chunks of a shard are encoded; None where it does not exist, or its header does not tell."""
 
     @abstractmethod
-    def data_offset(self, codec: Codec) -> int:
-        """Where chunk 0 begins in a new shard with this codec."""
+    def changes_in_place(self, codecs: Pipeline) -> bool:
+        """Whether chunks of shards with these codecs are changed where they are; their numbers say where that is."""
 
     @abstractmethod
-    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
-        """What comes before and after the chunks of a new shard whose chunks end at these file offsets."""
+    def absent_chunks(self, codecs: Pipeline) -> AbsentChunks:
+        """What a new shard with these codecs has where a chunk is stored nowhere."""
+
+    @abstractmethod
+    def data_offset(self, codecs: Pipeline) -> int:
+        """Where chunk 0 begins in a new shard with these codecs."""
+
+    @abstractmethod
+    def shard_header_and_footer(self, codecs: Pipeline, extents: Extents) -> tuple[bytes, bytes]:
+        """What comes before and after the chunks of a new shard whose chunks lie there."""
 
     # ---- Files that another process rewrites
 
@@ -212,11 +223,11 @@ class StoredArray(ABC):
     @property
     def pieces(self) -> Pieces:
         """How chunks are cut for reading and writing."""
-        return self.pieces_of(self.spec.codec)
+        return self.pieces_of(self.spec.codecs)
 
-    def pieces_of(self, codec: Codec) -> Pieces:
-        """How the chunks of shards with this codec are cut for reading and writing."""
-        return self._planner.pieces_of(codec)
+    def pieces_of(self, codecs: Pipeline) -> Pieces:
+        """How the chunks of shards with these codecs are cut for reading and writing."""
+        return self._planner.pieces_of(codecs)
 
     def read_plans(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[tuple[ReadPlan, Sources]]:
         """Plan to read boxes of one shape; together the plans cover every voxel of every box once.
@@ -236,13 +247,20 @@ class StoredArray(ABC):
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         for array in self._attempts():
+            spec, at, lengths, open_shard = array.spec, corners, shape, array.open_shard
+            if not spec.is_in_xyz_order:
+                at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
+                open_shard = partial(array._open_in_storage_order, spec)
             try:
-                yield from array._planner.plans(corners, shape, config.coalesce_bytes, array.open_shard)
+                yield from array._planner.plans(at, lengths, config.coalesce_bytes, open_shard)
             except WkgpuError:
                 if not array.is_outdated():
                     raise
             else:
                 return
+
+    def _open_in_storage_order(self, spec: ArraySpec, shard: Triple) -> ShardFile | None:
+        return self.open_shard(spec.from_storage_order(shard))
 
     def read(self, toplefts: Sequence[Triple], shape: Triple, execute: Callable[[ReadPlan, Sources], None]) -> None:
         """Plan to read boxes, and execute plan after plan.
@@ -274,7 +292,12 @@ class StoredArray(ABC):
         topleft, shape : tuple of int
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
-        return self._shard_writes(lambda array: chunks_by_shard(array.spec, array.pieces, topleft, shape), shape)
+
+        def rows_of(array: StoredArray) -> Iterator[ShardRows]:
+            in_order = array.spec.in_storage_order
+            return chunks_by_shard(array.spec.in_own_axes, array.pieces, in_order(topleft), in_order(shape))
+
+        return self._shard_writes(rows_of, shape)
 
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
@@ -282,7 +305,7 @@ class StoredArray(ABC):
         """Yield locked writes; if the mag is rewritten before the last one, begin anew with its new shards."""
         for array in self._attempts():
             for rows in rows_of(array):
-                write = ShardWrite(array, rows, array.pieces, shape)
+                write = ShardWrite(array, rows, array.pieces, array.spec.in_storage_order(shape))
                 if not write.lock():
                     break
                 try:
@@ -321,9 +344,11 @@ class StoredArray(ABC):
                 )
             if len(np.unique(corners, axis=0)) < len(corners):
                 raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
-            for rows in chunks_in_boxes(array.spec, array.pieces, corners, shape):
+            spec = array.spec
+            in_order = corners[:, list(spec.axis_order)]
+            for rows in chunks_in_boxes(spec.in_own_axes, array.pieces, in_order, spec.in_storage_order(shape)):
                 origin = rows.origin.copy()
-                origin[:, 2] += rows.box * z
+                origin[:, spec.axis_order.index(2)] += rows.box * z
                 yield rows._replace(origin=origin)
 
         return self._shard_writes(rows_of, (x, y, z * len(corners)))
@@ -344,13 +369,13 @@ class StoredArray(ABC):
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
 
     def has_spec(self, spec: ArraySpec) -> bool:
-        """Whether the header says this layout, and each shard has its codec."""
-        return self.current().spec == spec and self.codecs() <= {spec.codec}
+        """Whether the header says this layout, and each shard has its codecs."""
+        return self.current().spec == spec and self.pipelines() <= {spec.codecs}
 
-    def codecs(self) -> set[Codec]:
+    def pipelines(self) -> set[Pipeline]:
         """Return the codecs of the shard files, leaving out files whose header does not tell."""
-        found = {self.shard_codec(shard) for shard in self.existing_shards()}
-        return {codec for codec in found if codec is not None}
+        found = {self.shard_codecs(shard) for shard in self.existing_shards()}
+        return {codecs for codecs in found if codecs is not None}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {self.spec})"

@@ -5,13 +5,14 @@ import pytest
 from strategies import voxels
 
 from wkgpu.operations.transfer import write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.chunk_lookup import pieces_of
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.spec import ArraySpec
 
 
 def layout_of(codec="lz4", chunk=4, dtype="uint8", channels=1, chunks=2):
-    return ArraySpec(np.dtype(dtype), channels, (chunk,) * 3, (chunks,) * 3, codec)
+    return ArraySpec(np.dtype(dtype), channels, (chunk,) * 3, (chunks,) * 3, pipeline_of(codec))
 
 
 @pytest.fixture

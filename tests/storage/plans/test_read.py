@@ -9,13 +9,14 @@ from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import ShardIndexError
 from wkgpu.operations.transfer import write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans import read_planner
 from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_file import FileKey, ShardFile
 from wkgpu.storage.shard_index import TableIndex, UniformIndex
 from wkgpu.storage.spec import ArraySpec
 
-LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")
+LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 MORTON = (0, 0, 0)
 
 
@@ -26,7 +27,7 @@ def fake_file(index, path="shard"):
 
 def shard_with_sizes(sizes, begin=80, path="shard"):
     ends = begin + np.cumsum(sizes)
-    return fake_file(TableIndex(ends - sizes, ends), path)
+    return fake_file(TableIndex(ends - sizes, ends, pipeline_of("lz4")), path)
 
 
 def plans_of(spec, topleft, shape, shards, coalesce=0, strides=MORTON):
@@ -87,7 +88,7 @@ def test_nothing_stored():
 
 
 def test_raw_chunks_lie_where_their_number_says(config):
-    spec = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), "raw")
+    spec = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("raw"))
     shard = fake_file(UniformIndex(16, 128))
     (plan,) = plans_of(spec, (4, 0, 0), (4, 8, 4), {(0, 0, 0): shard})
     assert plan.segments.offset.tolist() == [16 + 128, 16 + 3 * 128]
@@ -119,7 +120,7 @@ def test_messages_name_file_offset_and_voxel():
 def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
     """Together they hold each chunk once, and none of them is large."""
     monkeypatch.setattr(read_planner, "MAX_ROWS", 8)
-    spec = ArraySpec(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), "lz4")
+    spec = ArraySpec(np.dtype("uint8"), 1, (2, 2, 2), (4, 4, 4), pipeline_of("lz4"))
     shards = {(x, 0, z): shard_with_sizes(np.ones(64, int)) for x in range(2) for z in range(3) if (x, z) != (1, 1)}
     plans = plans_of(spec, (3, 1, 5), (9, 4, 15), shards)
     assert len(plans) > 4
@@ -132,7 +133,7 @@ def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
 def test_chunks_in_the_order_of_their_strides():
     """In C order, and with a file offset for each that says nothing about its position."""
     offsets = np.array([50, 10, 70, 30, 0, 90, 20, 60])
-    shard = fake_file(TableIndex(offsets, offsets + np.array([5, 5, 5, 5, 0, 5, 5, 5])))
+    shard = fake_file(TableIndex(offsets, offsets + np.array([5, 5, 5, 5, 0, 5, 5, 5]), pipeline_of("lz4")))
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard}, strides=(4, 2, 1))
     assert plan.segments.offset.tolist() == [10, 20, 30, 50, 60, 70, 90]
     assert (plan.chunks.origin // 4 @ [4, 2, 1]).tolist() == [1, 6, 3, 0, 7, 2, 5]
@@ -140,7 +141,7 @@ def test_chunks_in_the_order_of_their_strides():
 
 
 def test_odd_chunks_and_shards():
-    spec = ArraySpec(np.dtype("uint8"), 1, (3, 5, 7), (5, 3, 1), "lz4")
+    spec = ArraySpec(np.dtype("uint8"), 1, (3, 5, 7), (5, 3, 1), pipeline_of("lz4"))
     shards = {(x, y, z): shard_with_sizes(np.arange(1, 16)) for x in range(2) for y in range(2) for z in range(3)}
     (plan,) = plans_of(spec, [(14, 14, 6), (0, 0, 0)], (4, 3, 9), shards, strides=(1, 5, 15))
     assert len(plan.files) == 2 * 2 * 3
@@ -152,7 +153,7 @@ def test_odd_chunks_and_shards():
 
 def test_offsets_beyond_what_fits_beside_a_row():
     offsets = np.array([1 << 62, 0, 1 << 61, 5, 1 << 60, 7, 1 << 59, 9])
-    shard = fake_file(TableIndex(offsets, offsets + 1))
+    shard = fake_file(TableIndex(offsets, offsets + 1, pipeline_of("lz4")))
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard})
     assert plan.segments.offset.tolist() == sorted(offsets)
 

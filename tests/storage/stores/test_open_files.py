@@ -92,7 +92,7 @@ def test_a_codec_is_not_guessed_where_a_shard_cannot_be_opened(mag_view, monkeyp
     array = mag_view._array
     monkeypatch.setattr(os, "open", open_nothing)
     with pytest.raises(StorageAccessError, match="files open at once"):
-        array.shard_codec((0, 0, 0))
+        array.shard_codecs((0, 0, 0))
 
 
 LITTLE = """

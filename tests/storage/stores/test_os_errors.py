@@ -12,6 +12,7 @@ from strategies import voxels
 
 from wkgpu.errors import FormatError, HeaderError, NotFoundError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.operations.transfer import read_box, write_box
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array, open_array
 
@@ -24,7 +25,7 @@ def codec(request):
 
 
 def layout_of(codec):
-    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), codec)
+    return ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of(codec))
 
 
 def files_of(path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from wkgpu.errors import StorageAccessError, WkgpuError
+from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import open_array
 from wkgpu.storage.stores.local.regular_file import read_regular, read_start
@@ -54,7 +55,7 @@ def test_what_is_no_regular_file_is_an_error_that_names_it(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kind", IRREGULAR)
 def test_a_header_that_is_no_regular_file(make_array, monkeypatch, kind):
-    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")).anchor
+    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))).anchor
     header.unlink()
     IRREGULAR[kind](header, monkeypatch)
     with pytest.raises(WkgpuError, match=str(header)):

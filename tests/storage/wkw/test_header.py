@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import VOXEL_TYPES
 
 from wkgpu.errors import HeaderError, ShapeError, UnsupportedError
+from wkgpu.storage.codecs import Codec, lz4_bound, pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.wkw.header import WkwHeader
 
@@ -49,7 +50,7 @@ def test_bytes_of_a_header():
 
 @pytest.mark.parametrize(("code", "name"), list(enumerate(VOXEL_TYPES, start=1)))
 def test_voxel_types(code, name):
-    spec = ArraySpec(np.dtype(name), 3, (8, 8, 8), (2, 2, 2), "raw")
+    spec = ArraySpec(np.dtype(name), 3, (8, 8, 8), (2, 2, 2), pipeline_of("raw"))
     header = WkwHeader.for_spec(spec)
     assert header.voxel_type_code == code
     assert header.voxel_size == 3 * spec.dtype.itemsize
@@ -58,7 +59,7 @@ def test_voxel_types(code, name):
 
 @given(lengths, lengths, st.sampled_from(["raw", "lz4", "lz4hc"]))
 def test_layouts_survive(block_len, file_len, codec):
-    spec = ArraySpec(np.dtype("uint8"), 1, (block_len,) * 3, (file_len,) * 3, codec)
+    spec = ArraySpec(np.dtype("uint8"), 1, (block_len,) * 3, (file_len,) * 3, pipeline_of(codec))
     if codec != "raw" and block_len > 1024:
         with pytest.raises(ShapeError, match="LZ4 takes at most"):
             WkwHeader.for_spec(spec)
@@ -134,12 +135,12 @@ def test_lz4_and_lz4hc_go_together():
 )
 def test_layouts_that_wkw_cannot_store(channels, dtype, chunk, per_shard):
     with pytest.raises(ShapeError):
-        WkwHeader.for_spec(ArraySpec(np.dtype(dtype), channels, chunk, per_shard, "raw"))
+        WkwHeader.for_spec(ArraySpec(np.dtype(dtype), channels, chunk, per_shard, pipeline_of("raw")))
 
 
 def test_codec_that_wkw_cannot_store():
     with pytest.raises(UnsupportedError, match=r"'zstd'.*'raw', 'lz4', 'lz4hc'"):
-        WkwHeader.for_spec(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), "zstd"))
+        WkwHeader.for_spec(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), (Codec("zstd", lz4_bound),)))
 
 
 @pytest.mark.parametrize(("block_type", "data_offset"), [(1, 16), (2, 16 + 8 * 4096), (3, 16 + 8 * 4096)])

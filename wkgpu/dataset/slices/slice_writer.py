@@ -246,7 +246,7 @@ class BufferedSliceWriter:
         )
         for corner, size in borders:
             if count and min(size):
-                zeros = np.zeros((channels, *size, count), self._view._array.spec.dtype)
+                zeros = np.zeros((channels, *size, count), self._view._array.spec.memory_dtype)
                 offset = self._in_finest_mag(self._sent - position, corner)
                 self._view.write(zeros.transpose(slices_last(self._axis)), absolute_offset=offset)
 
@@ -258,13 +258,14 @@ def held_slices(spec: ArraySpec, axis: int, first: int, buffer_size: int, slice_
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "lz4")
+    >>> from wkgpu.storage.codecs import LZ4
+    >>> layout = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), (LZ4,))
     >>> held_slices(layout, 2, 0, 32, 1 << 20), held_slices(layout, 2, 12, 32, 1 << 30)
     (256, 20)
     >>> held_slices(layout, 2, 0, 5, 1 << 30)
     32
     """
-    most = buffer_size if spec.codec == "raw" else max(buffer_size, HELD_BYTES // slice_bytes)
+    most = buffer_size if not spec.codecs else max(buffer_size, HELD_BYTES // slice_bytes)
     shard_depth, chunk_depth = spec.shard_shape[axis], spec.chunk_shape[axis]
     end = end_between(first, most, shard_depth) or end_between(first, most, chunk_depth)
     return (end or first + chunk_depth - first % chunk_depth) - first

@@ -7,13 +7,15 @@ from functools import partial
 
 import numpy as np
 
+from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
+from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import check_read
 from wkgpu.engines.footprint import check_comparison_plan
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.kernels.cpu import comparison as kernels
-from wkgpu.kernels.cpu.codec import LZ4, RAW
 from wkgpu.settings import config
+from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
@@ -29,7 +31,14 @@ def have_equal_voxels(
     check_comparison_plan(plan)
     one, other = plan.one, plan.other
     count, size = len(plan.origin), one.pieces.nbytes
-    sides = _side(one, sources[0]), _side(other, sources[1])
+    codecs = len(one.pipelines)
+    pipelines = kernel_pipelines(
+        (*one.pipelines, *other.pipelines), size, 0,
+        lambda number: one.file_encoded_by(number) if number < codecs else other.file_encoded_by(number - codecs),
+    )  # fmt: skip
+    sides = (
+        _side(one, sources[0], pipelines.decoders[:codecs]), _side(other, sources[1], pipelines.decoders[codecs:])
+    )  # fmt: skip
     geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
     capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)
     taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
@@ -38,10 +47,12 @@ def have_equal_voxels(
 
     def compare(_: int) -> None:
         failures = np.zeros(3, np.int64), np.zeros(3, np.int64)
-        with buffers.lend(capacity, capacity, size, size) as (*stagings, scratch, other_scratch):
+        with buffers.lend(capacity, capacity, size, size, pipelines.decoder_bytes) as (
+            *stagings, scratch, other_scratch, work
+        ):  # fmt: skip
             kernels.compare_chunks(
-                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, size, geometry,
-                tuple(stagings), capacity, (scratch, other_scratch), differs, failures,
+                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, pipelines.rows, size,
+                geometry, tuple(stagings), capacity, (scratch, other_scratch), work, differs, failures,
             )  # fmt: skip
         check_read(one, failures[0])
         check_read(other, failures[1])
@@ -51,8 +62,8 @@ def have_equal_voxels(
     return not differs[0]
 
 
-def _side(plan: ReadPlan, sources: Sources) -> tuple[object, ...]:
-    """Return a plan as the kernel wants it."""
-    kinds = np.array([RAW if codec == "raw" else LZ4 for codec in plan.codecs], np.int64)
+def _side(plan: ReadPlan, sources: Sources, decoders: Ints) -> tuple[object, ...]:
+    """Return a plan as the kernel wants it; bytes are compared as they are stored."""
     chunks = plan.chunks
-    return sources.descriptors, tuple(plan.segments), chunks.staging_offset, chunks.nbytes, chunks.codec, kinds
+    encodings, pattern = decoders[chunks.codec], fill_pattern(plan.spec, as_stored=True)
+    return sources.descriptors, tuple(plan.segments), chunks.staging_offset, chunks.nbytes, encodings, pattern

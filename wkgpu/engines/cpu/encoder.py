@@ -10,18 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.assembly import OffsetAllocator, Source, Stretch
+from wkgpu.engines.assembly import OffsetAllocator, ShardRun
+from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
-from wkgpu.engines.encoded_zeros import encoded_zeros
+from wkgpu.engines.encoded_fill import encoded_fill, fill_pattern, swapped_bytes
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.cpu import chunks as kernels
-from wkgpu.kernels.cpu import intrinsics
-from wkgpu.kernels.cpu.codec import LZ4, LZ4HC, RAW
+from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.plans.write import WritePlan
-
-CODECS = {"raw": RAW, "lz4": LZ4, "lz4hc": LZ4HC}
-_LZ4HC_LEVEL = 9  # LZ4HC_CLEVEL_DEFAULT of lz4hc.h
 
 
 class CpuEncoder:
@@ -30,7 +27,7 @@ class CpuEncoder:
     Parameters
     ----------
     plan : WritePlan
-        Open. Of a compressed shard, the sizes of chunks that were never written are set here.
+        Open. Of a shard that is written whole, the bytes of chunks that are filled are set here.
     data : array (channel, x, y, z)
         Of the plan's dtype and shape, with any strides.
     """
@@ -39,18 +36,21 @@ class CpuEncoder:
         self._plan = plan
         self._data = data
         self._address = data.__array_interface__["data"][0]
-        self._layout = voxel_layout(plan.pieces, plan.shape, data)
+        self._layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channels_first)
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)
-        self._codec = CODECS[plan.spec.codec]
-        self._zero_chunk = b""
-        if plan.is_compressed and plan.old is None:
-            self._zero_chunk = encoded_zeros(plan.pieces.nbytes)
-            plan.sizes[plan.sizes < 0] = len(self._zero_chunk)
+        spec, size = plan.spec, plan.pieces.nbytes
+        swapped, path = swapped_bytes(spec), str(plan.path)
+        self._pipelines = kernel_pipelines([spec.codecs], size, swapped, lambda _: path, encodes=True)
+        self._pattern = fill_pattern(spec)
+        self._fill = b""
+        if plan.has_fill:
+            self._fill = encoded_fill(spec)
+            plan.set_fill(len(self._fill))
 
-    def store_raw(self, first: int, last: int) -> None:
-        """Copy the rows ``first`` to ``last`` into their places in a raw shard, neighbours at a time."""
+    def store_in_place(self, first: int, last: int) -> None:
+        """Change the rows ``first`` to ``last`` where they are in the shard, neighbours at a time."""
         size = self._plan.pieces.nbytes
         capacity = (last - first) * size
         with self._buffers.lend(capacity) as (output,):
@@ -61,67 +61,54 @@ class CpuEncoder:
             for head, next_head in pairwise(heads):
                 self._plan.store(image[head * size : next_head * size], int(offsets[head]))
 
-    def store_stretch(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
-        """Write one stretch of a compressed shard, the one at ``position`` in its chain."""
-        if stretch.source is Source.ENCODE:
-            self._store_encoded(stretch, position, chain)
+    def store_run(self, run: ShardRun, number: int, offsets: OffsetAllocator) -> None:
+        """Write one run of a shard that is written whole."""
+        if run.is_touched:
+            self._store_encoded(run, number, offsets)
             return
-        offset = chain.place(position, self._stored_bytes(stretch.first, stretch.last))
-        if offset is not None:
-            self._store_untouched(stretch.first, stretch.last, offset)
-
-    def _store_encoded(self, stretch: Stretch, position: int, chain: OffsetAllocator) -> None:
         plan = self._plan
-        first, last = stretch.rows
-        capacity = (last - first) * intrinsics.lz4_bound(plan.pieces.nbytes)
-        with self._lend(capacity) as (output, scratch, staging, state):
-            self._encode(first, last, output, capacity, scratch, staging, state)
+        offset = offsets.allocate(number, plan.nbytes_between(run.first, run.last))
+        if offset is not None:
+            plan.store_untouched(run.first, run.last, offset, self._fill)
+
+    def _store_encoded(self, run: ShardRun, number: int, offsets: OffsetAllocator) -> None:
+        plan = self._plan
+        first, last = run.rows
+        capacity = (last - first) * pipeline_bound(plan.spec.codecs, plan.pieces.nbytes)
+        with self._lend(capacity) as (output, scratch, staging, work):
+            self._encode(first, last, output, capacity, scratch, staging, work)
             sizes = self._sizes[first:last]
             ordinals = plan.touched.ordinal[first:last]
-            plan.sizes[ordinals] = sizes
-            offset = chain.place(position, self._stored_bytes(stretch.first, stretch.last))
+            plan.stored.nbytes[ordinals] = sizes
+            offset = offsets.allocate(number, plan.nbytes_between(run.first, run.last))
             if offset is None:
                 return
             ends = [0, *np.cumsum(sizes).tolist()]
             image = _memory(output, ends[-1])
             heads = [0, *((ordinals[1:] - ordinals[:-1] != 1).nonzero()[0] + 1).tolist(), last - first]
-            done = stretch.first
+            done = run.first
             for head, next_head in pairwise(heads):
                 ordinal = int(ordinals[head])
-                offset += self._store_untouched(done, ordinal, offset)
-                run = image[ends[head] : ends[next_head]]
-                plan.store(run, offset)
-                offset += len(run)
+                offset += plan.store_untouched(done, ordinal, offset, self._fill)
+                encoded = image[ends[head] : ends[next_head]]
+                plan.store(encoded, offset)
+                offset += len(encoded)
                 done = ordinal + next_head - head
 
-    def _store_untouched(self, first: int, last: int, offset: int) -> int:
-        """Copy the chunks ``first`` to ``last`` of the old shard, or fill in zeros; returns the bytes written."""
-        if first < last:
-            if self._plan.old is None:
-                self._plan.fill(self._zero_chunk, last - first, offset)
-            else:
-                self._plan.copy(first, last, offset)
-        return self._stored_bytes(first, last)
-
-    def _stored_bytes(self, first: int, last: int) -> int:
-        return int(self._plan.sizes[first:last].sum())
-
     def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
-        """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and the encoder's state."""
+        """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and working memory."""
         largest = int(self._plan.touched.nbytes.max(initial=0))
-        state = intrinsics.LZ4_STATE_BYTES if self._codec == LZ4 else intrinsics.LZ4HC_STATE_BYTES
-        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, state)
+        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, self._pipelines.nbytes)
 
-    def _encode(
-        self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, state: int
-    ) -> None:
-        """Encode rows one behind the other to an address, and set their sizes."""
+    def _encode(self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, work: int) -> None:
+        """Encode rows consecutively to an address, and set their sizes."""
         plan = self._plan
         failure = np.zeros(3, np.int64)
         kernels.encode_chunks(
             first, last, -1 if plan.old is None else plan.old.descriptor, plan.touched.offset, plan.touched.nbytes,
-            self._origins, self._layout, self._address, self._codec, _LZ4HC_LEVEL, plan.pieces.nbytes,
-            staging, scratch, state, output, capacity, self._sizes, failure,
+            self._origins, self._layout, self._address, self._pipelines.rows[0],
+            plan.pieces.nbytes, self._pattern, plan.drops_filled, staging, scratch, work, output, capacity,
+            self._sizes, failure,
         )  # fmt: skip
         check_write(plan, failure)
 

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import host_memory
-from wkgpu.engines.assembly import OffsetAllocator, stretches
+from wkgpu.engines.assembly import OffsetAllocator, shard_runs
+from wkgpu.engines.cpu import codecs
 from wkgpu.engines.cpu.comparison import have_equal_voxels
-from wkgpu.engines.cpu.encoder import CODECS, CpuEncoder
+from wkgpu.engines.cpu.encoder import CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
+from wkgpu.engines.encoded_fill import fill_pattern, swapped_bytes
 from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.interchange import shared
@@ -32,9 +34,9 @@ from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
 from wkgpu.kernels.cpu import chunks as kernels
-from wkgpu.kernels.cpu.codec import RAW, literal_header
 from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
+from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box
 from wkgpu.storage.plans.sources import Sources, Window
@@ -138,7 +140,7 @@ class CpuEngine:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
         if len(plan.missing.box):
-            self._clear(plan, out)
+            self._fill(plan, out)
         if len(plan.chunks.box):
             for window in sources.windows(plan):
                 self._place(plan, window, out)
@@ -149,18 +151,22 @@ class CpuEngine:
         encoder = CpuEncoder(plan, data, self._buffers)
         count = len(plan.touched.ordinal)
         rows = _rows_per_task(count, plan.pieces.nbytes)
-        if not plan.is_compressed:
+        if plan.is_in_place:
             self._team.run(
-                lambda task: encoder.store_raw(task * rows, min((task + 1) * rows, count)), -(-count // rows)
+                lambda task: encoder.store_in_place(task * rows, min((task + 1) * rows, count)), -(-count // rows)
             )
             return
-        parts = stretches(plan, rows)
-        chain = OffsetAllocator(plan.data_offset, len(parts))
-        self._team.run(lambda task: encoder.store_stretch(parts[task], task, chain), len(parts), on_error=chain.fail)
+        runs = shard_runs(plan, rows)
+        offsets = OffsetAllocator(plan.data_offset, len(runs))
+        self._team.run(lambda task: encoder.store_run(runs[task], task, offsets), len(runs), on_error=offsets.fail)
 
     def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""
         return have_equal_voxels(plan, sources, self._team, self._buffers)
+
+    def decodes(self, codec: Codec) -> bool:
+        """Whether `CODECS` has it."""
+        return codecs.decodes(codec)
 
     def wait(self) -> None:
         """Nothing runs on when `launch` returns."""
@@ -172,65 +178,68 @@ class CpuEngine:
         share = max(-(-rows // _LAUNCH_TASKS), -(-_LEAST_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))
 
-    def _clear(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        """Zero what no chunk covers."""
+    def _fill(self, plan: ReadPlan, out: NDArray[Any]) -> None:
+        """Fill what no chunk covers."""
+        pattern = fill_pattern(plan.spec)
         target = out.__array_interface__["data"][0]
         bases = plan.missing.box * out.strides[4]
         origins, size = plan.missing.origin, plan.pieces.nbytes
         count = len(bases)
         rows = _rows_per_task(count, size)
-        if has_lines(out):
+        if has_lines(out, plan.spec.channels_first):
             geometry = _geometry(plan, out)
 
-            def clear(first: int, last: int) -> None:
-                kernels.clear_chunks(first, last, bases, origins, geometry, target)
+            def fill(first: int, last: int) -> None:
+                kernels.fill_chunks(first, last, bases, origins, geometry, pattern, target)
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
-            def clear(first: int, last: int) -> None:
+            def fill(first: int, last: int) -> None:
                 with self._buffers.lend(size) as (scratch,):
-                    kernels.clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target)
+                    kernels.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
 
-        self._team.run(lambda task: clear(task * rows, min((task + 1) * rows, count)), -(-count // rows))
+        self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
     def _place(self, plan: ReadPlan, window: Window, out: NDArray[Any]) -> None:
         """Fetch, decode and place the chunks of some rows."""
         target = out.__array_interface__["data"][0]
-        size, kinds = plan.pieces.nbytes, _kinds(plan)
-        order = plan.chunks.placement_order[window.first : window.last]
-        columns, segments = plan.chunks, tuple(plan.segments)
-        chunks = (columns.staging_offset, columns.nbytes, columns.codec, columns.box * out.strides[4])
+        size, spec, columns = plan.pieces.nbytes, plan.spec, plan.chunks
+        order = columns.placement_order[window.first : window.last]
+        chunks = (columns.staging_offset, columns.nbytes, columns.box * out.strides[4], columns.codec)
+        segments = tuple(plan.segments)
+        pipelines = codecs.kernel_pipelines(plan.pipelines, size, swapped_bytes(spec), plan.file_encoded_by)
         count = len(order)
         threads = min(max(config.threads, 1), -(-count * size // _THREAD_BYTES))
         step = _rows_per_task(count, size, threads, _MIN_TAKEN_BYTES)
         taken = np.zeros(1, np.int64)
         counter = taken.__array_interface__["data"][0]
         capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
-        gap = -(-literal_header(size) // 64) * 64  # before each slot, which stays aligned
-        if RAW in kinds and len(kinds) == 1:
-            gap = 0  # raw chunks are fetched together
-        if has_lines(out):
+        gap, rows, work_bytes = pipelines.gap, pipelines.rows, pipelines.decoder_bytes
+        if has_lines(out, spec.channels_first):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
-            lines = LINES * slots * plan.pieces.shape[0] * plan.spec.voxel_bytes
-            streaming = plan.boxes * nbytes_box(plan.spec, plan.shape) >= _STREAMED_BYTES
+            lines = LINES * slots * plan.pieces.shape[0] * spec.voxel_bytes
+            streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
+                with self._buffers.lend(capacity, slots * (gap + size), work_bytes, lines) as (
+                    staging, scratch, work, line
+                ):  # fmt: skip
                     kernels.read_chunks(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, kinds,
-                        size, staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, rows,
+                        size, staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming,
+                        failure,
                     )  # fmt: skip
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channels_first)
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, gap + size) as (staging, scratch):
+                with self._buffers.lend(capacity, gap + size, work_bytes) as (staging, scratch, work):
                     kernels.read_chunks_to_any(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, kinds,
-                        size, staging, capacity, scratch + gap, target, failure,
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
+                        size, staging, capacity, scratch + gap, work, target, failure,
                     )  # fmt: skip
 
         def place_checked(_: int) -> None:
@@ -241,11 +250,6 @@ class CpuEngine:
         # Each thread enters its kernel once, and takes chunks there until none is left.
         stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
         self._team.run(place_checked, min(threads, -(-count // step)), on_error=stop)
-
-
-def _kinds(plan: ReadPlan) -> NDArray[np.int64]:
-    """Return what each of a plan's codecs is to a kernel."""
-    return np.array([CODECS[codec] for codec in plan.codecs], np.int64)
 
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ class Batch:
     end: int
     """Where they end."""
     codec: int
-    """Which of the plan's codecs encodes all of them."""
+    """Which of the plan's pipelines encodes all of them."""
     heads: Ints
     """(m,) The rows that are decoded: one for each chunk, also where several boxes want it."""
     decoded: Ints
@@ -65,7 +65,7 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
     if first >= count:
         return
     codecs = plan.chunks.codec
-    changes = np.flatnonzero(codecs[1:] != codecs[:-1]) + 1 if len(plan.codecs) > 1 else codecs[:0]
+    changes = np.flatnonzero(codecs[1:] != codecs[:-1]) + 1 if len(plan.pipelines) > 1 else codecs[:0]
     is_head = np.ones(len(places), np.bool_)
     np.not_equal(places[1:], places[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones

@@ -9,11 +9,13 @@ neither.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import lz4.block
 import numpy as np
 
 from wkgpu.engines.cuda.device import BatchCodec, Bytes, Columns, Device
 from wkgpu.engines.cuda.slots import Slot, Table
-from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.errors import ConfigurationError
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.failures import OK
@@ -125,7 +127,7 @@ class Decoding:
         self._results = slot.memory("results", _RESULT_BYTES * count)
         self._host: Bytes | None = None
         if self.decoder == "nvcomp":
-            zeros = encoded_zeros(size)
+            zeros = _encoded_zeros(size)
             self._zeros = table.address(add(np.frombuffer(zeros + bytes(-len(zeros) % 8), np.int64))), len(zeros)
             self._found = slot.memory("found", _RESULT_BYTES * count)
             self._temp = slot.memory("temp", self._codec.decode_temp_bytes(count, size))
@@ -171,3 +173,10 @@ class Decoding:
             return None
         first = int((statuses != OK).argmax())
         return first, int(statuses[first]), int(self._host[: 8 * self.count].view(np.int64)[first])
+
+
+@lru_cache(maxsize=8)
+def _encoded_zeros(nbytes: int) -> bytes:
+    """Encode what takes the place of damaged chunks."""
+    encoded: bytes = lz4.block.compress(bytes(nbytes), store_size=False)
+    return encoded

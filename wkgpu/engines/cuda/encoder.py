@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
-from wkgpu.engines.cuda.placing import described, exchange, items_described
+from wkgpu.engines.cuda.placing import described, exchange, fill, items_described
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.cuda.words import common_bits, layout_in_words
+from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.engines.voxel_layout import VoxelLayout, voxel_layout
+from wkgpu.engines.voxel_layout import Quadruple, VoxelLayout, chunk_strides, voxel_layout
 from wkgpu.kernels.cpu import chunks as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
+from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 from wkgpu.storage.plans.write import WritePlan
@@ -29,7 +31,7 @@ from wkgpu.storage.plans.write import WritePlan
 _MIN_GATHERED_BYTES = 1 << 20  # that a thread takes at a time: more than waking another one costs
 
 
-class Batch(NamedTuple):
+class EncodedBatch(NamedTuple):
     """Chunks that have been given to a slot; all of it holds when the slot is finished."""
 
     first: int
@@ -66,12 +68,13 @@ class CudaEncoder:
         self.plan = plan
         self.codec = codec
         self.size = size = plan.pieces.nbytes
+        self.pattern = fill_pattern(plan.spec)
         self._slots = cycle(slots)
         self._team = team
         self._host_data = data if device.is_on_host(data) else None
         self._fetcher = None if plan.old is None else Fetcher(device, team, np.array([plan.old.descriptor]), stack)
         corner_bits = common_bits(plan.touched.origin[:, 0])
-        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data)
+        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channels_first)
         self._data: Memory | None = None
         self._origin = 0
         if self._host_data is None:
@@ -84,7 +87,7 @@ class CudaEncoder:
         self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
         """How many rows of the plan's table to give to `begin`, at most."""
 
-    def begin(self, first: int, last: int) -> Batch:
+    def begin(self, first: int, last: int) -> EncodedBatch:
         """Queue making the chunks of some rows, in the slot that has been idle for longer."""
         slot = next(self._slots)
         slot.finish()
@@ -92,7 +95,7 @@ class CudaEncoder:
             return self._begin_raw(first, last, slot)
         return _Encoding(self, self.codec, first, last, slot).run()
 
-    def _begin_raw(self, first: int, last: int, slot: Slot) -> Batch:
+    def _begin_raw(self, first: int, last: int, slot: Slot) -> EncodedBatch:
         count = last - first
         chunks = slot.memory("decoded", count * self.size)
         table = Table(slot, items_described(count))
@@ -100,17 +103,18 @@ class CudaEncoder:
         table.upload()
         partly = self.partly(first, last)
         if len(partly):  # their old bytes come where the chunks are to be, in an image of the whole batch
-            assert self.is_covered(first, last)  # a raw shard that exists has all its chunks
             assert self._fetcher is not None
             image = slot.host("staging", count * self.size)
+            if not self.is_covered(first, last):
+                image[...] = np.resize(np.array([self.pattern]).view(np.uint8), len(image))
             segments = self._old_segments(first, partly, partly * self.size)
             self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
             slot.stream.upload(image, chunks)
         elif not self.is_covered(first, last):
-            slot.stream.clear(chunks, count * self.size)
+            fill(self.device, chunks, count * self.size, self.pattern, slot)
         self.gather(table, at, first, count, chunks, slot)
         slot.end()
-        return Batch(first, last, slot, chunks, np.full(count, self.size, np.int64))
+        return EncodedBatch(first, last, slot, chunks, np.full(count, self.size, np.int64))
 
     # ---- What is known of the rows
 
@@ -134,7 +138,7 @@ class CudaEncoder:
         if self._host_data is None:
             bases = np.full(last - first, self._origin, np.int64)
         else:  # each chunk has a box of its own, which lies as the chunk does
-            bases = starts - corners @ _chunk_strides(self.plan)
+            bases = starts - corners @ np.array(_chunk_strides(self.plan)[1:], np.int64)
         return described(table, words.numbers, starts, bases, corners, words.scale, words.width)
 
     # ---- What is queued for them
@@ -178,17 +182,16 @@ class CudaEncoder:
         return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)
 
 
-def _chunk_strides(plan: WritePlan) -> Ints:
-    """Return the strides (x, y, z) of a chunk in bytes."""
-    x, y, _ = plan.pieces.shape
-    return plan.spec.voxel_bytes * np.array([1, x, x * y], np.int64)
+def _chunk_strides(plan: WritePlan) -> Quadruple:
+    """Return the strides (channel, x, y, z) of a chunk in bytes."""
+    spec = plan.spec
+    return chunk_strides(plan.pieces, spec.dtype.itemsize, spec.num_channels, spec.channels_first)
 
 
 def _as_chunks(plan: WritePlan, data: Any) -> VoxelLayout:
     """Return the layout of the exchange between chunks and boxes that lie as chunks do."""
-    strides = data.itemsize, *_chunk_strides(plan).tolist()
-    array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, strides)  # only looked at
-    return voxel_layout(plan.pieces, plan.shape, array)
+    array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, _chunk_strides(plan))  # only looked at
+    return voxel_layout(plan.pieces, plan.shape, array, plan.spec.channels_first)
 
 
 class _Encoding:
@@ -219,7 +222,7 @@ class _Encoding:
         self._statuses = slot.memory("statuses", 4 * count)
         self._decoding: Decoding | None = None
 
-    def run(self) -> Batch:
+    def run(self) -> EncodedBatch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
         table = Table(slot, items_described(count) + Decoding.items(old, encoder.size) + 5 * count)
@@ -230,7 +233,7 @@ class _Encoding:
         table.upload()
         lengths = table.leave(2 * count)
         if not encoder.is_covered(self._first, self._last):
-            slot.stream.clear(self._chunks, count * encoder.size)
+            fill(encoder.device, self._chunks, count * encoder.size, encoder.pattern, slot)
         if self._decoding is not None:
             encoder.fetch_old(self._first, self._partly, self._staging, slot)
             self._decoding.queue()
@@ -243,7 +246,7 @@ class _Encoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
-        codec = encoder.plan.spec.codec
+        codec = word_of(encoder.plan.spec.codecs)
         return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
 
     def _describe_new(self, table: Table) -> int:
@@ -270,7 +273,7 @@ class _Encoding:
             numbers, lengths, ends, count, self._stride, self._encoded.words(1), self._packed.words(1),
         )  # fmt: skip
 
-    def _download(self, table: Table, lengths: int) -> Batch:
+    def _download(self, table: Table, lengths: int) -> EncodedBatch:
         """Queue fetching what the host has to know: lengths, and whether all went well."""
         slot, count = self._slot, self._count
         if self._decoding is not None:
@@ -280,7 +283,7 @@ class _Encoding:
         found = slot.host("lengths", 8 * count)
         slot.stream.download(table.memory, 8 * lengths, found)
         slot.end(lambda: self._check(statuses.view(np.int32)))
-        return Batch(self._first, self._last, slot, self._packed, found.view(np.int64))
+        return EncodedBatch(self._first, self._last, slot, self._packed, found.view(np.int64))
 
     def _check(self, statuses: NDArray[np.int32]) -> None:
         """Raise the error of the first chunk that could not be decoded or encoded."""

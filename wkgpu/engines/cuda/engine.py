@@ -18,6 +18,7 @@ import numpy as np
 
 from wkgpu.engines import host_memory
 from wkgpu.engines.cuda.caller_stream import Streams
+from wkgpu.engines.cuda.codecs import CODECS, encoder_of, is_placed_as_fetched
 from wkgpu.engines.cuda.cuda_errors import translated
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
@@ -31,6 +32,7 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
+from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
@@ -171,9 +173,9 @@ class CudaEngine:
         check_write_plan(plan, data)
         touched, of_shard = _part_in_shard(plan)
         part = data[of_shard]
-        codec = self.device.codec(plan.spec.codec)
+        codec = None if is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype) else encoder_of(plan.spec, self.device)
         with self.device.active():
-            if plan.is_compressed and not _can_encode(codec, plan):
+            if not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))
                 return
             voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
@@ -189,7 +191,7 @@ class CudaEngine:
             return True
         voxels = []
         for side, files in zip((plan.one, plan.other), sources, strict=True):
-            out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.dtype)
+            out = self.empty((side.spec.num_channels, *side.shape, side.boxes), side.spec.memory_dtype)
             self.read(side, files, out)
             voxels.append(out)
         with self.device.active():
@@ -212,6 +214,10 @@ class CudaEngine:
         with device.active():
             check_launch(kernel, rows, arguments)
             device.launch(kernel.on_cuda(), blocks, rows, lanes, *arguments)
+
+    def decodes(self, codec: Codec) -> bool:
+        """Whether `CODECS` has it."""
+        return codec.name in CODECS
 
     @cached_property
     def _cpu(self) -> Engine:
@@ -243,7 +249,9 @@ class CudaEngine:
 
 
 def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
-    return codec is not None and plan.pieces.nbytes <= codec.most_encoded_chunk_bytes
+    if codec is None:
+        return is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype)
+    return plan.pieces.nbytes <= codec.most_encoded_chunk_bytes
 
 
 def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
+from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels
 from wkgpu.storage.plans.chunk_lookup import Ints
@@ -38,14 +39,18 @@ class Placement(Protocol):
         """Queue placing the chunks that were described."""
         ...
 
-    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
-        """Queue zeroing what absent chunks would have covered."""
+    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+        """Queue filling what absent chunks would have covered."""
         ...
 
 
 def chosen_placement(device: Device, plan: ReadPlan, out: Any) -> Placement:
     """Return what fills the array ``out`` (channel, x, y, z, box) fastest."""
-    return LinePlacement(device, plan, out) if has_lines(out) else StridedPlacement(device, plan, out)
+    return (
+        LinePlacement(device, plan, out)
+        if has_lines(out, plan.spec.channels_first)
+        else StridedPlacement(device, plan, out)
+    )
 
 
 def grid_of(device: Device, count: int, rows: int, lanes: int) -> tuple[int, int]:
@@ -93,7 +98,7 @@ class _PlanPlacement:
         self._stride = int(out.strides[4]) if out.shape[4] > 1 else 0
         self._corner_bits = common_bits(plan.chunks.origin[:, 0]) | common_bits(plan.missing.origin[:, 0])
         self._multiples = [self._target.address, self._origin, self._stride, plan.pieces.nbytes]
-        if "raw" in plan.codecs:  # placed from where they were fetched to
+        if () in plan.pipelines:  # placed from where they were fetched to
             self._multiples.append(common_bits(plan.chunks.staging_offset))
         self._header: list[int] = []
         self._scale = self._width = 1
@@ -134,6 +139,7 @@ class LinePlacement(_PlanPlacement):
         self._header = [
             words_x, chunk_y, chunk_z, box_x * voxel // width, box_y, box_z, 1, stride_y // width, stride_z // width
         ]  # fmt: skip
+        self._header += [0] * (kernels.PATTERN - len(self._header)) + [fill_pattern(plan.spec), 8 * width]
         self._lines = chunk_y * chunk_z
         self._lanes = lanes_of(device, min(words_x, box_x * voxel // width))
 
@@ -145,12 +151,12 @@ class LinePlacement(_PlanPlacement):
             table.memory.words(-8), at, count, lanes, chunks.words(width), self._target.words(width),
         )  # fmt: skip
 
-    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
-        """See `Placement.clear`."""
+    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+        """See `Placement.fill`."""
         device, lanes, count = self._device, self._lanes, len(gaps.box)
         table, at = self._described_gaps(gaps, slot)
         slot.stream.launch(
-            kernels.clear_chunks, grid_of(device, count, self._plan.pieces.shape[1], lanes), device.threads,
+            kernels.fill_chunks, grid_of(device, count, self._plan.pieces.shape[1], lanes), device.threads,
             table.memory.words(-8), at, count, lanes, self._target.words(self._width),
         )  # fmt: skip
 
@@ -160,7 +166,7 @@ class StridedPlacement(_PlanPlacement):
 
     def __init__(self, device: Device, plan: ReadPlan, out: Any) -> None:
         super().__init__(device, plan, out)
-        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
+        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
         self._words = layout_in_words(layout, self._corner_bits, *self._multiples)
         self._header, self._scale, self._width = self._words.numbers, self._words.scale, self._words.width
 
@@ -168,13 +174,23 @@ class StridedPlacement(_PlanPlacement):
         """See `Placement.place`."""
         exchange(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
 
-    def clear(self, gaps: MissingChunks, slot: Slot) -> None:
-        """See `Placement.clear`."""
+    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+        """See `Placement.fill`."""
         size = self._plan.pieces.nbytes
-        zeros = slot.memory("decoded", size)
-        slot.stream.clear(zeros, size)
+        chunk = slot.memory("decoded", size)
+        fill(self._device, chunk, size, fill_pattern(self._plan.spec), slot)
         table, at = self._described_gaps(gaps, slot)
-        self.place(table, at, len(gaps.box), zeros, slot)
+        self.place(table, at, len(gaps.box), chunk, slot)
+
+
+def fill(device: Device, memory: Memory, nbytes: int, pattern: int, slot: Slot) -> None:
+    """Queue filling the first bytes of a slot's memory, and up to 7 more, with a number of 8 bytes."""
+    if pattern == 0:
+        slot.stream.clear(memory, nbytes)
+        return
+    words = -(-nbytes // 8)
+    blocks = min(-(-words // device.threads), device.blocks)
+    slot.stream.launch(kernels.fill_words, (blocks, 1), device.threads, pattern, words, memory.words(-8))
 
 
 def exchange(

@@ -15,17 +15,22 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
+from wkgpu.engines.cuda.host_decoding import HostDecoder
 from wkgpu.engines.cuda.placing import Placement, chosen_placement
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.voxel_layout import are_channels_apart
 from wkgpu.kernels.failures import MALFORMED
+from wkgpu.storage.codecs import Pipeline, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources, Window
+from wkgpu.storage.spec import ArraySpec
 
 
 class CudaReader:
@@ -54,19 +59,16 @@ class CudaReader:
         self._stack = stack
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
+        self._decoders = [_Decoder(codecs, plan.spec) for codecs in plan.pipelines]
 
     def run(self) -> None:
         """Fill the output."""
         plan = self._plan
-        if (
-            any(codec != "raw" for codec in plan.codecs)
-            and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None
-        ):
-            raise read_error(plan, MALFORMED, row, 0)
+        self._check_lengths()
         slots = cycle(self._slots)
         if len(plan.missing.box):
             slot = next(slots)
-            self._placement.clear(plan.missing, slot)
+            self._placement.fill(plan.missing, slot)
             slot.end()
         limit = batch_limit(plan)
         for window in self._sources.windows(plan):
@@ -84,17 +86,30 @@ class CudaReader:
         """Fetch from the files of a window; no request to those of another one is pending."""
         self._stack.close()
         self._fetcher = Fetcher(self._device, self._team, window.descriptors, self._stack)
+        self._host = HostDecoder(self._team, self._plan, window.descriptors)
+
+    def _check_lengths(self) -> None:
+        """Raise the error of a chunk that is too long for any decoder of the device."""
+        plan = self._plan
+        if any(decoder.codec is not None for decoder in self._decoders):
+            row = first_refused(plan.chunks.nbytes, plan.pieces.nbytes)
+            if row is not None:
+                raise read_error(plan, MALFORMED, row, 0)
 
     def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
         plan = self._plan
         count, heads = batch.last - batch.first, len(batch.heads)
         rows = slice(batch.first, batch.last)
+        decoder = self._decoders[batch.codec]
+        if not decoder.is_raw and decoder.codec is None:
+            self._queue_decoded(batch, slot)
+            return None
         arrive = self.fetch(batch, slot)
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
         table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
-        if plan.codecs[batch.codec] == "raw":
+        if decoder.is_raw:
             at = self._placement.describe(table, plan.chunks.staging_offset[rows] - batch.begin, rows)
             table.upload()
             arrive()
@@ -105,6 +120,19 @@ class CudaReader:
         settle = self.decode(batch, slot, table, staging, chunks, arrive)
         self._placement.place(table, at, count, chunks, slot)
         return settle
+
+    def _queue_decoded(self, batch: Batch, slot: Slot) -> None:
+        """Decode a batch on the host, and queue placing it."""
+        size, heads = self._plan.pieces.nbytes, batch.heads
+        count = batch.last - batch.first
+        voxels = slot.host("voxels", len(heads) * size)
+        self._host.decode(heads, _wanted_bytes(self._plan, batch), voxels)
+        chunks = slot.memory("decoded", len(heads) * size)
+        table = Table(slot, self._placement.items(count))
+        at = self._placement.describe(table, batch.decoded * size, slice(batch.first, batch.last))
+        table.upload()
+        slot.stream.upload(voxels, chunks)
+        self._placement.place(table, at, count, chunks, slot)
 
     def fetch(self, batch: Batch, slot: Slot) -> Callable[[], None]:
         """Begin to fetch a batch into the staging memory of an idle slot; the result makes sure that it comes."""
@@ -141,21 +169,34 @@ class CudaReader:
         sources = plan.chunks.staging_offset[heads] - batch.begin + staging.address
         targets = np.arange(len(heads)) * size + chunks.address
         wanted = _wanted_bytes(plan, batch)
-        return Decoding(
-            self._device,
-            slot,
-            table,
-            plan.codecs[batch.codec],
-            sources,
-            plan.chunks.nbytes[heads],
-            targets,
-            size,
-            wanted,
+        codecs = plan.pipelines[batch.codec]
+        codec = self._decoders[batch.codec].codec
+        assert codec is not None
+        return codec.decoding(
+            self._device, slot, table, word_of(codecs), sources, plan.chunks.nbytes[heads], targets, size, wanted
         )
+
+
+class _Decoder:
+    """What is done to the chunks of one of a plan's pipelines.
+
+    Attributes
+    ----------
+    is_raw : bool
+        Whether they are placed as they are fetched.
+    codec : CudaCodec or None
+        What else decodes them on the device; None where the host does.
+    """
+
+    def __init__(self, codecs: Pipeline, spec: ArraySpec) -> None:
+        self.is_raw = is_placed_as_fetched(codecs, spec.dtype)
+        self.codec = None if self.is_raw else codec_of(codecs, spec.dtype)
 
 
 def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
     """Return how many bytes of each chunk are needed: those up to the last plane that any of its boxes wants."""
+    if are_channels_apart(plan.spec):
+        return np.full(len(batch.heads), plan.pieces.nbytes, np.int64)
     planes = plan.pieces.shape[2]
     last = np.minimum(plan.shape[2] - plan.chunks.origin[batch.first : batch.last, 2], planes)
     wanted: Ints = np.maximum.reduceat(last, batch.heads - batch.first) * (plan.pieces.nbytes // planes)

@@ -1,7 +1,7 @@
 """The CUDA engine's writes: a batch of chunks is stored while the next one is gathered and encoded.
 
-Where a batch goes in a compressed shard is known when the one before it is encoded. The chunks between, which nobody
-changes, are copied as they are when all their places are known.
+Where a batch goes in a shard that is written whole is known when the one before it is encoded. The chunks between are
+copied as they are when all their places are known.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.assembly import Source, stretches
+from wkgpu.engines.assembly import shard_runs
 from wkgpu.engines.cuda.device import Device, DeviceFile
-from wkgpu.engines.cuda.encoder import Batch, CudaEncoder
+from wkgpu.engines.cuda.encoder import CudaEncoder, EncodedBatch
 from wkgpu.engines.cuda.fetching import LONG_BYTES, settle_writes
-from wkgpu.engines.encoded_zeros import encoded_zeros
+from wkgpu.engines.encoded_fill import encoded_fill
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.storage.plans.write import WritePlan
 
@@ -53,29 +53,30 @@ class CudaWriter:
         self._encoder = encoder
         self._stack = stack
         self._file: DeviceFile | None = None
+        self._fill = b""
         self._untouched: list[tuple[int, int, int]] = []  # first chunk, last chunk, and the file offset they go to
 
     def run(self) -> None:
         """Write the plan's chunks."""
-        if self._plan.is_compressed:
-            self._write_encoded()
+        if self._plan.is_in_place:
+            self._write_in_place()
         else:
-            self._write_raw()
+            self._write_whole()
 
-    # ---- Raw shards
+    # ---- Shards that are changed in place
 
-    def _write_raw(self) -> None:
+    def _write_in_place(self) -> None:
         count, rows = len(self._plan.touched.ordinal), self._encoder.rows
-        ahead: Batch | None = None
+        ahead: EncodedBatch | None = None
         for first in range(0, count, rows):
             batch = self._encoder.begin(first, min(first + rows, count))
             if ahead is not None:
-                self._store_raw(ahead)
+                self._store_in_place(ahead)
             ahead = batch
         if ahead is not None:
-            self._store_raw(ahead)
+            self._store_in_place(ahead)
 
-    def _store_raw(self, batch: Batch) -> None:
+    def _store_in_place(self, batch: EncodedBatch) -> None:
         """Store chunks in their places, neighbours at a time."""
         batch.slot.finish()
         size = self._encoder.size
@@ -84,30 +85,35 @@ class CudaWriter:
         runs = [_Run(head * size, (after - head) * size, int(offsets[head])) for head, after in pairwise(heads)]
         self._store(runs, batch)
 
-    # ---- Compressed shards
+    # ---- Shards that are written whole
 
-    def _write_encoded(self) -> None:
+    def _write_whole(self) -> None:
         plan = self._plan
-        if plan.old is None:
-            plan.sizes[plan.sizes < 0] = len(encoded_zeros(self._encoder.size))
+        if plan.has_fill:
+            self._fill = encoded_fill(plan.spec)
+            plan.set_fill(len(self._fill))
         offset = plan.data_offset
-        ahead: Batch | None = None
-        for stretch in stretches(plan, self._encoder.rows):
-            batch = self._encoder.begin(*stretch.rows) if stretch.source is Source.ENCODE else None
+        ahead: EncodedBatch | None = None
+        for run in shard_runs(plan, self._encoder.rows):
+            batch = self._encoder.begin(*run.rows) if run.is_touched else None
             if ahead is not None:
                 offset = self._store_encoded(ahead, offset)
             ahead = batch
             if batch is None:
-                offset = self._pass_over(stretch.first, stretch.last, offset)
+                offset = self._pass_over(run.first, run.last, offset)
         if ahead is not None:
             self._store_encoded(ahead, offset)
-        self._team.run(lambda task: self._store_untouched(*self._untouched[task]), len(self._untouched))
 
-    def _store_encoded(self, batch: Batch, offset: int) -> int:
+        def store_untouched(task: int) -> None:
+            plan.store_untouched(*self._untouched[task], self._fill)
+
+        self._team.run(store_untouched, len(self._untouched))
+
+    def _store_encoded(self, batch: EncodedBatch, offset: int) -> int:
         """Store what has been encoded, from a file offset on, leaving room for what lies between; the offset after."""
         batch.slot.finish()
         ordinals = self._plan.touched.ordinal[batch.first : batch.last]
-        self._plan.sizes[ordinals] = batch.lengths
+        self._plan.stored.nbytes[ordinals] = batch.lengths
         ends = [0, *np.cumsum(batch.lengths).tolist()]
         runs = []
         for head, after in pairwise(_heads(ordinals[1:] - ordinals[:-1] != 1, len(ordinals))):
@@ -121,18 +127,11 @@ class CudaWriter:
     def _pass_over(self, first: int, last: int, offset: int) -> int:
         """Remember where untouched chunks go, and return the offset after them."""
         self._untouched.append((first, last, offset))
-        return offset + int(self._plan.sizes[first:last].sum())
-
-    def _store_untouched(self, first: int, last: int, offset: int) -> None:
-        """Copy chunks of the old shard, or fill in zeros."""
-        if self._plan.old is None:
-            self._plan.fill(encoded_zeros(self._encoder.size), last - first, offset)
-        else:
-            self._plan.copy(first, last, offset)
+        return offset + self._plan.nbytes_between(first, last)
 
     # ---- What both have in common
 
-    def _store(self, runs: Sequence[_Run], batch: Batch) -> None:
+    def _store(self, runs: Sequence[_Run], batch: EncodedBatch) -> None:
         """Write bytes of a batch to the file: long runs from the device, short ones through the host."""
         slot, plan = batch.slot, self._plan
         nbytes = sum(run.nbytes for run in runs)

@@ -52,18 +52,22 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), "raw")
+    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
     >>> pieces_of(layout, 1 << 20).shape
     (1024, 1024, 1)
     """
     x, y, z = spec.chunk_shape
-    if spec.codec == "raw":
-        while x * y * z * spec.voxel_bytes > limit and z % 2 == 0:
-            z //= 2
-        while z == 1 and x * y * spec.voxel_bytes > limit and y % 2 == 0:
-            y //= 2
+    if not spec.codecs and (spec.channels_first or spec.num_channels == 1):
+        z = _divisor(z, limit // (x * y * spec.voxel_bytes))
+        if z == 1:
+            y = _divisor(y, limit // (x * spec.voxel_bytes))
     per_chunk = (1, spec.chunk_shape[1] // y, spec.chunk_shape[2] // z)
     return Pieces((x, y, z), per_chunk, x * y * z * spec.voxel_bytes)
+
+
+def _divisor(length: int, most: int) -> int:
+    """Return the largest divisor of a length that is at most so much; 1 where that is none."""
+    return next(part for part in range(max(min(length, most), 1), 0, -1) if length % part == 0)
 
 
 def recut(rows: ShardRows, found: Pieces, wanted: Pieces, shape: Triple) -> ShardRows:

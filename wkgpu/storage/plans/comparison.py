@@ -49,7 +49,11 @@ def chunk_grids_coincide(
         First voxel of each box in its mag's own grid.
     """
     one, other = layouts
-    if (one.dtype, one.num_channels) != (other.dtype, other.num_channels) or one.dtype.kind == "f":
+    if (one.dtype, one.num_channels) != (other.dtype, other.num_channels) or one.dtype.kind in "fc":
+        return False
+    if one.fill_bytes != other.fill_bytes:  # of chunks that neither has, bytes say nothing
+        return False
+    if one.axis_order != other.axis_order or not (one.channels_first and other.channels_first):
         return False
     shape = pieces[0].shape
     return shape == pieces[1].shape and all((a - b) % n == 0 for a, b, n in zip(*toplefts, shape, strict=True))

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.shard_file import FileKey
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import ArraySpec
 
 
 class Segments(NamedTuple):
@@ -35,7 +36,7 @@ class Chunks(NamedTuple):
     box: Ints
     """(n,) Which of the plan's boxes it is for."""
     codec: Ints
-    """(n,) Which of the plan's codecs it is encoded with."""
+    """(n,) Which of the plan's pipelines encodes it."""
     origin: Ints
     """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
     placement_order: Ints
@@ -61,13 +62,14 @@ class ReadPlan(NamedTuple):
     """
 
     spec: ArraySpec
+    """Of the mag, in its own axes: see `ArraySpec.in_own_axes`."""
     pieces: Pieces
     shape: Triple
-    """``(x, y, z)`` voxels of each box."""
+    """Voxels of each box, along the fastest axis of a chunk first; so are all coordinates of the plan."""
     boxes: int
     files: tuple[FileKey, ...]
-    codecs: tuple[Codec, ...]
-    """The codecs of the files, each once."""
+    pipelines: tuple[Pipeline, ...]
+    """What encodes the chunks of the files, each once."""
     segments: Segments
     chunks: Chunks
     missing: MissingChunks
@@ -86,6 +88,10 @@ class ReadPlan(NamedTuple):
         place, (file, offset, _, staging_offset) = self.chunks.staging_offset[row], self.segments
         segment = int(np.searchsorted(staging_offset, place, side="right")) - 1
         return self.files[int(file[segment])].path, int(place - staging_offset[segment] + offset[segment])
+
+    def file_encoded_by(self, pipeline: int) -> str:
+        """Return the path of a file whose chunks one of the plan's pipelines encodes."""
+        return self.locate(int((self.chunks.codec == pipeline).argmax()))[0]
 
     def describe(self, row: int) -> str:
         """Name the file of the chunk in a row, and where the chunk lies there and in its box, for messages."""

@@ -14,12 +14,13 @@ from wkgpu.forking import loading
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.kernels import planning as layout
 from wkgpu.settings import config
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, pieces_of
 from wkgpu.storage.plans.parts import MAX_ROWS, parts_of_boxes
 from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce, patiently
 
 _MAX_KEPT = 64
@@ -35,7 +36,7 @@ class ReadPlanner:
     Parameters
     ----------
     spec : ArraySpec
-        What its shards have in common.
+        What its shards have in common, in its own axes.
     ordinal_strides : tuple of int
         By which the ordinal of a chunk grows along each axis of its shard; zeros for Morton order.
     """
@@ -43,15 +44,15 @@ class ReadPlanner:
     def __init__(self, spec: ArraySpec, ordinal_strides: Triple) -> None:
         self._spec = spec
         self._ordinal_strides = ordinal_strides
-        self._pieces: dict[tuple[Codec, int], Pieces] = {}
+        self._pieces: dict[tuple[Pipeline, int], Pieces] = {}
         self._kept: dict[tuple[Pieces, Triple, int], Ints] = {}
 
-    def pieces_of(self, codec: Codec) -> Pieces:
-        """How the chunks of files with a codec are cut."""
+    def pieces_of(self, codecs: Pipeline) -> Pieces:
+        """How the chunks of files with these codecs are cut."""
         limit = config.staging_bytes
-        pieces = self._pieces.get((codec, limit))
+        pieces = self._pieces.get((codecs, limit))
         if pieces is None:
-            pieces = self._pieces[codec, limit] = pieces_of(self._spec.encoded_as(codec), limit)
+            pieces = self._pieces[codecs, limit] = pieces_of(self._spec.encoded_as(codecs), limit)
         return pieces
 
     def plans(
@@ -71,7 +72,7 @@ class ReadPlanner:
         max_gap : int
             Bytes between two wanted ranges of a file up to which they are fetched as one.
         """
-        pieces, kernels = self.pieces_of(self._spec.codec), _kernels()
+        pieces, kernels = self.pieces_of(self._spec.codecs), _kernels()
         for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
             numbers = self._numbers(pieces, part.shape, max_gap, part.first, part.shift)
             touched = _Touched(*kernels.find_shards(part.corners, numbers))
@@ -93,9 +94,9 @@ class ReadPlanner:
 
     def _by_cut(self, pieces: Pieces, touched: _Touched, files: _Files) -> Iterator[tuple[Pieces, _Touched, _Files]]:
         """Yield the shards whose chunks are cut alike; mostly all of them."""
-        spec_codec = self._spec.codec
+        spec_codecs = self._spec.codecs
         cuts = [
-            pieces if file is None or file.index.codec == spec_codec else self.pieces_of(file.index.codec)
+            pieces if file is None or file.index.codecs == spec_codecs else self.pieces_of(file.index.codecs)
             for file in files
         ]
         if all(cut == cuts[0] for cut in cuts):
@@ -129,8 +130,8 @@ class ReadPlanner:
     ) -> tuple[ReadPlan, Sources]:
         """Make the plan of shards whose chunks are cut alike."""
         opened = [file for file in files if file is not None]
-        codecs = tuple({file.index.codec: None for file in opened})
-        rows = [_ABSENT if file is None else _described(file, codecs) for file in files]
+        pipelines = tuple({file.index.codecs: None for file in opened})
+        rows = [_ABSENT if file is None else _described(file, pipelines) for file in files]
         indexes = np.array(rows, np.int64).reshape(-1, layout.INDEX_COLUMNS)
         tables, origins, missing_origins, summary = _kernels().read_tables(corners, numbers, *touched, indexes)
         ranges, count, missing, staged, largest = summary
@@ -138,7 +139,7 @@ class ReadPlanner:
             raise ShardIndexError(f"An index of {', '.join(file.path for file in opened)} has too few chunks.")
         staging_offset, nbytes, box, codec = tables[layout.CHUNKS, :count]
         plan = ReadPlan(
-            self._spec, pieces, shape, boxes, tuple([file.key for file in opened]), codecs,
+            self._spec, pieces, shape, boxes, tuple([file.key for file in opened]), pipelines,
             Segments(*tables[layout.SEGMENTS, :ranges]),
             Chunks(staging_offset, nbytes, box, codec, origins[:count], tables[layout.PLACEMENT_ORDER, :count]),
             MissingChunks(tables[layout.MISSING_BOX, :missing], missing_origins[:missing]), staged, largest,
@@ -163,10 +164,10 @@ class _Touched(NamedTuple):
         return _Touched(self.shards[wanted], np.concatenate(parts), begins)
 
 
-def _described(file: ShardFile, codecs: tuple[Codec, ...]) -> tuple[int, ...]:
+def _described(file: ShardFile, pipelines: tuple[Pipeline, ...]) -> tuple[int, ...]:
     """Return the row of an index, as planning kernels take it."""
     kind, begin, end, entries = file.index.description
-    return kind, codecs.index(file.index.codec), begin, end, entries
+    return kind, pipelines.index(file.index.codecs), begin, end, entries
 
 
 def _opened(open_shard: OpenShard, shards: Ints) -> _Files:

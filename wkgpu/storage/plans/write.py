@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,81 +15,187 @@ from numpy.typing import NDArray
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows
 from wkgpu.storage.shard_file import ShardFile
-from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.shard_index import Extents
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.file_bytes import copy_range, write_all
 
 _FILLED_BYTES = 4 << 20  # equal chunks that are written at once
 
 
+class Source(IntEnum):
+    """Where the bytes of a chunk come from."""
+
+    ENCODE = 0
+    """New voxels, which may be laid over its old ones."""
+    COPY = 1
+    """The old shard."""
+    FILL = 2
+    """The encoded chunk of the fill value."""
+    OMIT = 3
+    """It is not stored."""
+
+
 class Touched(NamedTuple):
-    """Chunks (of raw ones: pieces) that a write changes, in the order of the shard. All int64."""
+    """Chunks (of shards that are changed in place: pieces) that a write changes, ascending. All int64."""
 
     ordinal: Ints
     """(n,) Position in the shard's index."""
     offset: Ints
-    """(n,) Where the chunk is in the shard as it was; of a raw shard also where it will be."""
+    """(n,) Where the chunk is in the shard as it was; of one that is changed in place also where it will be."""
     nbytes: Ints
     """(n,) Its encoded bytes there; 0 where they are not needed: covered by the new voxels, or never stored."""
     origin: Ints
     """(n, 3) Its first voxel in the box of new voxels; negative where it begins before it."""
 
 
+class Stored(NamedTuple):
+    """All chunks of a shard that is written from the first byte to the last, by ordinal; empty if changed in place.
+
+    They are stored in the order of their ordinals, one right after the other.
+    """
+
+    source: NDArray[np.int8]
+    """(chunks,) A `Source`."""
+    old_offset: Ints
+    """(chunks,) Of chunks that are copied: where they lie in the old shard."""
+    nbytes: Ints
+    """(chunks,) Encoded bytes, 0 where none are stored. Of chunks that are encoded and filled, the engine sets them."""
+
+
 @dataclass(frozen=True)
 class WritePlan:
     """Tables that an engine executes: *gather* voxels into chunks, *encode* them, *store* them.
 
-    A compressed shard is written anew from the first byte to the last: touched chunks are encoded, all others copied
-    as they are. A raw shard is changed in place.
+    A shard whose chunks have a place of their own is changed in place. Any other one is written from the first byte to
+    the last: touched chunks are encoded, others copied as they are, filled, or omitted.
+
+    All shapes, and origins, are in storage axis order: x is the fastest axis of a chunk, whatever it is called.
 
     Attributes
     ----------
+    spec : ArraySpec
+        With the codecs of this shard.
+    shape : tuple of int
+        ``(x, y, z)`` voxels of the box of new voxels.
     descriptor : int
-        The file to write: a new one beside a compressed shard, the shard itself where it is raw. Who needs a path opens
-        ``/proc/self/fd/{descriptor}``.
+        The file to write: the shard itself where it is changed in place, else a new one beside it. Open
+        ``/proc/self/fd/{descriptor}`` where a path is needed.
     old : ShardFile or None
         The shard as it was.
     data_offset : int
         Where chunk 0 begins in the file to write.
-    sizes : int64 (chunks in the shard,)
-        Of a compressed shard: encoded bytes of every chunk. Those that `touched` names are set by the engine; -1
-        stands for a chunk that has never been written, which the engine fills with zeros, encoded.
+    drops_filled : bool
+        Whether chunks that hold nothing but the fill value may be left out; an engine need not do so.
     """
 
     path: Path
     spec: ArraySpec
     pieces: Pieces
     shape: Triple
-    """``(x, y, z)`` voxels of the box of new voxels."""
     descriptor: int
     old: ShardFile | None
     data_offset: int
     touched: Touched
-    sizes: Ints
+    stored: Stored
+    drops_filled: bool = False
 
     @property
-    def is_compressed(self) -> bool:
-        """Whether the shard is written anew."""
-        return self.spec.codec != "raw"
+    def is_in_place(self) -> bool:
+        """Whether the shard is changed where it is."""
+        return len(self.stored.source) == 0
+
+    @property
+    def has_fill(self) -> bool:
+        """Whether chunks are filled."""
+        return bool((self.stored.source == Source.FILL).any())
+
+    def set_fill(self, nbytes: int) -> None:
+        """Say how many bytes the encoded chunk of the fill value has."""
+        self.stored.nbytes[self.stored.source == Source.FILL] = nbytes
+
+    @property
+    def extents(self) -> Extents:
+        """Where the chunks lie in the file to write, when all are encoded."""
+        ends = self.data_offset + np.cumsum(self.stored.nbytes)
+        return Extents(ends - self.stored.nbytes, self.stored.nbytes)
+
+    def nbytes_between(self, first: int, last: int) -> int:
+        """Return the stored bytes of the chunks with the ordinals ``first`` to ``last``."""
+        return int(self.stored.nbytes[first:last].sum())
 
     def store(self, data: bytes | memoryview, offset: int) -> None:
         """Write encoded chunks at a file offset."""
         write_all(self.descriptor, data, offset)
 
-    def fill(self, chunk: bytes, count: int, offset: int) -> None:
+    def store_untouched(self, first: int, last: int, offset: int, fill: bytes) -> int:
+        """Store the chunks with the ordinals ``first`` to ``last``, which no new voxel touches, from a file offset on.
+
+        Parameters
+        ----------
+        fill : bytes
+            The encoded chunk of the fill value.
+
+        Returns
+        -------
+        int
+            The bytes that they take.
+        """
+        source, old_offset, nbytes = (column[first:last] for column in self.stored)
+        (rows,) = nbytes.nonzero()
+        if not len(rows):
+            return 0
+        source, begins, nbytes = source[rows], old_offset[rows], nbytes[rows]
+        # What is copied together lies together in the old shard; the encoded chunk of the fill value is repeated.
+        goes_on = (source[1:] == source[:-1]) & ((source[1:] == Source.FILL) | (begins[1:] == (begins + nbytes)[:-1]))
+        goals = offset + np.concatenate([[0], np.cumsum(nbytes)])
+        heads = [0, *((~goes_on).nonzero()[0] + 1).tolist(), len(rows)]
+        for head, after in pairwise(heads):
+            goal = int(goals[head])
+            if source[head] == Source.FILL:
+                self._fill(fill, after - head, goal)
+            else:
+                assert self.old is not None
+                length = int(goals[after]) - goal
+                copy_range(self.old.descriptor, int(begins[head]), self.descriptor, goal, length)
+        return int(goals[-1]) - offset
+
+    def _fill(self, chunk: bytes, count: int, offset: int) -> None:
         """Write one encoded chunk ``count`` times, from a file offset on."""
         at_once = max(1, _FILLED_BYTES // len(chunk))
         for first in range(0, count, at_once):
             self.store(chunk * min(at_once, count - first), offset + first * len(chunk))
 
-    def copy(self, first: int, last: int, offset: int) -> None:
-        """Copy the chunks ``first`` to ``last`` of the old shard, where they lie one behind the other, to an offset."""
-        assert self.old is not None
-        begins, _ = self.old.index.extents(np.array([first]))
-        copy_range(self.old.descriptor, int(begins[0]), self.descriptor, offset, int(self.sizes[first:last].sum()))
-
     def __str__(self) -> str:
         partly = int((self.touched.nbytes > 0).sum())
         return f"{self.path}: {len(self.touched.ordinal)} chunks change, {partly} of them in part"
+
+
+NOTHING_STORED = Stored(np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def stored_chunks(spec: ArraySpec, touched: Touched, old: ShardFile | None, absent: AbsentChunks) -> Stored:
+    """Make the table of a shard that is not changed in place.
+
+    Parameters
+    ----------
+    absent : AbsentChunks
+        What the new file has of chunks that the old one does not have.
+    """
+    count = spec.chunks_in_shard
+    source = np.full(count, Source.OMIT if absent is AbsentChunks.OMITTED else Source.FILL, np.int8)
+    offset, nbytes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    if old is not None:
+        offset, found = old.index.extents(np.arange(count))
+        source[found > 0] = Source.COPY
+        nbytes[...] = found
+    source[touched.ordinal] = Source.ENCODE
+    nbytes[touched.ordinal] = 0
+    return Stored(source, offset, nbytes)
+
+
+def whole_chunks(spec: ArraySpec) -> Pieces:
+    """Return how chunks are cut that are encoded: not at all."""
+    return Pieces(spec.chunk_shape, (1, 1, 1), spec.chunk_bytes)
 
 
 def touched_chunks(
@@ -99,7 +207,7 @@ def touched_chunks(
     Parameters
     ----------
     uniform_offset
-        Of a raw shard: file offsets of chunks, by their ordinals, whether the shard exists or not.
+        Of a shard that is changed in place: file offsets of chunks, by their ordinals, whether it exists or not.
     """
     ordinal = ordinals(rows.chunk)
     if old is not None:

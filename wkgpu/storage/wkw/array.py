@@ -26,10 +26,11 @@ from wkgpu.errors import (
     StorageAccessError,
 )
 from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
-from wkgpu.storage.shard_index import ShardIndex, TableIndex, UniformIndex
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import Identity, StoredArray, identity_of
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
 from wkgpu.storage.stores.local.file_bytes import read_exactly
@@ -122,8 +123,8 @@ class WkwArray(StoredArray):
             raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file
 
-    def shard_codec(self, shard: Triple) -> Codec | None:
-        """See `StoredArray.shard_codec`."""
+    def shard_codecs(self, shard: Triple) -> Pipeline | None:
+        """See `StoredArray.shard_codecs`."""
         path = self.shard_path(shard)
         try:
             data, _ = read_start(path, WkwHeader.SIZE)
@@ -133,24 +134,33 @@ class WkwArray(StoredArray):
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}") from error
             return None
-        return header.spec.codec
+        return header.spec.codecs
 
     @property
     def ordinal_strides(self) -> Triple:
-        """None: chunks lie in Morton order."""
+        """Zeros: chunks lie in Morton order."""
         return 0, 0, 0
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
         return morton.encode(chunks)
 
-    def data_offset(self, codec: Codec) -> int:
-        """Where chunk 0 begins in a new shard with this codec."""
-        return self.header.in_shard(codec).data_offset
+    def changes_in_place(self, codecs: Pipeline) -> bool:
+        """Raw shards have no jump table."""
+        return not codecs
 
-    def frame_shard(self, codec: Codec, ends: Ints) -> tuple[bytes, bytes]:
+    def absent_chunks(self, codecs: Pipeline) -> AbsentChunks:
+        """WKW has all chunks of a shard."""
+        return AbsentChunks.ENCODED if codecs else AbsentChunks.ZERO_BYTES
+
+    def data_offset(self, codecs: Pipeline) -> int:
+        """Where chunk 0 begins in a new shard with these codecs."""
+        return self.header.in_shard(codecs).data_offset
+
+    def shard_header_and_footer(self, codecs: Pipeline, extents: Extents) -> tuple[bytes, bytes]:
         """The header and, of a compressed shard, the jump table; nothing comes after the chunks."""
-        return self.header.in_shard(codec).pack() + ends.astype("<u8").tobytes(), b""
+        header = self.header.in_shard(codecs).pack()
+        return (header + (extents.offset + extents.nbytes).astype("<u8").tobytes() if codecs else header), b""
 
     def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
         """Read and check the header and the jump table of a shard.
@@ -177,7 +187,7 @@ class WkwArray(StoredArray):
         bounds = np.empty(entries + 1, np.uint64)
         bounds[0] = header.data_offset
         bounds[1:] = np.frombuffer(data, "<u8", entries, WkwHeader.SIZE)
-        return _checked_table(bounds, self.spec.chunk_bytes, nbytes, header.spec.codec, path)
+        return _checked_table(bounds, self.spec.chunk_bytes, nbytes, header.spec.codecs, path)
 
     def _checked_uniform(self, data_offset: int, nbytes: int, path: str) -> UniformIndex:
         if data_offset == WkwHeader.SIZE + 8 * self.spec.chunks_in_shard:  # then the chunks are not what it says
@@ -194,7 +204,9 @@ class WkwArray(StoredArray):
         return UniformIndex(data_offset, self.spec.chunk_bytes)
 
 
-def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codec: Codec, path: str) -> TableIndex:
+def _checked_table(
+    bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codecs: Pipeline, path: str
+) -> TableIndex:
     """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
     least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
     if not least <= bounds[0] <= nbytes:
@@ -217,14 +229,14 @@ def _checked_table(bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, co
         )
     offsets = bounds.view(np.int64)
     lengths = offsets[1:] - offsets[:-1]
-    most = chunk_bytes + chunk_bytes // 255 + 16  # LZ4_COMPRESSBOUND of lz4.h
+    most = pipeline_bound(codecs, chunk_bytes)
     if lengths.max() > most:  # a damaged entry must not decide how much memory is taken
         chunk = int(lengths.argmax())
         raise ShardIndexError(
-            f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes LZ4 makes at most "
-            f"{most}."
+            f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes "
+            f"{word_of(codecs).upper()} makes at most {most}."
         )
-    return TableIndex(offsets[:-1], offsets[1:], codec)
+    return TableIndex(offsets[:-1], offsets[1:], codecs)
 
 
 def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, str]]:

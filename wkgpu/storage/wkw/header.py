@@ -16,16 +16,17 @@ from typing import ClassVar
 import numpy as np
 
 from wkgpu.errors import HeaderError, ShapeError, UnsupportedError
-from wkgpu.storage.spec import ArraySpec, Codec
+from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, word_of
+from wkgpu.storage.spec import ArraySpec
 
 _STRUCT = struct.Struct("<3sBBBBBQ")
-_CODECS: dict[int, Codec] = {1: "raw", 2: "lz4", 3: "lz4hc"}
+_CODECS: dict[int, Pipeline] = {1: (), 2: (LZ4,), 3: (LZ4HC,)}
 _VOXEL_TYPES = dict(
     enumerate(("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1)
 )
-_LZ4_MAX_INPUT_BYTES = 0x7E000000  # LZ4_MAX_INPUT_SIZE of lz4.h
-_MOST_TABLE_BYTES = 1 << 30  # of a jump table, which is read and written whole with each shard
-_MOST_FILE_BYTES = (1 << 63) - 1  # file offsets have 63 bits
+_MAX_LZ4_BYTES = LZ4.max_input_bytes or 0
+_MAX_TABLE_BYTES = 1 << 30  # of a jump table, which is read and written whole with each shard
+_MAX_FILE_BYTES = (1 << 63) - 1  # file offsets have 63 bits
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,10 @@ class WkwHeader:
                 f"{path}: a voxel of {voxel_size} bytes cannot hold whole channels of {header.voxel_type.name}, "
                 f"of {itemsize} bytes each."
             )
-        if header.is_compressed and header.spec.chunk_bytes > _LZ4_MAX_INPUT_BYTES:
+        if header.is_compressed and header.spec.chunk_bytes > _MAX_LZ4_BYTES:
             raise HeaderError(
                 f"{path}: chunks of {header.block_len}³ voxels of {voxel_size} bytes are larger than LZ4 can encode, "
-                f"{_LZ4_MAX_INPUT_BYTES} bytes; its lengths or its voxel size are damaged."
+                f"{_MAX_LZ4_BYTES} bytes; its lengths or its voxel size are damaged."
             )
         if not header.has_possible_shards:
             raise HeaderError(
@@ -117,9 +118,10 @@ class WkwHeader:
             bytes, compressed chunks of more than 2,113,929,216 bytes, which LZ4 does not take, and shards that are
             larger than any file, or whose jump tables are larger than 1 GiB.
         UnsupportedError
-            For a codec that WKW does not know.
+            For codecs, dtypes, byte orders, fill values and orders of axes that WKW does not know.
         """
-        block_type = _block_type(spec.codec)
+        block_type = _block_type(spec.codecs)
+        _check_layout(spec)
         for name in ("chunk_shape", "chunks_per_shard"):
             shape = getattr(spec, name)
             edge = shape[0]
@@ -130,10 +132,10 @@ class WkwHeader:
                 f"{spec.num_channels} channels of {spec.dtype.name} make voxels of {spec.voxel_bytes} bytes; "
                 "WKW takes at most 255. Use fewer channels or a smaller dtype."
             )
-        if spec.codec != "raw" and spec.chunk_bytes > _LZ4_MAX_INPUT_BYTES:
+        if spec.codecs and spec.chunk_bytes > _MAX_LZ4_BYTES:
             raise ShapeError(
                 f"Chunks of {spec.chunk_shape} voxels have {spec.chunk_bytes} bytes; LZ4 takes at most "
-                f"{_LZ4_MAX_INPUT_BYTES}. Use a smaller chunk_shape or compress=False."
+                f"{_MAX_LZ4_BYTES}. Use a smaller chunk_shape or compress=False."
             )
         code = next(number for number, name in _VOXEL_TYPES.items() if name == spec.dtype.name)
         header = cls(spec.chunk_shape[0], spec.chunks_per_shard[0], block_type, code, spec.voxel_bytes)
@@ -177,7 +179,7 @@ class WkwHeader:
         chunks = self.file_len**3
         voxel_bytes = chunks * self.block_len**3 * self.voxel_size
         table = 8 * chunks if self.is_compressed else 0
-        return table <= _MOST_TABLE_BYTES and voxel_bytes + table + self.SIZE <= _MOST_FILE_BYTES
+        return table <= _MAX_TABLE_BYTES and voxel_bytes + table + self.SIZE <= _MAX_FILE_BYTES
 
     @cached_property
     def spec(self) -> ArraySpec:
@@ -190,15 +192,15 @@ class WkwHeader:
             _CODECS[self.block_type],
         )
 
-    def in_shard(self, codec: Codec | None = None) -> WkwHeader:
+    def in_shard(self, codecs: Pipeline | None = None) -> WkwHeader:
         """Return this header as a new shard begins with it: the data follow the header and the jump table.
 
         Parameters
         ----------
-        codec : str, optional
-            The shard's, where it is not the mag's.
+        codecs : tuple of Codec, optional
+            The shard's, where they are not the mag's.
         """
-        block_type = self.block_type if codec is None else _block_type(codec)
+        block_type = self.block_type if codecs is None else _block_type(codecs)
         table = 8 * self.file_len**3 if block_type != 1 else 0
         return replace(self, block_type=block_type, data_offset=self.SIZE + table)
 
@@ -225,8 +227,23 @@ def _edge(header: WkwHeader) -> int:
     return header.block_len * header.file_len
 
 
-def _block_type(codec: str) -> int:
-    for number, name in _CODECS.items():
-        if name == codec:
+def _check_layout(spec: ArraySpec) -> None:
+    """Refuse what is not written in a header, because WKW has one value of it."""
+    facts = {
+        "dtype": (spec.dtype.name in _VOXEL_TYPES.values(), spec.dtype.name, f"one of {list(_VOXEL_TYPES.values())}"),
+        "byte order": (spec.dtype == spec.dtype.newbyteorder("<"), "big-endian", "little-endian numbers"),
+        "fill_value": (spec.has_zero_fill, spec.fill_value, "0"),
+        "axis_order": (spec.axis_order == (0, 1, 2), spec.axis_order, "(0, 1, 2), in which x is fastest"),
+        "order of channels": (spec.channels_first or spec.num_channels == 1, "one after another", "voxel by voxel"),
+    }
+    for name, (fits, found, wanted) in facts.items():
+        if not fits:
+            raise UnsupportedError(f"WKW cannot store this {name}: {found}; it takes {wanted}.")
+
+
+def _block_type(codecs: Pipeline) -> int:
+    for number, known in _CODECS.items():
+        if known == codecs:
             return number
-    raise UnsupportedError(f"WKW cannot store chunks as {codec!r}; use one of {list(_CODECS.values())}.")
+    words = [word_of(known) for known in _CODECS.values()]
+    raise UnsupportedError(f"WKW cannot store chunks as {word_of(codecs)!r}; use one of {words}.")

@@ -1,0 +1,133 @@
+"""Descriptions of codecs: what they are called, and how long what they make can be. No implementation.
+
+A *pipeline* is a tuple of codecs, each of which makes bytes of bytes: the first one encodes a chunk, the next one what
+that made, and so on. The empty pipeline stores chunks as they are. How a codec encodes and decodes is in the tables of
+the engines (`wkgpu.engines.cpu.codecs`, `wkgpu.engines.cuda.codecs`), under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from wkgpu.errors import ArgumentError, UnsupportedError
+
+Parameter: TypeAlias = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A codec that makes bytes of bytes.
+
+    Parameters
+    ----------
+    name : str
+        By which the engines and formats know it.
+    bound : callable
+        Most encoded bytes of so many bytes; a function at module level, so that it can be pickled.
+    parameters : tuple of (str, value)
+        What an encoder, or a decoder, has to know besides.
+    max_input_bytes : int, optional
+        How many bytes it encodes at most.
+
+    Examples
+    --------
+    >>> LZ4.bound(32_768)
+    32912
+    """
+
+    name: str
+    bound: Callable[[int], int] = field(repr=False, compare=False)
+    parameters: tuple[tuple[str, Parameter], ...] = ()
+    max_input_bytes: int | None = field(default=None, repr=False, compare=False)
+
+
+Pipeline: TypeAlias = tuple[Codec, ...]
+Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"] | Pipeline
+"""What users say: True is LZ4, False is raw."""
+
+_REGISTERED: dict[str, Codec] = {}
+
+
+def register_codec(codec: Codec) -> Codec:
+    """Make a codec known by its name, with these parameters where others are not given; returns it."""
+    _REGISTERED[codec.name] = codec
+    return codec
+
+
+def codec_named(name: str, **parameters: Parameter) -> Codec:
+    """Return the codec of a name, with other parameters than it has been registered with.
+
+    Raises
+    ------
+    UnsupportedError
+        Where no codec has this name, or it has no such parameter.
+
+    Examples
+    --------
+    >>> codec_named("lz4hc", level=12)
+    Codec(name='lz4hc', parameters=(('level', 12),))
+    """
+    codec = _REGISTERED.get(name)
+    if codec is None:
+        raise UnsupportedError(f"The codec {name!r} is unknown; wkgpu knows {', '.join(sorted(_REGISTERED))}.")
+    known = dict(codec.parameters)
+    if not parameters.keys() <= known.keys():
+        raise UnsupportedError(f"The codec {name!r} has the parameters {list(known)}, not {list(parameters)}.")
+    return replace(codec, parameters=tuple((known | parameters).items())) if parameters else codec
+
+
+def pipeline_bound(codecs: Pipeline, nbytes: int) -> int:
+    """Return the most bytes that a pipeline makes of ``nbytes``."""
+    for codec in codecs:
+        nbytes = codec.bound(nbytes)
+    return nbytes
+
+
+def lz4_bound(nbytes: int) -> int:
+    """``LZ4_COMPRESSBOUND`` of lz4.h."""
+    return nbytes + nbytes // 255 + 16
+
+
+_LZ4_MAX_INPUT_BYTES = 0x7E000000  # LZ4_MAX_INPUT_SIZE of lz4.h
+
+LZ4 = register_codec(Codec("lz4", lz4_bound, max_input_bytes=_LZ4_MAX_INPUT_BYTES))
+LZ4HC = register_codec(Codec("lz4hc", lz4_bound, (("level", 9),), _LZ4_MAX_INPUT_BYTES))  # LZ4HC_CLEVEL_DEFAULT
+
+
+# ---- Users' words
+
+_PIPELINES: dict[Any, Pipeline] = {True: (LZ4,), False: (), "raw": (), "lz4": (LZ4,), "lz4hc": (LZ4HC,)}
+
+
+def pipeline_of(compress: Compression) -> Pipeline:
+    """Return the pipeline that a ``compress`` argument asks for: True is LZ4, False is raw, a pipeline is itself.
+
+    Raises
+    ------
+    ArgumentError
+        For anything but a bool, "raw", "lz4", "lz4hc" and codecs.
+
+    Examples
+    --------
+    >>> pipeline_of("raw")
+    ()
+    """
+    if isinstance(compress, tuple) and all(isinstance(codec, Codec) for codec in compress):
+        return compress
+    try:
+        return _PIPELINES[compress]
+    except (KeyError, TypeError):
+        raise ArgumentError(f"compress is {compress!r}; use True (LZ4), 'lz4hc' or False (raw).") from None
+
+
+def word_of(codecs: Pipeline) -> str:
+    """Return what users call a pipeline: "raw", "lz4", "lz4hc", or the names of several codecs.
+
+    Examples
+    --------
+    >>> word_of(()), word_of((LZ4HC,))
+    ('raw', 'lz4hc')
+    """
+    return "+".join(codec.name for codec in codecs) or "raw"
