@@ -18,7 +18,7 @@ from numba.types import Tuple, UniTuple, float32, float64, int8, int16, int64, u
 from wkgpu.kernels import failures
 from wkgpu.kernels.bodies import arithmetic
 from wkgpu.kernels.cpu import mapping as cpu_mapping
-from wkgpu.kernels.cuda import mapping, packing, placement, pooling, reducing
+from wkgpu.kernels.cuda import mapping, packing, placement, pooling, reductions
 
 CUDA_C = Path(placement.__file__).parent
 """The folder whose ``*.cu`` are assembled besides."""
@@ -37,7 +37,7 @@ class Kernel:
     types
         What tells it from the same kernel for other types.
     group
-        "words" that are moved, or "pooling", "mapping" or "reducing", which compute with voxels.
+        "words" that are moved, or "pooling", "mapping" or "reductions", which compute with voxels.
     function
         In Python.
     signature
@@ -123,7 +123,7 @@ def _kernels_of_pooling() -> Iterator[Kernel]:
     for name, kernel in _dispatchers(pooling).items():
         for voxel in _POOLED[name]:  # a kernel that is not listed there is a KeyError
             kinds = {**dict.fromkeys(["source", "target", "memory"], voxel[::1]), "geometry": geometry}
-            kinds |= dict.fromkeys(["x_places", "y_places", "z_places"], int64[::1])
+            kinds |= dict.fromkeys(["x_indexes", "y_indexes", "z_indexes"], int64[::1])
             signature = void(*(kinds.get(parameter, int64) for parameter in _parameters(kernel)))
             yield Kernel(name, str(voxel), "pooling", kernel.py_func, signature)
 
@@ -147,12 +147,12 @@ _COMPUTING: dict[str, dict[str, tuple[Any, ...]]] = {
         "search_or_keep": _mapped(uint64, [uint64], [uint64[::1], uint64[::1]]),
         "mask": _mapped(uint32, [uint32, uint8], [uint32]),
     },
-    "reducing": {
+    "reductions": {
         "find_extremes": (float32[::1], int64, float32[::1], float32[::1]),
         "count_values": (uint8[::1], int64, int64[::1], int64, int64),
-        "count_between": (float32[::1], int64, int64[::1], float32[::1], float64),
+        "histogram": (float32[::1], int64, int64[::1], float32[::1], float64),
         "count_runs": (uint32[::1], int64, int64[::1]),
-        "count_equal": (uint64[::1], int64, int64[::1], uint64[::1], int64[::1]),
+        "count_labels": (uint64[::1], int64, int64[::1], uint64[::1], int64[::1]),
     },
 }
 
@@ -175,7 +175,7 @@ def _unfused(a, by):  # type: ignore[no-untyped-def]
 
 
 def _kernels_of_voxels() -> Iterator[Kernel]:
-    for module in (mapping, reducing):
+    for module in (mapping, reductions):
         group = module.__name__.rpartition(".")[2]
         for name, kernel in _dispatchers(module).items():
             yield _kernel_of_voxels(name, group, kernel, _COMPUTING[group][name])

@@ -26,14 +26,14 @@ def fill_columns(sheet, line, lane, lanes):
             for dx in range(factors[0]):
                 begin = first + dx * channels + dy * steps[1] + dz * steps[2]
                 if channels == 1 or factors[0] == 1:
-                    copy_spread(columns, to, source, begin, factors[0], items, lane, lanes)
+                    copy_strided(columns, to, source, begin, factors[0], items, lane, lanes)
                 else:
                     for item in range(lane, items, lanes):
                         columns[to + item] = source[begin + block_begin(item, channels, factors[0])]
                 to += width
 
 
-def copy_spread(target, to, source, begin, step, items, lane, lanes):
+def copy_strided(target, to, source, begin, step, items, lane, lanes):
     """Copy items that lie ``step`` apart."""
     if lanes == 1 and step == 1:  # on the CPU: LLVM makes vector instructions of this loop, and not of the other one
         goal, near = target[to : to + items], source[begin : begin + items]

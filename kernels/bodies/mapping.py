@@ -21,7 +21,7 @@ def map_1(first, last, step, lane, lanes, function, target, geometry, sources, c
     """Compute lines of the target from one source."""
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         if lanes == 1:  # on the CPU: LLVM makes vector instructions of this loop, and not of the other one
@@ -36,7 +36,7 @@ def map_2(first, last, step, lane, lanes, function, target, geometry, sources, c
     """Compute lines of the target from two sources."""
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -52,7 +52,7 @@ def map_3(first, last, step, lane, lanes, function, target, geometry, sources, c
     """Compute lines of the target from three sources."""
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -69,7 +69,7 @@ def map_4(first, last, step, lane, lanes, function, target, geometry, sources, c
     """Compute lines of the target from four sources."""
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -91,7 +91,7 @@ def map_runs(first, last, step, lane, lanes, function, target, geometry, sources
     """Do as `map_1` with a slow function, which is called once for a run of equal voxels."""
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         if lane < width:
@@ -104,7 +104,7 @@ def map_runs(first, last, step, lane, lanes, function, target, geometry, sources
                 goal[x] = made
 
 
-def line_begin(geometry, row):
+def line_start(geometry, row):
     """Return where a line begins in the target."""
     lines, begin, strides = geometry
     plane = row // lines[1]
@@ -158,17 +158,17 @@ def look_up_or_keep(value, table):
 
 def search(value, keys, values, default):
     """Return what stands in ``values`` where ``keys``, which ascend, have the value, and ``default`` where none has."""
-    place = place_of(value, keys)
+    place = lower_bound(value, keys)
     return values[place] if place < keys.size and keys[place] == value else default
 
 
 def search_or_keep(value, keys, values):
     """Do as `search`, and keep values that are no keys."""
-    place = place_of(value, keys)
+    place = lower_bound(value, keys)
     return values[place] if place < keys.size and keys[place] == value else value
 
 
-def place_of(value, keys):
+def lower_bound(value, keys):
     """Return the first place of ascending keys that is not less than a value; their number, if all are."""
     low, high = 0, keys.size
     while low < high:

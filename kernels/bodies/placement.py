@@ -35,12 +35,12 @@ def copy_item(target, at, source, start, units):
         target[at + unit] = source[start + unit]
 
 
-def copy_line(target, at, source, piece, inside, length, stride, remaining, streaming, lane, lanes):
+def copy_line(target, at, source, line_start, inside, length, stride, remaining, streaming, lane, lanes):
     """Copy one line along x through chunks that are x-neighbours.
 
     Parameters
     ----------
-    piece
+    line_start
         Where the line begins in the first chunk, of which the first ``inside`` units are left out.
     length, stride
         Units of a line in one chunk, and from one chunk to the next.
@@ -49,11 +49,11 @@ def copy_line(target, at, source, piece, inside, length, stride, remaining, stre
     """
     while remaining > 0:
         units = min(length - inside, remaining)
-        copy_run(target, at, source, piece + inside, units, streaming, lane, lanes)
+        copy_run(target, at, source, line_start + inside, units, streaming, lane, lanes)
         at += units
         remaining -= units
         inside = 0
-        piece += stride
+        line_start += stride
 
 
 def place_group(
@@ -77,7 +77,7 @@ def place_group(
         ``(chunk x, y, z, box x, y, z, units of a voxel, units from one y to the next, from one z to the next)``.
     buffer, joined
         Room for that many lines, which are joined there before they are stored whole, by one worker that takes every
-        row (step 1, one lane); 0: each piece is stored at once.
+        row (step 1, one lane); 0: each run is stored at once.
     """
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     skip = max(-origin[0], 0)
@@ -90,12 +90,12 @@ def place_group(
     inside = skip * voxel
     length = chunk_x * voxel
     corner = base + (origin[0] + skip) * voxel + (origin[1] + begin_y) * stride_y + (origin[2] + begin_z) * stride_z
-    piece = start + (begin_z * chunk_y + begin_y) * length
+    line_start = start + (begin_z * chunk_y + begin_y) * length
     end = min(last, lines_y * lines_z)
     if joined > 0:
         place_joined(
-            first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
-            stride_y, stride_z, streaming, buffer, joined,
+            first, end, lane, lanes, source, line_start, inside, length, stride, units, target, corner, chunk_y,
+            lines_y, stride_y, stride_z, streaming, buffer, joined,
         )  # fmt: skip
         return
     # A division for every row would cost more than the copy of a short line: z and y are counted instead.
@@ -104,7 +104,7 @@ def place_group(
     z = first // lines_y
     y = first - z * lines_y
     for _ in range(first, end, step):
-        begin = piece + (z * chunk_y + y) * length
+        begin = line_start + (z * chunk_y + y) * length
         at = corner + y * stride_y + z * stride_z
         copy_line(target, at, source, begin, inside, length, stride, units, streaming, lane, lanes)
         y += step_y
@@ -115,7 +115,7 @@ def place_group(
 
 
 def place_joined(
-    first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
+    first, end, lane, lanes, source, line_start, inside, length, stride, units, target, corner, chunk_y, lines_y,
     stride_y, stride_z, streaming, buffer, joined,
 ):  # fmt: skip
     """Place the lines of `place_group` through a buffer, ``joined`` of them at a time."""
@@ -124,7 +124,7 @@ def place_joined(
         z = row // lines_y
         y = row - z * lines_y
         for line in range(lines):
-            begin = piece + (z * chunk_y + y) * length
+            begin = line_start + (z * chunk_y + y) * length
             copy_line(buffer, line * units, source, begin, inside, length, stride, units, False, lane, lanes)
             y += 1
             if y == lines_y:

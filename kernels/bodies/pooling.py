@@ -15,7 +15,7 @@ from __future__ import annotations
 from . import columns
 
 
-def pool_lines(first, last, step, lane, lanes, of_8, of_4, of_block, source, target, geometry):
+def pool_blocks(first, last, step, lane, lanes, of_8, of_4, of_block, source, target, geometry):
     """Make each block one voxel.
 
     Parameters
@@ -26,11 +26,11 @@ def pool_lines(first, last, step, lane, lanes, of_8, of_4, of_block, source, tar
     if are_pairs(geometry):
         pool_pairs(first, last, step, lane, lanes, of_8, of_4, None, source, target, geometry)
     else:
-        fold_lines(first, last, step, lane, lanes, of_block, source, target, geometry)
+        reduce_blocks(first, last, step, lane, lanes, of_block, source, target, geometry)
 
 
-def rank_lines(first, last, step, lane, lanes, of_8, of_4, of_columns, join, source, target, geometry, memory, width):
-    """Do as `pool_lines` with values that come of sorting blocks.
+def sort_blocks(first, last, step, lane, lanes, of_8, of_4, of_columns, join, source, target, geometry, memory, width):
+    """Do as `pool_blocks` with values that come of sorting blocks.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def rank_lines(first, last, step, lane, lanes, of_8, of_4, of_columns, join, sou
     if are_pairs(geometry):
         pool_pairs(first, last, step, lane, lanes, of_8, of_4, join, source, target, geometry)
     else:
-        sort_lines(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width)
+        sort_in_columns(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width)
 
 
 def are_pairs(geometry):
@@ -53,7 +53,7 @@ def are_pairs(geometry):
     return channels == 1 and factors[0] == 2 and factors[1] == 2 and factors[2] <= 2
 
 
-def places_of(row, geometry):
+def line_starts(row, geometry):
     """Return where a line begins in the source and in the target."""
     _, lines, factors, start, strides, begin, target_strides = geometry
     z = row // lines[1]
@@ -70,7 +70,7 @@ def pool_pairs(first, last, step, lane, lanes, of_8, of_4, join, source, target,
     _, lines, factors, _, strides, _, _ = geometry
     width = 2 * lines[0]
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        near, at = places_of(row, geometry)
+        near, at = line_starts(row, geometry)
         goal = target[at : at + lines[0]]
         next_y = near + strides[0]
         if factors[2] == 2:
@@ -115,19 +115,19 @@ def pool_line_of_4(goal, near, next_y, lane, lanes, of_4, join):
 # ---- Blocks of any shape
 
 
-def fold_lines(first, last, step, lane, lanes, of_block, source, target, geometry):
+def reduce_blocks(first, last, step, lane, lanes, of_block, source, target, geometry):
     """Make each block one voxel, where it lies."""
     channels, lines, factors, _, strides, _, _ = geometry
     steps = channels, strides[0], strides[1]
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        line, at = places_of(row, geometry)
+        line, at = line_starts(row, geometry)
         for channel in range(channels):
             for x in range(lane, lines[0], lanes):
                 block = line + x * factors[0] * channels + channel
                 target[at + x * channels + channel] = of_block(source, block, steps, factors)
 
 
-def sort_lines(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width):
+def sort_in_columns(first, last, step, lane, lanes, of_columns, join, source, target, geometry, memory, width):
     """Make each block one voxel, by way of a sorted copy."""
     channels, lines, factors, _, strides, _, _ = geometry
     steps = channels, strides[0], strides[1]
@@ -135,27 +135,27 @@ def sort_lines(first, last, step, lane, lanes, of_columns, join, source, target,
     base = first * width * voxels  # no other worker has the same first row
     sheet = memory, base, width, voxels, lines[0] * channels
     for row in range(first, min(last, lines[1] * lines[2]), step):
-        begin, at = places_of(row, geometry)
+        begin, at = line_starts(row, geometry)
         line = source, begin, steps, factors
         columns.fill_columns(sheet, line, lane, lanes)
         columns.sort_columns(sheet, lane, lanes)
         of_columns(join, target, at, sheet, line, lane, lanes)
 
 
-def pick_lines(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places):
+def sample_blocks(first, last, step, lane, lanes, source, target, geometry, x_indexes, y_indexes, z_indexes):
     """Take one voxel of each block.
 
     Parameters
     ----------
-    x_places, y_places, z_places : int64
+    x_indexes, y_indexes, z_indexes : int64
         For each target voxel along an axis, how many voxels behind the beginning of the first block one is taken.
     """
     channels, lines, _, start, strides, begin, target_strides = geometry
     for row in range(first, min(last, lines[1] * lines[2]), step):
         z = row // lines[1]
         y = row - z * lines[1]
-        line = start + y_places[y] * strides[0] + z_places[z] * strides[1]
+        line = start + y_indexes[y] * strides[0] + z_indexes[z] * strides[1]
         at = begin + y * target_strides[0] + z * target_strides[1]
         for channel in range(channels):
             for x in range(lane, lines[0], lanes):
-                target[at + x * channels + channel] = source[line + x_places[x] * channels + channel]
+                target[at + x * channels + channel] = source[line + x_indexes[x] * channels + channel]

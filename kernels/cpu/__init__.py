@@ -1,1 +1,3 @@
-"""What the CPU does in its own way: bodies as kernels over a range of rows, files, liblz4."""
+"""What the CPU does in its own way, by Numba and liblz4. Its primitives are there before any of its kernels."""
+
+from . import primitives as primitives

@@ -18,7 +18,7 @@ from .noise import decode_noise, is_noise
 # Codecs, as the kernels' argument ``codec``
 RAW, LZ4, LZ4HC = range(3)
 
-_LONG_RUN = 15  # a run of literals from which on its length goes on in further bytes
+_LONG_RUN = 15  # a run of literals from which on its length continues in further bytes
 _PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
 _KEPT_SHARE, _PROBED_SHARE = 16, 64  # a chunk that does not shrink by this part is kept as literals
 
@@ -60,7 +60,7 @@ def store_literals(source, size, target):
 
 @njit(nogil=True)
 def decode(source, nbytes, target, wanted, size, row, failure):
-    """Decode the first ``wanted`` bytes, or somewhat more, of an LZ4 chunk of ``size`` bytes; whether that worked.
+    """Decode the first ``wanted`` bytes, or somewhat more, of an LZ4 chunk of ``size`` bytes; whether that succeeded.
 
     Of a chunk that is wanted whole this includes that it has exactly its size. Behind the decoded bytes, up to ``size``
     of them, memory is left with any content.
@@ -90,7 +90,7 @@ def encode(codec, level, state, source, size, target, capacity, was_noise):
     Parameters
     ----------
     was_noise : bool
-        Whether the chunk before could not be shrunk: then this one is probed before it is encoded in earnest.
+        Whether the chunk before could not be shrunk: then this one is probed before it is fully compressed.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The CPU engine's comparison: pairs of chunks are fetched, decoded and compared in a core's cache.
+"""The kernel that compares chunks on the CPU: pairs of chunks are fetched, decoded and compared in a core's cache.
 
 Voxels are written nowhere but to two chunks' worth of scratch, and not even there where the encoded bytes of a pair are
 equal, or where a chunk lies in the file as it is.
@@ -15,15 +15,15 @@ from .files import fetch_chunks
 
 
 @njit(nogil=True)
-def _goes_on(rows, first, position, places, lengths, capacity):
-    """Whether the chunk at a position follows the one before and fits a buffer that begins at the first one's place.
+def _continues(rows, first, position, starts, lengths, capacity):
+    """Whether the chunk at a position follows the one before and fits a buffer that begins with the first one.
 
     Chunks that are not stored follow each other.
     """
     row = rows[position]
     if rows[first] < 0:
         return row < 0
-    return row == rows[position - 1] + 1 and places[row] + lengths[row] - places[rows[first]] <= capacity
+    return row == rows[position - 1] + 1 and starts[row] + lengths[row] - starts[rows[first]] <= capacity
 
 
 @njit(nogil=True)
@@ -32,8 +32,8 @@ def _run(ones, others, one, other, first, last, capacity):
     end = first + 1
     while (
         end < last
-        and _goes_on(ones, first, end, one[2], one[3], capacity)
-        and _goes_on(others, first, end, other[2], other[3], capacity)
+        and _continues(ones, first, end, one[2], one[3], capacity)
+        and _continues(others, first, end, other[2], other[3], capacity)
     ):
         end += 1
     return end
@@ -41,9 +41,9 @@ def _run(ones, others, one, other, first, last, capacity):
 
 @njit(nogil=True)
 def _fetch(side, first, last, staging, failure):
-    """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that worked."""
-    descriptors, segments, places, lengths = side
-    return first < 0 or fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure)
+    """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that succeeded."""
+    descriptors, segments, starts, lengths = side
+    return first < 0 or fetch_chunks(first, last, starts, lengths, segments, descriptors, staging, failure)
 
 
 @njit(nogil=True)
@@ -115,8 +115,8 @@ def compare_chunks(
     origins : int64 (pairs, 3)
         First voxel of the chunks in their boxes.
     one, other : tuple
-        A side: its open files, int64 (files,); segments, as in `cpu.read_chunks`; and of its chunks the places in the
-        staging space, ascending, and the encoded bytes, int64 (chunks,).
+        A side: its open files, int64 (files,); segments, as in `reader.read_chunks`; and of its chunks the offsets in
+        the staging space, ascending, and the encoded bytes, int64 (chunks,).
     codecs : tuple of int
         How the chunks of each side are encoded, LZ4HC being LZ4 here.
     size : int
@@ -131,7 +131,7 @@ def compare_chunks(
     failures : tuple of int64 (3,)
         For each side; see `failures`.
     """
-    first = intrinsics.take(counter, step)
+    first = intrinsics.atomic_add(counter, step)
     while first < ones.size:
         last = min(first + step, ones.size)
         while first < last:
@@ -150,7 +150,7 @@ def compare_chunks(
                     row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures
                 ):
                     differs[0] = 1
-                    intrinsics.take(counter, ones.size)  # so that no thread goes on
+                    intrinsics.atomic_add(counter, ones.size)  # so that no thread goes on
                     return
             first = end
-        first = intrinsics.take(counter, step)
+        first = intrinsics.atomic_add(counter, step)

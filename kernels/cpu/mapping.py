@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
-from numba.extending import overload
 
 from .. import bodies as _bodies  # noqa: F401 - the bodies can call each other
-from ..bodies import arithmetic, mapping
+from ..bodies import mapping
 from ..compilation import cached_kernel
 from ..compiler_thread import compiled_elsewhere
 
-# None of these is `inline`: once compiled, Numba-CUDA would inline it as well, and fail. LLVM inlines them anyway.
-
-
-@overload(arithmetic.multiply, target="cpu")
-def _multiply(a, b):
-    return lambda a, b: a * b
-
-
-@overload(arithmetic.add, target="cpu")
-def _add(a, b):
-    return lambda a, b: a + b
-
-
-@overload(arithmetic.rounded, target="cpu")
-def _rounded(a):
-    return lambda a: np.rint(a)
-
 
 def compiled(function, count):
-    """Return the kernel that maps values of ``count`` sources by a function of somebody else's.
+    """Return the kernel that maps values of ``count`` sources by a user function.
 
     Divisions by zero raise nothing, as on a GPU. Numba cannot keep it on disk: it is compiled in each process.
     """

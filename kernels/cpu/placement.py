@@ -1,74 +1,31 @@
-"""The bodies of `placement` on the CPU: with copies between addresses, which may stream past the caches."""
+"""The bodies of `placement` and `exchange` on the CPU: in voxels of boxes, out of them, and cleared.
+
+Memory is an address, so one compiled version serves all voxel types and memory layouts.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
-from numba.extending import overload
 
-from .. import bodies  # noqa: F401 - bodies: they can call each other
 from ..bodies import placement
+from ..bodies.exchange import exchange
+from ..compilation import cached_kernel
 from . import intrinsics
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
 
-# Numba-CUDA would inline these overloads, too, if their types fitted: here memory is an address, on CUDA an array.
-
-
-@overload(placement.copy_run, target="cpu", inline="always")
-def _copy_run(target, at, source, start, units, streaming, lane, lanes):
-    def copy(target, at, source, start, units, streaming, lane, lanes):
-        goal = target + at
-        begin = source + start
-        if not streaming:
-            intrinsics.copy_bytes(goal, begin, units)
-        elif (goal | units) & 31 == 0:
-            for offset in range(0, units, 32):
-                intrinsics.stream_32_bytes(goal + offset, begin + offset)
-        elif (goal | units) & 15 == 0:  # NumPy's own large arrays begin 16 bytes past a cache line
-            for offset in range(0, units, 16):
-                intrinsics.stream_16_bytes(goal + offset, begin + offset)
-        else:
-            _stream(goal, begin, units)
-
-    return copy
-
 
 @njit(nogil=True)
-def _stream(goal, begin, units):
-    """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
-    head = min(-goal & 63, units)
-    intrinsics.copy_bytes(goal, begin, head)
-    whole = (units - head) & ~63
-    for offset in range(head, head + whole, 32):
-        intrinsics.stream_32_bytes(goal + offset, begin + offset)
-    done = head + whole
-    intrinsics.copy_bytes(goal + done, begin + done, units - done)
-
-
-@overload(placement.clear_run, target="cpu", inline="always")
-def _clear_run(target, at, units, lane, lanes):
-    def clear(target, at, units, lane, lanes):
-        intrinsics.clear_bytes(target + at, units)
-
-    return clear
-
-
-@overload(placement.copy_item, target="cpu", inline="always")
-def _copy_item(target, at, source, start, units):
-    def copy(target, at, source, start, units):
-        goal = target + at
-        begin = source + start
-        if units == 1:
-            intrinsics.copy_1_byte(goal, begin)
-        elif units == 2:
-            intrinsics.copy_2_bytes(goal, begin)
-        elif units == 4:
-            intrinsics.copy_4_bytes(goal, begin)
-        else:
-            intrinsics.copy_8_bytes(goal, begin)
-
-    return copy
+def is_next_along_x(a, b, bases, origins, chunk_x):
+    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
+    return (
+        bases[a] == bases[b]
+        and origins[a, 2] == origins[b, 2]
+        and origins[a, 1] == origins[b, 1]
+        and origins[a, 0] + chunk_x == origins[b, 0]
+    )
 
 
 @njit(nogil=True)
@@ -83,3 +40,43 @@ def place_run(source, count, stride, target, base, origin, geometry, streaming, 
     placement.place_group(
         0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined
     )
+
+
+@cached_kernel
+def clear_chunks(first, last, bases, origins, geometry, target):
+    """Zero what the absent chunks of the rows ``first`` to ``last`` would have covered of a box.
+
+    Parameters
+    ----------
+    bases, origins, geometry, target
+        As in `reader.read_chunks`, of chunks that are stored nowhere.
+    """
+    row = first
+    while row < last:
+        count = 1
+        while row + count < last and is_next_along_x(row + count - 1, row + count, bases, origins, geometry[0]):
+            count += 1
+        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+        placement.clear_group(0, geometry[1], 1, 0, 1, count, target, bases[row], origin, geometry)
+        row += count
+
+
+@cached_kernel
+def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target):
+    """Do as `clear_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
+    intrinsics.clear_bytes(scratch, size)
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
+
+
+@cached_kernel
+def gather_chunks(first, last, origins, layout, data, size, target):
+    """Gather voxels into the chunks of the rows ``first`` to ``last``, each ``size`` bytes behind the one before.
+
+    Parameters are those of `encode_chunks`; ``target`` is the address of the chunk of row 0. Of a chunk that the data
+    covers only in part, the other voxels stay.
+    """
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        exchange(0, 1, 0, 1, corner, layout, data, 0, target + row * size, 0, False)

@@ -9,8 +9,8 @@ from ..compilation import cached_kernel
 
 @cached_kernel
 def median_unsigned(first, last, source, target, geometry, memory, width):
-    """Median of unsigned integers; see `pooling.rank_lines`."""
-    pooling.rank_lines(
+    """Median of unsigned integers; see `pooling.sort_blocks`."""
+    pooling.sort_blocks(
         first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_unsigned,
         source, target, geometry, memory, width,
     )  # fmt: skip
@@ -19,7 +19,7 @@ def median_unsigned(first, last, source, target, geometry, memory, width):
 @cached_kernel
 def median_signed(first, last, source, target, geometry, memory, width):
     """Median of signed integers."""
-    pooling.rank_lines(
+    pooling.sort_blocks(
         first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_signed,
         source, target, geometry, memory, width,
     )  # fmt: skip
@@ -28,7 +28,7 @@ def median_signed(first, last, source, target, geometry, memory, width):
 @cached_kernel
 def median_float(first, last, source, target, geometry, memory, width):
     """Median of floats."""
-    pooling.rank_lines(
+    pooling.sort_blocks(
         first, last, 1, 0, 1, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_float,
         source, target, geometry, memory, width,
     )  # fmt: skip
@@ -37,7 +37,7 @@ def median_float(first, last, source, target, geometry, memory, width):
 @cached_kernel
 def mode(first, last, source, target, geometry, memory, width):
     """Most frequent value."""
-    pooling.rank_lines(
+    pooling.sort_blocks(
         first, last, 1, 0, 1, blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns, blocks.join_unsigned,
         source, target, geometry, memory, width,
     )  # fmt: skip
@@ -45,8 +45,8 @@ def mode(first, last, source, target, geometry, memory, width):
 
 @cached_kernel
 def maximum(first, last, source, target, geometry):
-    """Greatest value; see `pooling.pool_lines`."""
-    pooling.pool_lines(
+    """Greatest value; see `pooling.pool_blocks`."""
+    pooling.pool_blocks(
         first, last, 1, 0, 1, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
         source, target, geometry,
     )  # fmt: skip
@@ -55,7 +55,7 @@ def maximum(first, last, source, target, geometry):
 @cached_kernel
 def minimum(first, last, source, target, geometry):
     """Least value."""
-    pooling.pool_lines(
+    pooling.pool_blocks(
         first, last, 1, 0, 1, blocks.minimum_of_8, blocks.minimum_of_4, blocks.minimum_of_block,
         source, target, geometry,
     )  # fmt: skip
@@ -64,7 +64,7 @@ def minimum(first, last, source, target, geometry):
 @cached_kernel
 def mean_integer(first, last, source, target, geometry):
     """Mean of integers of 32 bits or less."""
-    pooling.pool_lines(
+    pooling.pool_blocks(
         first, last, 1, 0, 1, blocks.mean_of_8_integers, blocks.mean_of_4_integers, blocks.mean_of_integers,
         source, target, geometry,
     )  # fmt: skip
@@ -73,7 +73,7 @@ def mean_integer(first, last, source, target, geometry):
 @cached_kernel
 def mean_float(first, last, source, target, geometry):
     """Mean of floats."""
-    pooling.pool_lines(
+    pooling.pool_blocks(
         first, last, 1, 0, 1, blocks.mean_of_8_floats, blocks.mean_of_4_floats, blocks.mean_of_floats,
         source, target, geometry,
     )  # fmt: skip
@@ -81,17 +81,17 @@ def mean_float(first, last, source, target, geometry):
 
 @cached_kernel
 def mean_signed(first, last, source, target, geometry):
-    """Mean of int64; see `pooling.fold_lines`."""
-    pooling.fold_lines(first, last, 1, 0, 1, blocks.mean_of_signed, source, target, geometry)
+    """Mean of int64; see `pooling.reduce_blocks`."""
+    pooling.reduce_blocks(first, last, 1, 0, 1, blocks.mean_of_signed, source, target, geometry)
 
 
 @cached_kernel
 def mean_unsigned(first, last, source, target, geometry):
     """Mean of uint64."""
-    pooling.fold_lines(first, last, 1, 0, 1, blocks.mean_of_unsigned, source, target, geometry)
+    pooling.reduce_blocks(first, last, 1, 0, 1, blocks.mean_of_unsigned, source, target, geometry)
 
 
 @cached_kernel
-def nearest(first, last, source, target, geometry, x_places, y_places, z_places):
-    """One voxel of each block; see `pooling.pick_lines`."""
-    pooling.pick_lines(first, last, 1, 0, 1, source, target, geometry, x_places, y_places, z_places)
+def nearest(first, last, source, target, geometry, x_indexes, y_indexes, z_indexes):
+    """One voxel of each block; see `pooling.sample_blocks`."""
+    pooling.sample_blocks(first, last, 1, 0, 1, source, target, geometry, x_indexes, y_indexes, z_indexes)

@@ -1,1 +1,3 @@
-"""What a CUDA device does in its own way: bodies as kernels on a grid of threads, and CUDA C beside them."""
+"""What a CUDA device does in its own way. Its primitives are there before any of its kernels."""
+
+from . import primitives as primitives

@@ -15,11 +15,11 @@ from ..compilation import cached_cuda_kernel
 
 @cached_cuda_kernel
 def median_unsigned(rows, lanes, source, target, geometry, memory, width):
-    """Median of unsigned integers; see `pooling.rank_lines`."""
+    """Median of unsigned integers; see `pooling.sort_blocks`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.rank_lines(
+    pooling.sort_blocks(
         worker, rows, workers, lane, lanes,
         blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_unsigned,
         source, target, geometry, memory, width,
@@ -32,7 +32,7 @@ def median_signed(rows, lanes, source, target, geometry, memory, width):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.rank_lines(
+    pooling.sort_blocks(
         worker, rows, workers, lane, lanes,
         blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_signed,
         source, target, geometry, memory, width,
@@ -45,7 +45,7 @@ def median_float(rows, lanes, source, target, geometry, memory, width):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.rank_lines(
+    pooling.sort_blocks(
         worker, rows, workers, lane, lanes,
         blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns, blocks.join_float,
         source, target, geometry, memory, width,
@@ -58,7 +58,7 @@ def mode(rows, lanes, source, target, geometry, memory, width):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.rank_lines(
+    pooling.sort_blocks(
         worker, rows, workers, lane, lanes,
         blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns, blocks.join_unsigned,
         source, target, geometry, memory, width,
@@ -67,11 +67,11 @@ def mode(rows, lanes, source, target, geometry, memory, width):
 
 @cached_cuda_kernel
 def maximum(rows, lanes, source, target, geometry):
-    """Greatest value; see `pooling.pool_lines`."""
+    """Greatest value; see `pooling.pool_blocks`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
+    pooling.pool_blocks(
         worker, rows, workers, lane, lanes, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
         source, target, geometry,
     )  # fmt: skip
@@ -83,7 +83,7 @@ def minimum(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
+    pooling.pool_blocks(
         worker, rows, workers, lane, lanes, blocks.minimum_of_8, blocks.minimum_of_4, blocks.minimum_of_block,
         source, target, geometry,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def mean_integer(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
+    pooling.pool_blocks(
         worker, rows, workers, lane, lanes,
         blocks.mean_of_8_integers, blocks.mean_of_4_integers, blocks.mean_of_integers,
         source, target, geometry,
@@ -108,7 +108,7 @@ def mean_float(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pool_lines(
+    pooling.pool_blocks(
         worker, rows, workers, lane, lanes, blocks.mean_of_8_floats, blocks.mean_of_4_floats, blocks.mean_of_floats,
         source, target, geometry,
     )  # fmt: skip
@@ -116,11 +116,11 @@ def mean_float(rows, lanes, source, target, geometry):
 
 @cached_cuda_kernel
 def mean_signed(rows, lanes, source, target, geometry):
-    """Mean of int64; see `pooling.fold_lines`."""
+    """Mean of int64; see `pooling.reduce_blocks`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.fold_lines(worker, rows, workers, lane, lanes, blocks.mean_of_signed, source, target, geometry)
+    pooling.reduce_blocks(worker, rows, workers, lane, lanes, blocks.mean_of_signed, source, target, geometry)
 
 
 @cached_cuda_kernel
@@ -129,13 +129,13 @@ def mean_unsigned(rows, lanes, source, target, geometry):
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.fold_lines(worker, rows, workers, lane, lanes, blocks.mean_of_unsigned, source, target, geometry)
+    pooling.reduce_blocks(worker, rows, workers, lane, lanes, blocks.mean_of_unsigned, source, target, geometry)
 
 
 @cached_cuda_kernel
-def nearest(rows, lanes, source, target, geometry, x_places, y_places, z_places):
-    """One voxel of each block; see `pooling.pick_lines`."""
+def nearest(rows, lanes, source, target, geometry, x_indexes, y_indexes, z_indexes):
+    """One voxel of each block; see `pooling.sample_blocks`."""
     worker = cuda.grid(1) // lanes
     workers = cuda.gridsize(1) // lanes
     lane = cuda.threadIdx.x % lanes
-    pooling.pick_lines(worker, rows, workers, lane, lanes, source, target, geometry, x_places, y_places, z_places)
+    pooling.sample_blocks(worker, rows, workers, lane, lanes, source, target, geometry, x_indexes, y_indexes, z_indexes)

@@ -61,7 +61,7 @@ def reducing(name, draw):
         arguments |= {end: np.zeros(rows * SLOTS, "uint8") for end in ("lowest", "highest")}
     elif name == "count_values":
         arguments |= {"counters": zeros.copy(), "least": 0, "kinds": 256}
-    elif name == "count_between":
+    elif name == "histogram":
         arguments |= {"counters": zeros[:4].copy(), "edges": np.linspace(0.0, 4.0, 5), "factor": 1.0}
     elif name == "count_runs":
         arguments |= {"runs": zeros[:rows].copy()}
@@ -71,7 +71,7 @@ def reducing(name, draw):
     return rows, width, arguments
 
 
-CASES = {"pooling": pooling, "mapping": mapping, "reducing": reducing}
+CASES = {"pooling": pooling, "mapping": mapping, "reductions": reducing}
 
 
 def arrays_of(arguments):
@@ -107,7 +107,7 @@ def test_arrays_must_fit(kernel, data):
         changes = [lambda array: np.repeat(array, 2)[::2]]  # strided
         # A table has any length, its values as many items as its keys; without edges as many counters are too few
         if array.size and where != ("constants", 0) and where[0] not in ("edges", "counters"):
-            fewer = width if topic == "reducing" and where[0] == "source" else 1  # its last row may be shorter
+            fewer = width if topic == "reductions" and where[0] == "source" else 1  # its last row may be shorter
             changes.append(lambda array, fewer=fewer: array[:-fewer].copy())
         if topic != "mapping" and where[0] != "source":
             changes.append(lambda array: array.astype("complex64"))
@@ -119,9 +119,9 @@ def test_arrays_must_fit(kernel, data):
 
 def test_counters_are_at_least_one_for_each_bin():
     source = np.ones(4, "uint8")
-    for name, arguments in {"count_values": (0, 256), "count_between": (np.linspace(0.0, 256.0, 257), 1.0)}.items():
+    for name, arguments in {"count_values": (0, 256), "histogram": (np.linspace(0.0, 256.0, 257), 1.0)}.items():
         with pytest.raises(LaunchError, match="counters has 255 items, and 256 are touched"):
-            get_engine("cpu").launch(NamedKernel("reducing", name), 1, 4, source, 4, np.zeros(255, int), *arguments)
+            get_engine("cpu").launch(NamedKernel("reductions", name), 1, 4, source, 4, np.zeros(255, int), *arguments)
 
 
 def test_places_of_nearest_lie_in_the_source():

@@ -9,13 +9,9 @@ from numba import njit
 
 from kernels.test_placement import copies, groups, placed, random_units
 from wkgpu.kernels import failures
-from wkgpu.kernels.bodies import (
-    overlap,
-    placement,
-)
+from wkgpu.kernels.bodies import overlap, placement
 from wkgpu.kernels.cpu import codec as cpu_codec
 from wkgpu.kernels.cpu import intrinsics
-from wkgpu.kernels.cpu import placement as cpu_placement  # noqa: F401 - the overloads
 
 
 def address(array):

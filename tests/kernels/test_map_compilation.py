@@ -6,10 +6,10 @@ WORK = """
 import json, sys
 import numpy as np
 import wkgpu as wk
-from wkgpu.kernels.cpu import chunks as cpu
+from wkgpu.kernels.cpu import encoder, reader
 from wkgpu.kernels.cpu import mapping as cpu_mapping
 from wkgpu.kernels.cpu import pooling as cpu_pooling
-from wkgpu.kernels.cpu import reducing as cpu_reducing
+from wkgpu.kernels.cpu import reductions as cpu_reductions
 
 dataset = wk.Dataset(sys.argv[1], voxel_size=(1, 1, 1))
 mag_view = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, chunk_shape=8, shard_shape=16)
@@ -21,9 +21,9 @@ assert mag_view.min_max() == (2, 2)
 mag_view.histogram()
 mag_view.layer.downsample_mag(1, 2, interpolation_mode="max", chunk_shape=8, shard_shape=16)
 kernels = [
-    cpu.read_chunks, cpu.encode_chunks, cpu_pooling.maximum,
-    cpu_mapping.threshold, cpu_mapping.search_or_keep, cpu_reducing.count_runs, cpu_reducing.count_equal,
-    cpu_reducing.find_extremes, cpu_reducing.count_between,
+    reader.read_chunks, encoder.encode_chunks, cpu_pooling.maximum,
+    cpu_mapping.threshold, cpu_mapping.search_or_keep, cpu_reductions.count_runs, cpu_reductions.count_labels,
+    cpu_reductions.find_extremes, cpu_reductions.histogram,
 ]
 print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
 """

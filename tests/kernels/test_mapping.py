@@ -193,7 +193,7 @@ def test_mask(launch):
 
 @given(st.lists(st.integers(-20, 20), unique=True).map(sorted), st.integers(-25, 25))
 def test_place_of(keys, value):
-    assert mapping.place_of(value, np.array(keys, int)) == np.searchsorted(keys, value)
+    assert mapping.lower_bound(value, np.array(keys, int)) == np.searchsorted(keys, value)
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))

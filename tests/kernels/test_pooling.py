@@ -286,28 +286,28 @@ def test_a_nan_comes_once(factors):
 
 
 def median_in_lanes(first, last, step, lane, lanes, source, target, geometry, memory, width):
-    pooling.rank_lines(
+    pooling.sort_blocks(
         first, last, step, lane, lanes, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns,
         blocks.join_unsigned, source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 def mode_in_lanes(first, last, step, lane, lanes, source, target, geometry, memory, width):
-    pooling.rank_lines(
+    pooling.sort_blocks(
         first, last, step, lane, lanes, blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns,
         blocks.join_unsigned, source, target, geometry, memory, width,
     )  # fmt: skip
 
 
 def maximum_in_lanes(first, last, step, lane, lanes, source, target, geometry):
-    pooling.pool_lines(
+    pooling.pool_blocks(
         first, last, step, lane, lanes, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
         source, target, geometry,
     )  # fmt: skip
 
 
-def nearest_in_lanes(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places):
-    pooling.pick_lines(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places)
+def nearest_in_lanes(first, last, step, lane, lanes, source, target, geometry, x_indexes, y_indexes, z_indexes):
+    pooling.sample_blocks(first, last, step, lane, lanes, source, target, geometry, x_indexes, y_indexes, z_indexes)
 
 
 LANED = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.bodies.reducing import SLOTS
+from wkgpu.kernels.bodies.reductions import SLOTS
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -123,10 +123,10 @@ def _ranked(kinds: str) -> Footprint:
 
 
 def _picked(
-    rows: int, source: Any, target: Any, geometry: Any, x_places: Any, y_places: Any, z_places: Any
+    rows: int, source: Any, target: Any, geometry: Any, x_indexes: Any, y_indexes: Any, z_indexes: Any
 ) -> list[Use]:
     channels, lines, _, start, strides, _, _ = geometry
-    places = {"x_places": x_places, "y_places": y_places, "z_places": z_places}
+    places = {"x_indexes": x_indexes, "y_indexes": y_indexes, "z_indexes": z_indexes}
     uses = [Use(name, array, length, _INT64) for (name, array), length in zip(places.items(), lines, strict=True)]
     _require(all(array.dtype == _INT64 for array in places.values()), "its places are no int64")
     _require(all(array.size for array in places.values()), "there are no places")
@@ -164,7 +164,7 @@ def _searched(rows: int, target: Any, geometry: Any, sources: Any, constants: An
     return [*uses, Use("keys", keys, 0), Use("values", values, keys.size)]
 
 
-# ---- Reducing: see `wkgpu.kernels.bodies.reducing`
+# ---- Reducing: see `wkgpu.kernels.bodies.reductions`
 
 
 def _reduced(rows: int, source: Any, width: int, kinds: str = "uif") -> Use:
@@ -191,7 +191,7 @@ def _counted_values(rows: int, source: Any, width: int, counters: Any, least: in
     return [used, Use("counters", counters, kinds, _INT64)]
 
 
-def _counted_between(rows: int, source: Any, width: int, counters: Any, edges: Any, factor: float) -> list[Use]:
+def _histogram(rows: int, source: Any, width: int, counters: Any, edges: Any, factor: float) -> list[Use]:
     _require(0 <= factor < inf, "factor is {}", factor)
     bins = edges.size - 1
     return [
@@ -205,7 +205,7 @@ def _counted_runs(rows: int, source: Any, width: int, runs: Any) -> list[Use]:
     return [_reduced(rows, source, width), Use("runs", runs, rows, _INT64)]
 
 
-def _counted_equal(rows: int, source: Any, width: int, ends: Any, labels: Any, counts: Any) -> list[Use]:
+def _counted_labels(rows: int, source: Any, width: int, ends: Any, labels: Any, counts: Any) -> list[Use]:
     used = _reduced(rows, source, width, "ui")
     _require(ends.ndim == 1 and ends.size == rows + 1, "ends has {} items for {} rows", ends.size, rows)
     _require(ends.dtype == _INT64, "ends has the dtype {}", ends.dtype)
@@ -242,11 +242,11 @@ FOOTPRINTS: dict[tuple[str, str], Footprint] = {
     ("mapping", "search"): _searched,
     ("mapping", "search_or_keep"): _searched,
     ("mapping", "mask"): mapped(2),
-    ("reducing", "find_extremes"): _extremes,
-    ("reducing", "count_values"): _counted_values,
-    ("reducing", "count_between"): _counted_between,
-    ("reducing", "count_runs"): _counted_runs,
-    ("reducing", "count_equal"): _counted_equal,
+    ("reductions", "find_extremes"): _extremes,
+    ("reductions", "count_values"): _counted_values,
+    ("reductions", "histogram"): _histogram,
+    ("reductions", "count_runs"): _counted_runs,
+    ("reductions", "count_labels"): _counted_labels,
 }
 """By topic and name of the kernel."""
 

@@ -12,7 +12,7 @@ from wkgpu.errors import CompilationError, LaunchError
 from wkgpu.forking import loading
 from wkgpu.kernels.bodies.arithmetic import add as add
 from wkgpu.kernels.bodies.arithmetic import multiply as multiply
-from wkgpu.kernels.bodies.reducing import SLOTS as SLOTS
+from wkgpu.kernels.bodies.reductions import SLOTS as SLOTS
 
 MOST_SOURCES = 4
 """Arrays that a function of the user's can take values of."""

@@ -15,7 +15,7 @@ from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_zeros import encoded_zeros
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import encoder as kernels
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.cpu.codec import LZ4, LZ4HC, RAW
 from wkgpu.storage.plans.write import WritePlan

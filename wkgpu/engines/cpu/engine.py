@@ -31,9 +31,8 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import placement, reader
 from wkgpu.kernels.cpu.codec import RAW, literal_header
-from wkgpu.kernels.cpu.placement import LINES
 from wkgpu.settings import config
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan, nbytes_box
@@ -180,14 +179,14 @@ class CpuEngine:
             geometry = _geometry(plan, out)
 
             def clear(first: int, last: int) -> None:
-                kernels.clear_chunks(first, last, bases, origins, geometry, target)
+                placement.clear_chunks(first, last, bases, origins, geometry, target)
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0])
 
             def clear(first: int, last: int) -> None:
                 with self._buffers.lend(size) as (scratch,):
-                    kernels.clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target)
+                    placement.clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, target)
 
         self._team.run(lambda task: clear(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
@@ -208,12 +207,12 @@ class CpuEngine:
         if has_lines(out):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
-            lines = LINES * slots * plan.pieces.shape[0] * plan.spec.voxel_bytes
+            lines = placement.LINES * slots * plan.pieces.shape[0] * plan.spec.voxel_bytes
             streaming = plan.boxes * nbytes_box(plan.spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, slots * (gap + size), lines) as (staging, scratch, line):
-                    kernels.read_chunks(
+                    reader.read_chunks(
                         counter, step, order, descriptors, segments, chunks, origins, geometry, codec, size,
                         staging, capacity, scratch + gap, gap + size, slots, line, target, streaming, failure,
                     )  # fmt: skip
@@ -223,7 +222,7 @@ class CpuEngine:
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, gap + size) as (staging, scratch):
-                    kernels.read_chunks_to_any(
+                    reader.read_chunks_to_any(
                         counter, step, order, descriptors, segments, chunks, origins, layout, codec, size,
                         staging, capacity, scratch + gap, target, failure,
                     )  # fmt: skip

@@ -18,7 +18,7 @@ from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import VoxelLayout, voxel_layout
-from wkgpu.kernels.cpu import chunks as cpu_kernels
+from wkgpu.kernels.cpu import placement as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config

@@ -62,7 +62,7 @@ def count_values(first, last, step, lane, lanes, add, source, width, counters, l
             add(counters, begin + np.int64(values[x]), 1)
 
 
-def count_between(first, last, step, lane, lanes, add, source, width, counters, edges, factor):
+def histogram(first, last, step, lane, lanes, add, source, width, counters, edges, factor):
     """Count how many values lie between edges: from each one to before the next, and up to the last one.
 
     Parameters
@@ -89,7 +89,7 @@ def bin_of(value, edges, factor):
     """Return the last edge that is not above a value which is between the first one and the last one."""
     bins = edges.size - 1
     if factor == 0.0:
-        place = mapping.place_of(value, edges)
+        place = mapping.lower_bound(value, edges)
         place = place if edges[place] == value else place - 1
     else:
         place = min(int((np.float64(value) - np.float64(edges[0])) * factor), bins - 1)
@@ -111,7 +111,7 @@ def count_runs(first, last, step, lane, lanes, source, width, runs):
         runs[row] = count
 
 
-def count_equal(first, last, step, lane, lanes, source, width, ends, labels, counts):
+def count_labels(first, last, step, lane, lanes, source, width, ends, labels, counts):
     """Count how often each row has each of its values, run by run.
 
     Parameters
@@ -129,7 +129,7 @@ def count_equal(first, last, step, lane, lanes, source, width, ends, labels, cou
         for x in range(1, values.size + 1):
             if x == values.size or values[x] != values[begin]:
                 value = values[begin]
-                place = spread(value) & mask
+                place = hash_slot(value) & mask
                 while counts[base + place] != 0 and labels[base + place] != value:
                     place = (place + 1) & mask
                 labels[base + place] = value
@@ -137,7 +137,7 @@ def count_equal(first, last, step, lane, lanes, source, width, ends, labels, cou
                 begin = x
 
 
-def spread(value):
+def hash_slot(value):
     """Return a number for a place in a table, in which all bits of an integer count."""
     bits = np.uint64(value)
     folded = (bits ^ (bits >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
