@@ -8,14 +8,17 @@ accesses of a GPU that are next to each other.
 at ``base``, ``rows`` are the voxels of a block, and ``items`` are the blocks times the channels, with channels
 fastest.
 
-``line`` says where the blocks come from: ``(source, first, steps, factors)``. ``first`` is the place of the first
+``line`` says where the blocks come from: ``(source, first, steps, factors)``. ``first`` is the index of the first
 voxel in the source, ``steps`` (x, y, z) lead to the neighbours of a voxel, those in x being the channels, and
 ``factors`` (x, y, z) is the shape of a block.
 """
 
 from __future__ import annotations
 
+from .registration import body
 
+
+@body
 def fill_columns(sheet, line, lane, lanes):
     """Copy the blocks."""
     columns, base, width, _, items = sheet
@@ -33,6 +36,7 @@ def fill_columns(sheet, line, lane, lanes):
                 to += width
 
 
+@body
 def copy_strided(target, to, source, begin, step, items, lane, lanes):
     """Copy items that lie ``step`` apart."""
     if lanes == 1 and step == 1:  # on the CPU: LLVM makes vector instructions of this loop, and not of the other one
@@ -44,11 +48,13 @@ def copy_strided(target, to, source, begin, step, items, lane, lanes):
         target[to + item] = source[begin + item * step]
 
 
+@body
 def block_begin(item, channels, factor):
     """Return how far behind the line's first voxel the block of an item begins."""
     return item + item // channels * (factor - 1) * channels
 
 
+@body
 def sort_columns(sheet, lane, lanes):
     """Sort each column: Batcher's merge exchange (Knuth, The Art of Computer Programming, volume 3, algorithm 5.2.2M).
 
@@ -72,28 +78,31 @@ def sort_columns(sheet, lane, lanes):
         size //= 2
 
 
+@body
 def exchange_rows(columns, low, high, count, width, items, lane, lanes):
     """Leave the lesser of two items in one of ``count`` rows from ``low`` on, the other in its row from ``high`` on."""
     if lanes == 1:  # on the CPU: what lies between lines as well, so that a few long loops do it
         below, above = columns[low : low + count * width], columns[high : high + count * width]
-        for place in range(below.size):
-            a, b = below[place], above[place]
+        for index in range(below.size):
+            a, b = below[index], above[index]
             swap = comes_before(b, a)
-            below[place] = b if swap else a
-            above[place] = a if swap else b
+            below[index] = b if swap else a
+            above[index] = a if swap else b
         return
-    for place in range(0, count * width, width):
+    for index in range(0, count * width, width):
         for item in range(lane, items, lanes):
-            a, b = columns[low + place + item], columns[high + place + item]
+            a, b = columns[low + index + item], columns[high + index + item]
             if comes_before(b, a):
-                columns[low + place + item], columns[high + place + item] = b, a
+                columns[low + index + item], columns[high + index + item] = b, a
 
 
+@body
 def comes_before(a, b):
     """Whether a value is sorted before another one: NaN comes last."""
     return (a < b) | ((b != b) & (a == a))
 
 
+@body
 def medians_of_columns(join, target, at, sheet, line, lane, lanes):
     """Join the two middle values of each column, or take NaN if there is one."""
     columns, base, width, rows, items = sheet
@@ -103,6 +112,7 @@ def medians_of_columns(join, target, at, sheet, line, lane, lanes):
         target[at + item] = most if most != most else join(columns[low + item], columns[high + item])
 
 
+@body
 def modes_of_columns(join, target, at, sheet, line, lane, lanes):
     """Take the most frequent value, and of several the one that comes first in its block. ``join`` is not needed.
 

@@ -1,7 +1,4 @@
-"""Moving voxels between decoded chunks and boxes: the bodies that every machine compiles.
-
-These are plain Python functions. Each is a loop over *rows*, ``range(first, last, step)``, so that a thread pool can
-hand out ranges and a CUDA grid can stride; a row may be shared by ``lanes`` workers, of which this one is ``lane``.
+"""Moving voxels between decoded chunks and boxes, row by row; see `workers` for who does which rows.
 
 All lengths, offsets and strides are in *units*: bytes on the CPU, where a copy takes any alignment, and machine words
 (the largest that divides every run) on a GPU. ``source`` and ``target`` are only handed on to the primitives
@@ -11,6 +8,8 @@ where one compiled version then serves every dtype, layout and read-only flag). 
 """
 
 from __future__ import annotations
+
+from .registration import body
 
 
 def copy_run(target, at, source, start, units, streaming, lane, lanes):
@@ -35,6 +34,7 @@ def copy_item(target, at, source, start, units):
         target[at + unit] = source[start + unit]
 
 
+@body
 def copy_line(target, at, source, line_start, inside, length, stride, remaining, streaming, lane, lanes):
     """Copy one line along x through chunks that are x-neighbours.
 
@@ -56,8 +56,9 @@ def copy_line(target, at, source, line_start, inside, length, stride, remaining,
         line_start += stride
 
 
+@body
 def place_group(
-    first, last, step, lane, lanes, source, start, count, stride, target, base, origin, geometry, streaming,
+    worker, source, start, count, stride, target, base, origin, geometry, streaming,
     buffer, joined,
 ):  # fmt: skip
     """Place ``count`` chunks that are x-neighbours into a box; a row is a line along x.
@@ -79,6 +80,7 @@ def place_group(
         Room for that many lines, which are joined there before they are stored whole, by one worker that takes every
         row (step 1, one lane); 0: each run is stored at once.
     """
+    first, last, step, lane, lanes = worker
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     skip = max(-origin[0], 0)
     units = (min(origin[0] + count * chunk_x, box_x) - origin[0] - skip) * voxel
@@ -114,6 +116,7 @@ def place_group(
             z += 1
 
 
+@body
 def place_joined(
     first, end, lane, lanes, source, line_start, inside, length, stride, units, target, corner, chunk_y, lines_y,
     stride_y, stride_z, streaming, buffer, joined,
@@ -140,11 +143,13 @@ def place_joined(
                 z += 1
 
 
-def clear_group(first, last, step, lane, lanes, count, target, base, origin, geometry):
+@body
+def clear_group(worker, count, target, base, origin, geometry):
     """Zero what ``count`` absent x-neighbours would have covered of a box; a row is a plane along x and z.
 
     The parameters are those of `place_group`.
     """
+    first, last, step, lane, lanes = worker
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     begin_x, begin_y, begin_z = max(origin[0], 0), max(origin[1], 0), max(origin[2], 0)
     voxels = min(origin[0] + count * chunk_x, box_x) - begin_x
@@ -159,12 +164,14 @@ def clear_group(first, last, step, lane, lanes, count, target, base, origin, geo
             clear_run(target, at, voxels * voxel, lane, lanes)
 
 
-def copy_box(first, last, step, lane, lanes, source, start, target, at, extents, source_strides, target_strides, units):
+@body
+def copy_box(worker, source, start, target, at, extents, source_strides, target_strides, units):
     """Copy a 4-D box between any two layouts; a row is a plane of the two innermost, last axes.
 
     The caller sorts the axes, so that the last one has the smallest source stride. Where it is contiguous on both
     sides, whole lines are moved at a time; only layouts that really differ are moved item by item, of ``units`` each.
     """
+    first, last, step, lane, lanes = worker
     across, down, deep, along = extents
     is_line = source_strides[3] == units and target_strides[3] == units
     is_word = units == 1 or units == 2 or units == 4 or units == 8

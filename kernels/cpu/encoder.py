@@ -10,6 +10,7 @@ import numpy as np
 
 from ..bodies import overlap
 from ..bodies.exchange import exchange
+from ..bodies.workers import alone
 from ..compilation import cached_kernel
 from ..failures import ENCODE_FAILED
 from . import intrinsics
@@ -62,7 +63,7 @@ def encode_chunks(
                 return
         elif not overlap.is_covered(corner, layout[0], layout[1]):
             intrinsics.clear_bytes(chunk, size)
-        exchange(0, 1, 0, 1, corner, layout, data, 0, chunk, 0, False)
+        exchange(alone(), corner, layout, data, 0, chunk, 0, False)
         written = np.int64(size)
         if codec != RAW:
             written, is_noise = encode(

@@ -10,6 +10,7 @@ from numba import njit
 
 from ..bodies import placement
 from ..bodies.exchange import exchange
+from ..bodies.workers import alone
 from ..compilation import cached_kernel
 from . import intrinsics
 
@@ -31,15 +32,12 @@ def is_next_along_x(a, b, bases, origins, chunk_x):
 @njit(nogil=True)
 def place_run(source, count, stride, target, base, origin, geometry, streaming, line):
     """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
-    chunk_x, chunk_y, chunk_z, box_x, _, _, voxel, stride_y, stride_z = geometry
+    chunk_x, _, _, box_x, _, _, voxel, stride_y, stride_z = geometry
     joined = 0
     if streaming:
         ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
         joined = 0 if ends & 15 == 0 else LINES
-    lines = chunk_y * chunk_z
-    placement.place_group(
-        0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined
-    )
+    placement.place_group(alone(), source, 0, count, stride, target, base, origin, geometry, streaming, line, joined)
 
 
 @cached_kernel
@@ -57,7 +55,7 @@ def clear_chunks(first, last, bases, origins, geometry, target):
         while row + count < last and is_next_along_x(row + count - 1, row + count, bases, origins, geometry[0]):
             count += 1
         origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        placement.clear_group(0, geometry[1], 1, 0, 1, count, target, bases[row], origin, geometry)
+        placement.clear_group(alone(), count, target, bases[row], origin, geometry)
         row += count
 
 
@@ -67,7 +65,7 @@ def clear_chunks_of_any(first, last, bases, origins, layout, size, scratch, targ
     intrinsics.clear_bytes(scratch, size)
     for row in range(first, last):
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
+        exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
 
 
 @cached_kernel
@@ -79,4 +77,4 @@ def gather_chunks(first, last, origins, layout, data, size, target):
     """
     for row in range(first, last):
         corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(0, 1, 0, 1, corner, layout, data, 0, target + row * size, 0, False)
+        exchange(alone(), corner, layout, data, 0, target + row * size, 0, False)

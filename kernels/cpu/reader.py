@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from ..bodies.exchange import exchange
+from ..bodies.workers import alone
 from ..compilation import cached_kernel
 from . import intrinsics
 from .codec import RAW, decode, is_literal, literal_header
@@ -187,5 +188,5 @@ def read_chunks_to_any(
                 return
             row = order[position]
             corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-            exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
+            exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
         first = intrinsics.atomic_add(counter, step)

@@ -12,8 +12,10 @@ import shutil
 import pytest
 from numba.core import config as numba_config
 
+from wkgpu.engines.kernel_table import KERNELS
 from wkgpu.kernels import cpu, kernel_files
 from wkgpu.kernels.compilation import cached_kernel
+from wkgpu.kernels.cpu.row_kernels import named_kernel
 from wkgpu.kernels.kernel_files import KernelFiles
 
 NOBODY = 65534
@@ -225,10 +227,10 @@ print(target.copy_to_host()[0], sum(kernel.stats.cache_hits.values()))
 
 
 def test_all_kernels_have_these_files():
-    found = {}
+    found = {name: named_kernel(topic, name) for topic, name in KERNELS}
     for module in pkgutil.iter_modules(cpu.__path__, f"{cpu.__name__}."):
-        for name, kernel in vars(importlib.import_module(module.name)).items():
-            if hasattr(getattr(kernel, "_cache", None), "_cache_file"):
-                found[name] = type(kernel._cache._cache_file)
-    assert found.keys() >= {"read_chunks", "encode_chunks", "clear_chunks", "compare_chunks", "fetch_ranges"}
-    assert set(found.values()) == {KernelFiles}
+        found |= vars(importlib.import_module(module.name))
+    caches = {name: getattr(value, "_cache", None) for name, value in found.items()}
+    kinds = {name: type(cache._cache_file) for name, cache in caches.items() if hasattr(cache, "_cache_file")}
+    assert kinds.keys() >= {"read_chunks", "encode_chunks", "clear_chunks", "compare_chunks", "fetch_ranges", "mode"}
+    assert set(kinds.values()) == {KernelFiles}

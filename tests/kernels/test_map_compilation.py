@@ -6,10 +6,7 @@ WORK = """
 import json, sys
 import numpy as np
 import wkgpu as wk
-from wkgpu.kernels.cpu import encoder, reader
-from wkgpu.kernels.cpu import mapping as cpu_mapping
-from wkgpu.kernels.cpu import pooling as cpu_pooling
-from wkgpu.kernels.cpu import reductions as cpu_reductions
+from wkgpu.kernels.cpu import encoder, reader, row_kernels
 
 dataset = wk.Dataset(sys.argv[1], voxel_size=(1, 1, 1))
 mag_view = dataset.add_layer("cells", "segmentation", dtype="uint32").add_mag(1, chunk_shape=8, shard_shape=16)
@@ -20,11 +17,11 @@ assert mag_view.count_labels()[0].tolist() == [2]
 assert mag_view.min_max() == (2, 2)
 mag_view.histogram()
 mag_view.layer.downsample_mag(1, 2, interpolation_mode="max", chunk_shape=8, shard_shape=16)
-kernels = [
-    reader.read_chunks, encoder.encode_chunks, cpu_pooling.maximum,
-    cpu_mapping.threshold, cpu_mapping.search_or_keep, cpu_reductions.count_runs, cpu_reductions.count_labels,
-    cpu_reductions.find_extremes, cpu_reductions.histogram,
+named = [
+    ("pooling", "maximum"), ("mapping", "threshold"), ("mapping", "search_or_keep"), ("reductions", "count_runs"),
+    ("reductions", "count_labels"), ("reductions", "find_extremes"), ("reductions", "histogram"),
 ]
+kernels = [reader.read_chunks, encoder.encode_chunks, *(row_kernels.named_kernel(*names) for names in named)]
 print(json.dumps([[sum(k.stats.cache_hits.values()), sum(k.stats.cache_misses.values())] for k in kernels]))
 """
 

@@ -1,4 +1,6 @@
-"""Many values made few, against NumPy: as plain Python, each lane in turn, and built for the CPU and for CUDA."""
+"""Reductions, against NumPy: as plain Python, each lane in turn, and built for the CPU and for CUDA."""
+
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -6,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.test_mapping import SIMULATED
-from kernels.test_placement import in_turn, lanes
+from kernels.test_placement import lanes
 from wkgpu.kernels.bodies import reductions
-from wkgpu.kernels.cpu import reductions as cpu_reductions
+from wkgpu.kernels.cpu import row_kernels as on_cpu
 
 rows_of = st.integers(1, 40)
 
@@ -30,22 +32,23 @@ def launch(request):
     if request.param == "lanes":
 
         def run(name, rows, lanes, *arguments):
-            adds = (reductions.add_alone,) if name in ("count_values", "histogram") else ()
-            in_turn(getattr(reductions, name), rows, 2, lanes, *adds, *arguments)
+            for worker in [(first, rows, 2, lane, lanes) for first in range(2) for lane in range(lanes)]:
+                with mock.patch.object(reductions, "share", lambda *_, worker=worker: worker):
+                    getattr(reductions, name)(0, rows, *arguments)
 
         return run
     if request.param == "cpu":
-        return lambda name, rows, lanes, *arguments: getattr(cpu_reductions, name)(0, rows, *arguments)
+        return lambda name, rows, lanes, *arguments: on_cpu.named_kernel("reductions", name)(0, rows, *arguments)
     pytest.importorskip("numba_cuda")
-    from wkgpu.kernels.cuda import reductions as cuda_reductions
+    from wkgpu.kernels.cuda.row_kernels import named_kernel
 
     if request.param == "gpu":
-        return lambda name, rows, lanes, *arguments: getattr(cuda_reductions, name)[3, 64](rows, lanes, *arguments)
+        return lambda name, rows, lanes, *arguments: named_kernel("reductions", name)[3, 64](rows, lanes, *arguments)
     request.getfixturevalue("simulated_device")
     from simulated_device import simulate
 
     return lambda name, rows, lanes, *arguments: simulate(
-        getattr(cuda_reductions, name), (2, 1), 8, rows, lanes, *arguments
+        named_kernel("reductions", name), (2, 1), 8, rows, lanes, *arguments
     )
 
 
@@ -134,6 +137,6 @@ def test_labels(launch, count, width, dtype, most):
 
 
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**64 - 1), lanes)
-def test_spread_is_no_negative_number(value, lanes):
+def test_a_hash_is_no_negative_number(value, lanes):
     number = np.int64(value) if value < 2**63 else np.uint64(value)
     assert 0 <= reductions.hash_slot(number) < 2**48
