@@ -86,33 +86,33 @@ def sorted_4(a, b, c, d):
 @body
 def mode_of_8(join, a, b, c, d, e, f, g, h):
     """Return the most frequent value, and of several the first. ``join`` is not needed."""
-    most = 1 + (a == b) + (a == c) + (a == d) + (a == e) + (a == f) + (a == g) + (a == h)
-    if most >= 4:  # no other one can be more frequent
+    max_count = 1 + (a == b) + (a == c) + (a == d) + (a == e) + (a == f) + (a == g) + (a == h)
+    if max_count >= 4:  # no other one can be more frequent
         return a
     mode = a
     count = 1 + (b == c) + (b == d) + (b == e) + (b == f) + (b == g) + (b == h)
-    if count > most:
-        mode, most = b, count
+    if count > max_count:
+        mode, max_count = b, count
     count = 1 + (c == d) + (c == e) + (c == f) + (c == g) + (c == h)
-    if count > most:
-        mode, most = c, count
+    if count > max_count:
+        mode, max_count = c, count
     count = 1 + (d == e) + (d == f) + (d == g) + (d == h)
-    if count > most:
-        mode, most = d, count
+    if count > max_count:
+        mode, max_count = d, count
     count = 1 + (e == f) + (e == g) + (e == h)
-    if count > most:
-        mode, most = e, count
+    if count > max_count:
+        mode, max_count = e, count
     count = 1 + (f == g) + (f == h)
-    if count > most:
-        mode, most = f, count
-    return g if 1 + (g == h) > most else mode
+    if count > max_count:
+        mode, max_count = f, count
+    return g if 1 + (g == h) > max_count else mode
 
 
 @body
 def mode_of_4(join, a, b, c, d):
     """Return the most frequent value, and of several the first. ``join`` is not needed."""
-    most = 1 + (a == b) + (a == c) + (a == d)
-    if most >= 2:
+    max_count = 1 + (a == b) + (a == c) + (a == d)
+    if max_count >= 2:
         return a
     if b == c or b == d:
         return b
@@ -177,25 +177,25 @@ def mean_of_4_floats(join, a, b, c, d):
 @body
 def maximum_of_block(source, first, steps, factors):
     """Return the greatest value."""
-    most = source[first]
+    greatest = source[first]
     for dz in range(factors[2]):
         for dy in range(factors[1]):
             line = first + dy * steps[1] + dz * steps[2]
             for dx in range(factors[0]):
-                most = higher(most, source[line + dx * steps[0]])
-    return most
+                greatest = higher(greatest, source[line + dx * steps[0]])
+    return greatest
 
 
 @body
 def minimum_of_block(source, first, steps, factors):
     """Return the least value."""
-    least = source[first]
+    lowest = source[first]
     for dz in range(factors[2]):
         for dy in range(factors[1]):
             line = first + dy * steps[1] + dz * steps[2]
             for dx in range(factors[0]):
-                least = lower(least, source[line + dx * steps[0]])
-    return least
+                lowest = lower(lowest, source[line + dx * steps[0]])
+    return lowest
 
 
 @body

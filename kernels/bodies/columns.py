@@ -108,8 +108,8 @@ def medians_of_columns(join, target, at, sheet, line, lane, lanes):
     columns, base, width, rows, items = sheet
     low, high, last = base + (rows - 1) // 2 * width, base + rows // 2 * width, base + (rows - 1) * width
     for item in range(lane, items, lanes):
-        most = columns[last + item]
-        target[at + item] = most if most != most else join(columns[low + item], columns[high + item])
+        greatest = columns[last + item]
+        target[at + item] = greatest if greatest != greatest else join(columns[low + item], columns[high + item])
 
 
 @body
@@ -127,18 +127,18 @@ def modes_of_columns(join, target, at, sheet, line, lane, lanes):
         above = column
         for row in range(rows):
             above += 0 if columns[column + row * width] == columns[above] else width
-        most = rows - (above - column) // width
+        longest = rows - (above - column) // width
         begin = first + block_begin(item, steps[0], factors[0])
         mode = source[begin]
         x, y, z = 0, 0, 0
-        while most > 1:  # until a voxel's value comes so often
-            low, high = 0, rows - most
+        while longest > 1:  # until a voxel's value comes so often
+            low, high = 0, rows - longest
             while low < high:  # then its first row is not before low, and not behind high
                 middle = (low + high) // 2
                 before = comes_before(columns[column + middle * width], mode)
                 low = middle + 1 if before else low
                 high = high if before else middle
-            if columns[column + low * width] == mode and columns[column + (low + most - 1) * width] == mode:
+            if columns[column + low * width] == mode and columns[column + (low + longest - 1) * width] == mode:
                 break
             y += 1
             if y == factors[1]:

@@ -7,11 +7,11 @@ from .registration import body
 
 
 @body
-def add_up(count, most, lengths, ends):
+def add_up(count, max_length, lengths, ends):
     """Write the prefix sums of ``count`` lengths; those of chunks that failed to be encoded may need to be limited."""
     end = 0
     for row in range(count):
-        length = min(max(lengths[row], 0), most)
+        length = min(max(lengths[row], 0), max_length)
         lengths[row] = length
         end += length
         ends[row] = end

@@ -150,7 +150,7 @@ def compare_chunks(
                     row, other_row, one, other, codecs, size, origin, geometry, encoded, scratches, failures
                 ):
                     differs[0] = 1
-                    intrinsics.atomic_add(counter, ones.size)  # so that no thread goes on
+                    intrinsics.atomic_add(counter, ones.size)  # so that every thread ends
                     return
             first = end
         first = intrinsics.atomic_add(counter, step)

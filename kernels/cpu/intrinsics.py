@@ -165,8 +165,8 @@ def load_2_bytes(context, address):
     def generate(context, builder, signature, arguments):
         number = ir.IntType(64)
         low, high = (
-            builder.zext(builder.load(builder.gep(_pointer(builder, arguments[0]), [number(place)])), number)
-            for place in range(2)
+            builder.zext(builder.load(builder.gep(_pointer(builder, arguments[0]), [number(index)])), number)
+            for index in range(2)
         )
         return builder.or_(low, builder.shl(high, number(8)))
 

@@ -33,15 +33,15 @@ def is_noise(nbytes, size):
 
 
 @njit(nogil=True)
-def _add_length(place, end, length):
-    """Read the further bytes of a length; returns the place behind them, at most ``end``, and the length."""
-    while place < end:
-        more = intrinsics.load_byte(place)
-        place += 1
+def _add_length(address, end, length):
+    """Read the further bytes of a length; returns the address behind them, at most ``end``, and the length."""
+    while address < end:
+        more = intrinsics.load_byte(address)
+        address += 1
         length += more
         if more != 255:
             break
-    return place, length
+    return address, length
 
 
 @njit(nogil=True)
@@ -136,16 +136,16 @@ def decode_noise(source, nbytes, target, wanted, size):
     """
     end, room_end = source + nbytes, target + size
     wanted_end = target + wanted
-    rest, place = _decode_sequences(source, end - _READ_AHEAD, target, wanted_end, room_end - _WRITTEN_AHEAD)
-    done = place - target
-    if place >= wanted_end:
+    rest, address = _decode_sequences(source, end - _READ_AHEAD, target, wanted_end, room_end - _WRITTEN_AHEAD)
+    done = address - target
+    if address >= wanted_end:
         return done
     if wanted == size:
         decoded = intrinsics.lz4_decode_on(
-            rest, place, np.int32(end - rest), np.int32(size - done), target, np.int32(done)
+            rest, address, np.int32(end - rest), np.int32(size - done), target, np.int32(done)
         )
     else:
         decoded = intrinsics.lz4_decode_part_on(
-            rest, place, np.int32(end - rest), np.int32(wanted - done), np.int32(size - done), target, np.int32(done)
+            rest, address, np.int32(end - rest), np.int32(wanted - done), np.int32(size - done), target, np.int32(done)
         )
     return np.int64(decoded) if decoded < 0 else done + decoded

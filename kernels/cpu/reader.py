@@ -159,7 +159,7 @@ def read_chunks(
                     rows, descriptors, segments, starts, lengths, origins, geometry[2], geometry[5], codec, size,
                     staging, capacity, scratch, stride, failure,
                 ):  # fmt: skip
-                    intrinsics.atomic_add(counter, order.size)  # so that no thread goes on
+                    intrinsics.atomic_add(counter, order.size)  # so that every thread ends
                     return
                 row = rows[0]
                 origin = (origins[row, 0], origins[row, 1], origins[row, 2])
