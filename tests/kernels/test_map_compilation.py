@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 WORK = """
 import json, sys
 import numpy as np
@@ -33,3 +35,22 @@ def test_a_second_process_uses_the_kernels_of_the_first(run_python, tmp_path):
     )
     assert first == [[0, 1]] * 9, "compiled once, for one signature"
     assert second == [[1, 0]] * 9, "found on disk"
+
+
+ON_CUDA = """
+import numpy as np
+from numba import cuda
+from wkgpu.kernels.cuda.row_kernels import named_kernel
+
+kernel = named_kernel("reductions", "count_values")
+counters = cuda.to_device(np.zeros(256, np.int64))
+kernel[2, 32](3, 8, cuda.to_device(np.arange(30, dtype=np.uint8) % 3), 10, counters, 0, 256)
+print(counters.copy_to_host()[:4].tolist(), sum(kernel.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.gpu
+def test_a_second_process_uses_the_kernels_of_cuda(run_python, tmp_path):
+    """A kernel over rows has there what a CUDA device has in place of functions, and is kept all the same."""
+    runs = [run_python(ON_CUDA, NUMBA_CACHE_DIR=str(tmp_path / "cache")) for _ in range(2)]
+    assert runs == ["[10, 10, 10, 0] 0\n", "[10, 10, 10, 0] 1\n"]
