@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_bodies, _uses, kernels = [], [], {}
+_bodies, _receivers, kernels = [], [], {}
 """``kernels``: those that engines launch, by the name of their module in this package and their own."""
 
 
 def body(function):
     """Let other bodies and kernels of every machine call a function."""
     _bodies.append(function)
-    for use in _uses:
-        use(function)
+    for receive in _receivers:
+        receive(function)
     return function
 
 
@@ -25,11 +25,11 @@ def kernel(function):
     return function
 
 
-def for_each_body(use):
+def for_each_body(receive):
     """Call a function with each body: with those that are registered, and with those to come."""
-    for function in _bodies:
-        use(function)
-    _uses.append(use)
+    _receivers.append(receive)  # first, so that a body that another thread imports is not missed
+    for function in tuple(_bodies):
+        receive(function)
 
 
 def find_kernel(topic, name):

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from .registration import body
 
-_ALL_ROWS = 1 << 62
+ALL_ROWS = 1 << 62
+"""Last row of a worker that calls a body which knows how many there are."""
 
 
 @body
@@ -23,7 +24,7 @@ def share(first, last):
 @body
 def alone():
     """Return the worker that does all rows of a body which knows how many there are."""
-    return 0, _ALL_ROWS, 1, 0, 1
+    return 0, ALL_ROWS, 1, 0, 1
 
 
 @body

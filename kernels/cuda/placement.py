@@ -16,10 +16,10 @@ from numba import cuda
 
 from ..bodies.exchange import exchange
 from ..bodies.placement import clear_group, place_group
+from ..bodies.workers import ALL_ROWS
 from ..compilation import cached_cuda_kernel
 from . import workers
 
-_ALL_ROWS = 1 << 62  # of a body which knows how many there are
 HEADER = 24
 """Items before the columns of a table."""
 COLUMNS = 5
@@ -88,7 +88,7 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
         (table[at + 16], table[at + 17], table[at + 18], table[at + 19]),
         table[at + 20],
     )
-    worker = workers.share_of_chunk(_ALL_ROWS, lanes)
+    worker = workers.share_of_chunk(ALL_ROWS, lanes)
     for chunk in range(cuda.blockIdx.x, count, cuda.gridDim.x):
         item = at + HEADER + chunk
         start, base = table[item], table[item + count]
