@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# A stamp for each set of extras, with a "+" between them: only a change of pyproject.toml installs it again.
+# A stamp for each set of extras, with a "+" between them: only a change of pyproject.toml or setup.py installs it again.
 COMMA := ,
 installed = $(VENV)/.installed-$(1)
 
@@ -79,7 +79,7 @@ $(BIN)/python:
 	  $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; } || { \
 	  rm -rf $(VENV); exit 1; }
 
-$(call installed,%): pyproject.toml | $(BIN)/python
+$(call installed,%): pyproject.toml setup.py | $(BIN)/python
 	@$(if $(OTHER_CUDA),echo "$(VENV) has libraries of another CUDA than the driver's: run make clean first." >&2; exit 1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(subst +,$(COMMA),$*)]'
 	@touch $@

@@ -9,8 +9,10 @@ from pathlib import Path
 import lz4
 from numba import njit
 from numba.core import event
+from numba.extending import register_jitable
 
 from .announcements import announce
+from .bodies.registration import for_each_body
 from .compiler_thread import compiled_elsewhere
 from .kernel_files import report_no_folder, use_kernel_files
 from .missing_names import complete_numba_cuda
@@ -40,12 +42,13 @@ class _Compilations(event.Listener):
 
 
 event.register("numba:compile", _Compilations())
+for_each_body(register_jitable)
 
 
 def cached_kernel(function):
     """Compile a function without the GIL, and cache it on disk.
 
-    Numba by itself compiles anew when the function's own file has changed. Kernels here are put together from several
+    Numba by itself compiles again when the function's own file has changed. Kernels here are put together from several
     files, so that the cache is made to look at all of them; see `kernel_files`. Where nothing can be cached, as with an
     installation and a home that are both read-only, the kernel is compiled by every process. Ctrl+C does not reach the
     compiler; see `compiler_thread`.

@@ -15,7 +15,7 @@ _lock = getattr(global_compiler_lock, "_lock", None)
 def compiled_elsewhere(kernel):
     """Return a dispatcher of Numba's for the CPU that another thread compiles when the main thread needs it.
 
-    Ctrl+C ends the waiting, and the compilation goes on: a later call finds it done, or waits for it.
+    Ctrl+C ends the waiting, and the compilation continues: a later call finds it done, or waits for it.
     """
     compile_here = kernel.compile
 

@@ -3,7 +3,7 @@
 `KeyboardInterrupt` is raised in the main thread, between any two calls of Python code. In the midst of an import of
 Numba, or of a compilation, it leaves locks taken, so that all other threads wait for good, or a half-made state with
 which nothing can be compiled any more. So the main thread lets another one do such work, and only waits: an interrupt
-ends the waiting at once, and the work goes on. What needs its result next waits for the locks that it holds.
+ends the waiting at once, and the work continues. What needs its result next waits for the locks that it holds.
 """
 
 from __future__ import annotations

@@ -8,14 +8,17 @@ accesses of a GPU that are next to each other.
 at ``base``, ``rows`` are the voxels of a block, and ``items`` are the blocks times the channels, with channels
 fastest.
 
-``line`` says where the blocks come from: ``(source, first, steps, factors)``. ``first`` is the place of the first
+``line`` says where the blocks come from: ``(source, first, steps, factors)``. ``first`` is the index of the first
 voxel in the source, ``steps`` (x, y, z) lead to the neighbours of a voxel, those in x being the channels, and
 ``factors`` (x, y, z) is the shape of a block.
 """
 
 from __future__ import annotations
 
+from .registration import body
 
+
+@body
 def fill_columns(sheet, line, lane, lanes):
     """Copy the blocks."""
     columns, base, width, _, items = sheet
@@ -26,14 +29,15 @@ def fill_columns(sheet, line, lane, lanes):
             for dx in range(factors[0]):
                 begin = first + dx * channels + dy * steps[1] + dz * steps[2]
                 if channels == 1 or factors[0] == 1:
-                    copy_spread(columns, to, source, begin, factors[0], items, lane, lanes)
+                    copy_strided(columns, to, source, begin, factors[0], items, lane, lanes)
                 else:
                     for item in range(lane, items, lanes):
                         columns[to + item] = source[begin + block_begin(item, channels, factors[0])]
                 to += width
 
 
-def copy_spread(target, to, source, begin, step, items, lane, lanes):
+@body
+def copy_strided(target, to, source, begin, step, items, lane, lanes):
     """Copy items that lie ``step`` apart."""
     if lanes == 1 and step == 1:  # on the CPU: LLVM makes vector instructions of this loop, and not of the other one
         goal, near = target[to : to + items], source[begin : begin + items]
@@ -44,11 +48,13 @@ def copy_spread(target, to, source, begin, step, items, lane, lanes):
         target[to + item] = source[begin + item * step]
 
 
+@body
 def block_begin(item, channels, factor):
     """Return how far behind the line's first voxel the block of an item begins."""
     return item + item // channels * (factor - 1) * channels
 
 
+@body
 def sort_columns(sheet, lane, lanes):
     """Sort each column: Batcher's merge exchange (Knuth, The Art of Computer Programming, volume 3, algorithm 5.2.2M).
 
@@ -72,37 +78,41 @@ def sort_columns(sheet, lane, lanes):
         size //= 2
 
 
+@body
 def exchange_rows(columns, low, high, count, width, items, lane, lanes):
     """Leave the lesser of two items in one of ``count`` rows from ``low`` on, the other in its row from ``high`` on."""
     if lanes == 1:  # on the CPU: what lies between lines as well, so that a few long loops do it
         below, above = columns[low : low + count * width], columns[high : high + count * width]
-        for place in range(below.size):
-            a, b = below[place], above[place]
+        for index in range(below.size):
+            a, b = below[index], above[index]
             swap = comes_before(b, a)
-            below[place] = b if swap else a
-            above[place] = a if swap else b
+            below[index] = b if swap else a
+            above[index] = a if swap else b
         return
-    for place in range(0, count * width, width):
+    for index in range(0, count * width, width):
         for item in range(lane, items, lanes):
-            a, b = columns[low + place + item], columns[high + place + item]
+            a, b = columns[low + index + item], columns[high + index + item]
             if comes_before(b, a):
-                columns[low + place + item], columns[high + place + item] = b, a
+                columns[low + index + item], columns[high + index + item] = b, a
 
 
+@body
 def comes_before(a, b):
     """Whether a value is sorted before another one: NaN comes last."""
     return (a < b) | ((b != b) & (a == a))
 
 
+@body
 def medians_of_columns(join, target, at, sheet, line, lane, lanes):
     """Join the two middle values of each column, or take NaN if there is one."""
     columns, base, width, rows, items = sheet
     low, high, last = base + (rows - 1) // 2 * width, base + rows // 2 * width, base + (rows - 1) * width
     for item in range(lane, items, lanes):
-        most = columns[last + item]
-        target[at + item] = most if most != most else join(columns[low + item], columns[high + item])
+        greatest = columns[last + item]
+        target[at + item] = greatest if greatest != greatest else join(columns[low + item], columns[high + item])
 
 
+@body
 def modes_of_columns(join, target, at, sheet, line, lane, lanes):
     """Take the most frequent value, and of several the one that comes first in its block. ``join`` is not needed.
 
@@ -117,18 +127,18 @@ def modes_of_columns(join, target, at, sheet, line, lane, lanes):
         above = column
         for row in range(rows):
             above += 0 if columns[column + row * width] == columns[above] else width
-        most = rows - (above - column) // width
+        longest = rows - (above - column) // width
         begin = first + block_begin(item, steps[0], factors[0])
         mode = source[begin]
         x, y, z = 0, 0, 0
-        while most > 1:  # until a voxel's value comes so often
-            low, high = 0, rows - most
+        while longest > 1:  # until a voxel's value comes so often
+            low, high = 0, rows - longest
             while low < high:  # then its first row is not before low, and not behind high
                 middle = (low + high) // 2
                 before = comes_before(columns[column + middle * width], mode)
                 low = middle + 1 if before else low
                 high = high if before else middle
-            if columns[column + low * width] == mode and columns[column + (low + most - 1) * width] == mode:
+            if columns[column + low * width] == mode and columns[column + (low + longest - 1) * width] == mode:
                 break
             y += 1
             if y == factors[1]:

@@ -1,18 +1,20 @@
-"""Voxels between one chunk and a box of any memory layout: a body that every machine compiles."""
+"""Voxels between one chunk and a box of any memory layout."""
 
 from __future__ import annotations
 
 from .overlap import common_begin, common_length
 from .placement import copy_box
+from .registration import body
 
 
-def exchange(first, step, lane, lanes, corner, layout, box, base, chunk, start, into_box):
+@body
+def exchange(worker, corner, layout, box, base, chunk, start, into_box):
     """Copy the voxels that a chunk and a box share, from the one into the other.
 
     Parameters
     ----------
-    first, step, lane, lanes
-        Which rows, and which share of them, this worker copies; a row is a plane of the two innermost axes.
+    worker
+        See `workers`; a row is a plane of the two innermost axes, of which this one knows how many there are.
     corner
         ``(c, x, y, z)`` of the chunk's first item in the box; negative where it begins before it.
     layout
@@ -31,10 +33,11 @@ def exchange(first, step, lane, lanes, corner, layout, box, base, chunk, start, 
     )
     of_box = (box_strides[a], box_strides[b], box_strides[c], box_strides[d])
     of_chunk = (chunk_strides[a], chunk_strides[b], chunk_strides[c], chunk_strides[d])
-    rows = extents[0] * extents[1]
+    first, _, step, lane, lanes = worker
+    worker = first, extents[0] * extents[1], step, lane, lanes
     in_box += base
     in_chunk += start
     if into_box:
-        copy_box(first, rows, step, lane, lanes, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
+        copy_box(worker, chunk, in_chunk, box, in_box, extents, of_chunk, of_box, units)
     else:
-        copy_box(first, rows, step, lane, lanes, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)
+        copy_box(worker, box, in_box, chunk, in_chunk, extents, of_box, of_chunk, units)

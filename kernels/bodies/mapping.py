@@ -1,27 +1,29 @@
-"""Functions of voxels, line by line: bodies that every machine compiles.
+"""Functions of voxels, line by line.
 
 ``sources`` are flat arrays of a box of voxels in Fortran order, channels fastest, one for each argument of the
 function; ``target`` is the flat memory of a box, in Fortran order as well, of which a part is filled. A row is a line
 along x. ``geometry`` is ``(lines, begin, strides)``, in values of one channel:
 
 - ``lines`` (channels and x together, y, z) is the shape of the sources, and of the part of the target;
-- ``begin`` is the place of the part's first value in the target; ``strides`` (y, z) lead to the next line and plane.
+- ``begin`` is the index of the part's first value in the target; ``strides`` (y, z) lead to the next line and plane.
 
 A function is called with one value of each source, and with ``constants``: numbers and arrays.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from . import functions
+from .registration import body, kernel
+from .workers import share
 
-from . import arithmetic
 
-
-def map_1(first, last, step, lane, lanes, function, target, geometry, sources, constants):
+@body
+def map_1(worker, function, target, geometry, sources, constants):
     """Compute lines of the target from one source."""
+    first, last, step, lane, lanes = worker
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         if lanes == 1:  # on the CPU: LLVM makes vector instructions of this loop, and not of the other one
@@ -32,11 +34,13 @@ def map_1(first, last, step, lane, lanes, function, target, geometry, sources, c
                 goal[x] = function(a[x], *constants)
 
 
-def map_2(first, last, step, lane, lanes, function, target, geometry, sources, constants):
+@body
+def map_2(worker, function, target, geometry, sources, constants):
     """Compute lines of the target from two sources."""
+    first, last, step, lane, lanes = worker
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -48,11 +52,13 @@ def map_2(first, last, step, lane, lanes, function, target, geometry, sources, c
                 goal[x] = function(a[x], b[x], *constants)
 
 
-def map_3(first, last, step, lane, lanes, function, target, geometry, sources, constants):
+@body
+def map_3(worker, function, target, geometry, sources, constants):
     """Compute lines of the target from three sources."""
+    first, last, step, lane, lanes = worker
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -65,11 +71,13 @@ def map_3(first, last, step, lane, lanes, function, target, geometry, sources, c
                 goal[x] = function(a[x], b[x], c[x], *constants)
 
 
-def map_4(first, last, step, lane, lanes, function, target, geometry, sources, constants):
+@body
+def map_4(worker, function, target, geometry, sources, constants):
     """Compute lines of the target from four sources."""
+    first, last, step, lane, lanes = worker
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         b = sources[1][row * width : row * width + width]
@@ -87,11 +95,13 @@ MAPS = (map_1, map_2, map_3, map_4)
 """By the number of sources, from 1 on."""
 
 
-def map_runs(first, last, step, lane, lanes, function, target, geometry, sources, constants):
+@body
+def map_runs(worker, function, target, geometry, sources, constants):
     """Do as `map_1` with a slow function, which is called once for a run of equal voxels."""
+    first, last, step, lane, lanes = worker
     width = geometry[0][0]
     for row in range(first, min(last, geometry[0][1] * geometry[0][2]), step):
-        at = line_begin(geometry, row)
+        at = line_start(geometry, row)
         goal = target[at : at + width]
         a = sources[0][row * width : row * width + width]
         if lane < width:
@@ -104,82 +114,82 @@ def map_runs(first, last, step, lane, lanes, function, target, geometry, sources
                 goal[x] = made
 
 
-def line_begin(geometry, row):
+@body
+def line_start(geometry, row):
     """Return where a line begins in the target."""
     lines, begin, strides = geometry
     plane = row // lines[1]
     return begin + (row - plane * lines[1]) * strides[0] + plane * strides[1]
 
 
-# ---- What comes with wkgpu. Constants have the type of the voxels, or that of the result, so that nothing is widened.
+def user_kernel(share, function, count):
+    """Return the kernel that maps values of ``count`` sources by a user function.
+
+    Parameters
+    ----------
+    share, function
+        `workers.share` of a machine, and the function as this machine calls it.
+    """
+    lines = MAPS[count - 1]
+
+    def kernel(first, last, target, geometry, sources, constants):
+        lines(share(first, last), function, target, geometry, sources, constants)
+
+    return kernel
 
 
-def threshold(value, at, below, above):
-    """Return ``above`` from ``at`` on, and ``below`` for less and for NaN."""
-    return above if value >= at else below
+# ---- Kernels
 
 
-def clip(value, low, high):
-    """Return the nearest value from ``low`` to ``high``; NaN stays."""
-    if value < low:
-        return low
-    return high if value > high else value
+@kernel
+def threshold(first, last, target, geometry, sources, constants):
+    """See `functions.threshold`."""
+    map_1(share(first, last), functions.threshold, target, geometry, sources, constants)
 
 
-def rescale_to_integer(value, origin, factor, begin, low, high):
-    """Return ``begin + (value - origin) * factor``, rounded and clipped, in float64; ``low`` for NaN."""
-    scaled = arithmetic.rounded(scale(value, origin, factor, begin))
-    if not scaled > low:
-        return low
-    return high if scaled > high else scaled
+@kernel
+def clip(first, last, target, geometry, sources, constants):
+    """See `functions.clip`."""
+    map_1(share(first, last), functions.clip, target, geometry, sources, constants)
 
 
-def rescale_to_float(value, origin, factor, begin, low, high):
-    """Return ``begin + (value - origin) * factor``, clipped, in float64; NaN stays."""
-    return clip(scale(value, origin, factor, begin), low, high)
+@kernel
+def rescale_to_integer(first, last, target, geometry, sources, constants):
+    """See `functions.rescale_to_integer`."""
+    map_1(share(first, last), functions.rescale_to_integer, target, geometry, sources, constants)
 
 
-def scale(value, origin, factor, begin):
-    """Return ``begin + (value - origin) * factor`` in float64."""
-    return arithmetic.add(arithmetic.multiply(np.float64(value) - origin, factor), begin)
+@kernel
+def rescale_to_float(first, last, target, geometry, sources, constants):
+    """See `functions.rescale_to_float`."""
+    map_1(share(first, last), functions.rescale_to_float, target, geometry, sources, constants)
 
 
-def look_up(value, table, default):
-    """Return ``table[value]``, and ``default`` for values beyond the table."""
-    index = np.uint64(value)  # negative numbers become the largest ones
-    return table[index] if index < np.uint64(table.size) else default
+@kernel
+def look_up(first, last, target, geometry, sources, constants):
+    """See `functions.look_up`."""
+    map_1(share(first, last), functions.look_up, target, geometry, sources, constants)
 
 
-def look_up_or_keep(value, table):
-    """Return ``table[value]``, and the value itself beyond the table."""
-    index = np.uint64(value)
-    return table[index] if index < np.uint64(table.size) else value
+@kernel
+def look_up_or_keep(first, last, target, geometry, sources, constants):
+    """See `functions.look_up_or_keep`."""
+    map_1(share(first, last), functions.look_up_or_keep, target, geometry, sources, constants)
 
 
-def search(value, keys, values, default):
-    """Return what stands in ``values`` where ``keys``, which ascend, have the value, and ``default`` where none has."""
-    place = place_of(value, keys)
-    return values[place] if place < keys.size and keys[place] == value else default
+@kernel
+def search(first, last, target, geometry, sources, constants):
+    """See `functions.search`."""
+    map_runs(share(first, last), functions.search, target, geometry, sources, constants)
 
 
-def search_or_keep(value, keys, values):
-    """Do as `search`, and keep values that are no keys."""
-    place = place_of(value, keys)
-    return values[place] if place < keys.size and keys[place] == value else value
+@kernel
+def search_or_keep(first, last, target, geometry, sources, constants):
+    """See `functions.search_or_keep`."""
+    map_runs(share(first, last), functions.search_or_keep, target, geometry, sources, constants)
 
 
-def place_of(value, keys):
-    """Return the first place of ascending keys that is not less than a value; their number, if all are."""
-    low, high = 0, keys.size
-    while low < high:
-        middle = (low + high) >> 1
-        if keys[middle] < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def mask(value, inside, outside):
-    """Return the value where the mask is not zero."""
-    return value if inside != 0 else outside
+@kernel
+def mask(first, last, target, geometry, sources, constants):
+    """See `functions.mask`."""
+    map_2(share(first, last), functions.mask, target, geometry, sources, constants)

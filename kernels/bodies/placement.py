@@ -1,7 +1,4 @@
-"""Moving voxels between decoded chunks and boxes: the bodies that every machine compiles.
-
-These are plain Python functions. Each is a loop over *rows*, ``range(first, last, step)``, so that a thread pool can
-hand out ranges and a CUDA grid can stride; a row may be shared by ``lanes`` workers, of which this one is ``lane``.
+"""Moving voxels between decoded chunks and boxes, row by row; see `workers` for who does which rows.
 
 All lengths, offsets and strides are in *units*: bytes on the CPU, where a copy takes any alignment, and machine words
 (the largest that divides every run) on a GPU. ``source`` and ``target`` are only handed on to the primitives
@@ -11,6 +8,8 @@ where one compiled version then serves every dtype, layout and read-only flag). 
 """
 
 from __future__ import annotations
+
+from .registration import body
 
 
 def copy_run(target, at, source, start, units, streaming, lane, lanes):
@@ -36,12 +35,13 @@ def copy_item(target, at, source, start, units):
         target[at + unit] = source[start + unit]
 
 
-def copy_line(target, at, source, piece, inside, length, stride, remaining, streaming, lane, lanes):
+@body
+def copy_line(target, at, source, line_start, inside, length, stride, remaining, streaming, lane, lanes):
     """Copy one line along x through chunks that are x-neighbours.
 
     Parameters
     ----------
-    piece
+    line_start
         Where the line begins in the first chunk, of which the first ``inside`` units are left out.
     length, stride
         Units of a line in one chunk, and from one chunk to the next.
@@ -50,15 +50,16 @@ def copy_line(target, at, source, piece, inside, length, stride, remaining, stre
     """
     while remaining > 0:
         units = min(length - inside, remaining)
-        copy_run(target, at, source, piece + inside, units, streaming, lane, lanes)
+        copy_run(target, at, source, line_start + inside, units, streaming, lane, lanes)
         at += units
         remaining -= units
         inside = 0
-        piece += stride
+        line_start += stride
 
 
+@body
 def place_group(
-    first, last, step, lane, lanes, source, start, count, stride, target, base, origin, geometry, streaming,
+    worker, source, start, count, stride, target, base, origin, geometry, streaming,
     buffer, joined,
 ):  # fmt: skip
     """Place ``count`` chunks that are x-neighbours into a box; a row is a line along x.
@@ -78,8 +79,9 @@ def place_group(
         ``(chunk x, y, z, box x, y, z, units of a voxel, units from one y to the next, from one z to the next)``.
     buffer, joined
         Room for that many lines, which are joined there before they are stored whole, by one worker that takes every
-        row (step 1, one lane); 0: each piece is stored at once.
+        row (step 1, one lane); 0: each run is stored at once.
     """
+    first, last, step, lane, lanes = worker
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     skip = max(-origin[0], 0)
     units = (min(origin[0] + count * chunk_x, box_x) - origin[0] - skip) * voxel
@@ -91,12 +93,12 @@ def place_group(
     inside = skip * voxel
     length = chunk_x * voxel
     corner = base + (origin[0] + skip) * voxel + (origin[1] + begin_y) * stride_y + (origin[2] + begin_z) * stride_z
-    piece = start + (begin_z * chunk_y + begin_y) * length
+    line_start = start + (begin_z * chunk_y + begin_y) * length
     end = min(last, lines_y * lines_z)
     if joined > 0:
         place_joined(
-            first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
-            stride_y, stride_z, streaming, buffer, joined,
+            first, end, lane, lanes, source, line_start, inside, length, stride, units, target, corner, chunk_y,
+            lines_y, stride_y, stride_z, streaming, buffer, joined,
         )  # fmt: skip
         return
     # A division for every row would cost more than the copy of a short line: z and y are counted instead.
@@ -105,7 +107,7 @@ def place_group(
     z = first // lines_y
     y = first - z * lines_y
     for _ in range(first, end, step):
-        begin = piece + (z * chunk_y + y) * length
+        begin = line_start + (z * chunk_y + y) * length
         at = corner + y * stride_y + z * stride_z
         copy_line(target, at, source, begin, inside, length, stride, units, streaming, lane, lanes)
         y += step_y
@@ -115,8 +117,9 @@ def place_group(
             z += 1
 
 
+@body
 def place_joined(
-    first, end, lane, lanes, source, piece, inside, length, stride, units, target, corner, chunk_y, lines_y,
+    first, end, lane, lanes, source, line_start, inside, length, stride, units, target, corner, chunk_y, lines_y,
     stride_y, stride_z, streaming, buffer, joined,
 ):  # fmt: skip
     """Place the lines of `place_group` through a buffer, ``joined`` of them at a time."""
@@ -125,7 +128,7 @@ def place_joined(
         z = row // lines_y
         y = row - z * lines_y
         for line in range(lines):
-            begin = piece + (z * chunk_y + y) * length
+            begin = line_start + (z * chunk_y + y) * length
             copy_line(buffer, line * units, source, begin, inside, length, stride, units, False, lane, lanes)
             y += 1
             if y == lines_y:
@@ -141,7 +144,8 @@ def place_joined(
                 z += 1
 
 
-def fill_group(first, last, step, lane, lanes, count, target, base, origin, geometry, pattern, bits):
+@body
+def fill_group(worker, count, target, base, origin, geometry, pattern, bits):
     """Fill what ``count`` absent x-neighbours would have covered of a box; a row is a plane along x and z.
 
     The parameters are those of `place_group`, and
@@ -149,6 +153,7 @@ def fill_group(first, last, step, lane, lanes, count, target, base, origin, geom
     pattern, bits
         The bytes of one channel of a voxel, repeated to 8, as a number; and how many bits a unit has.
     """
+    first, last, step, lane, lanes = worker
     chunk_x, chunk_y, chunk_z, box_x, box_y, box_z, voxel, stride_y, stride_z = geometry
     begin_x, begin_y, begin_z = max(origin[0], 0), max(origin[1], 0), max(origin[2], 0)
     voxels = min(origin[0] + count * chunk_x, box_x) - begin_x
@@ -163,12 +168,14 @@ def fill_group(first, last, step, lane, lanes, count, target, base, origin, geom
             fill_run(target, at, voxels * voxel, pattern, bits, lane, lanes)
 
 
-def copy_box(first, last, step, lane, lanes, source, start, target, at, extents, source_strides, target_strides, units):
+@body
+def copy_box(worker, source, start, target, at, extents, source_strides, target_strides, units):
     """Copy a 4-D box between any two layouts; a row is a plane of the two innermost, last axes.
 
     The caller sorts the axes, so that the last one has the smallest source stride. Where it is contiguous on both
     sides, whole lines are moved at a time; only layouts that really differ are moved item by item, of ``units`` each.
     """
+    first, last, step, lane, lanes = worker
     across, down, deep, along = extents
     is_line = source_strides[3] == units and target_strides[3] == units
     is_word = units == 1 or units == 2 or units == 4 or units == 8

@@ -1,1 +1,4 @@
-"""What the CPU does in its own way: bodies as kernels over a range of rows, files, liblz4."""
+"""What the CPU does in its own way, by Numba and liblz4. Bodies and its primitives are there before its kernels."""
+
+from .. import compilation as compilation
+from . import primitives as primitives

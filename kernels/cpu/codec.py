@@ -17,7 +17,7 @@ from .noise import decode_noise, is_noise
 LZ4, LZ4HC, CALLED = range(3)
 """Codecs, as `pipeline` has them: two that are compiled in, and functions at addresses."""
 
-_LONG_RUN = 15  # a run of literals from which on its length goes on in further bytes
+_LONG_RUN = 15  # a run of literals from which on its length continues in further bytes
 _PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
 _KEPT_SHARE, _PROBED_SHARE = 16, 64  # a chunk that does not shrink by this part is kept as literals
 

@@ -1,4 +1,4 @@
-"""The CPU engine's comparison: pairs of chunks are fetched, decoded and compared in a core's cache.
+"""The kernel that compares chunks on the CPU: pairs of chunks are fetched, decoded and compared in a core's cache.
 
 Voxels are written nowhere but to two chunks' worth of scratch, and not even there where the encoded bytes of a pair are
 equal, or where a chunk lies in the file as it is.
@@ -13,19 +13,19 @@ from . import intrinsics
 from .codec import is_literal
 from .files import fetch_chunks
 from .pipeline import PLAIN, decode, is_plain
-from .placement import fill_bytes
+from .primitives import fill_bytes
 
 
 @njit(nogil=True)
-def _goes_on(rows, first, position, places, lengths, capacity):
-    """Whether the chunk at a position follows the one before and fits a buffer that begins at the first one's place.
+def _continues(rows, first, position, starts, lengths, capacity):
+    """Whether the chunk at a position follows the one before and fits a buffer that begins with the first one.
 
     Chunks that are not stored follow each other.
     """
     row = rows[position]
     if rows[first] < 0:
         return row < 0
-    return row == rows[position - 1] + 1 and places[row] + lengths[row] - places[rows[first]] <= capacity
+    return row == rows[position - 1] + 1 and starts[row] + lengths[row] - starts[rows[first]] <= capacity
 
 
 @njit(nogil=True)
@@ -34,8 +34,8 @@ def _run(ones, others, one, other, first, last, capacity):
     end = first + 1
     while (
         end < last
-        and _goes_on(ones, first, end, one[2], one[3], capacity)
-        and _goes_on(others, first, end, other[2], other[3], capacity)
+        and _continues(ones, first, end, one[2], one[3], capacity)
+        and _continues(others, first, end, other[2], other[3], capacity)
     ):
         end += 1
     return end
@@ -43,7 +43,7 @@ def _run(ones, others, one, other, first, last, capacity):
 
 @njit(nogil=True)
 def _fetch(side, first, last, staging, failure):
-    """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that worked."""
+    """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that succeeded."""
     descriptors, segments, places, lengths, _, _ = side
     return first < 0 or fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure)
 
@@ -116,9 +116,9 @@ def compare_chunks(
     origins : int64 (pairs, 3)
         First voxel of the chunks in their boxes.
     one, other : tuple
-        A side: its open files, int64 (files,); segments, as in `cpu.read_chunks`; of its chunks the places in the
+        A side: its open files, int64 (files,); segments, as in `reader.read_chunks`; of its chunks the places in the
         staging space, ascending, the encoded bytes, and which pipeline decodes them, int64 (chunks,); and the fill
-        value, as in `chunks.fill_chunks`, in the byte order of the files.
+        value, as in `placement.fill_chunks`, in the byte order of the files.
     pipelines : int64 (pipelines, items)
         See `pipeline`, those of both sides.
     size : int
@@ -135,7 +135,7 @@ def compare_chunks(
     failures : tuple of int64 (3,)
         For each side; see `failures`.
     """
-    first = intrinsics.take(counter, step)
+    first = intrinsics.atomic_add(counter, step)
     while first < ones.size:
         last = min(first + step, ones.size)
         while first < last:
@@ -154,7 +154,7 @@ def compare_chunks(
                     row, other_row, one, other, pipelines, size, origin, geometry, encoded, scratches, work, failures
                 ):
                     differs[0] = 1
-                    intrinsics.take(counter, ones.size)  # so that no thread goes on
+                    intrinsics.atomic_add(counter, ones.size)  # so that every thread ends
                     return
             first = end
-        first = intrinsics.take(counter, step)
+        first = intrinsics.atomic_add(counter, step)

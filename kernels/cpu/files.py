@@ -1,17 +1,22 @@
-"""Reading files from compiled kernels, without the GIL."""
+"""Reading files from compiled kernels, without the GIL.
+
+``segments`` are tables of int64: file, offset in it, bytes, and ``starts``, the offsets in the staging space, which
+ascend.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
+from ..compilation import cached_kernel
 from ..failures import READ_FAILED, TRUNCATED
 from . import intrinsics
 
 
 @njit(nogil=True)
 def fetch(descriptor, offset, nbytes, target, failure):
-    """Read exactly ``nbytes`` of a file to an address; whether that worked."""
+    """Read exactly ``nbytes`` of a file to an address; whether that succeeded."""
     done = 0
     while done < nbytes:
         got = intrinsics.pread(np.int32(descriptor), target + done, nbytes - done, offset + done)
@@ -26,20 +31,20 @@ def fetch(descriptor, offset, nbytes, target, failure):
 @njit(nogil=True)
 def fetch_segments(low, high, segments, descriptors, staging, failure):
     """Read all of the staging space's bytes ``low`` to ``high`` that segments cover to the address ``staging``."""
-    files, offsets, lengths, places = segments
-    left, right = 0, places.size  # the last segment that begins at or before `low`
+    files, offsets, lengths, starts = segments
+    left, right = 0, starts.size  # the last segment that begins at or before `low`
     while right - left > 1:
         middle = (left + right) // 2
-        if places[middle] <= low:
+        if starts[middle] <= low:
             left = middle
         else:
             right = middle
-    for segment in range(left, places.size):
-        if places[segment] >= high:
+    for segment in range(left, starts.size):
+        if starts[segment] >= high:
             break
-        begin = max(low, places[segment])
-        end = min(high, places[segment] + lengths[segment])
-        offset = offsets[segment] + begin - places[segment]
+        begin = max(low, starts[segment])
+        end = min(high, starts[segment] + lengths[segment])
+        offset = offsets[segment] + begin - starts[segment]
         if end > begin and not fetch(
             descriptors[files[segment]], offset, end - begin, staging + begin - low, failure
         ):  # fmt: skip
@@ -48,21 +53,39 @@ def fetch_segments(low, high, segments, descriptors, staging, failure):
 
 
 @njit(nogil=True)
-def fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure):
+def fetch_chunks(first, last, starts, lengths, segments, descriptors, staging, failure):
     """Fetch the chunks of the rows ``first`` to ``last``, which is included, with all that lies between them.
 
     Of a failure the row is reported whose bytes cannot be had: neighbours may come from different files.
     """
-    low = high = places[first]
+    low = high = starts[first]
     for row in range(first, last + 1):
-        high = max(high, places[row] + lengths[row])
+        high = max(high, starts[row] + lengths[row])
     failure[1] = first
     if fetch_segments(low, high, segments, descriptors, staging, failure):
         return True
     for row in range(first, last + 1):
         failure[1] = row
-        end = places[row] + lengths[row]
-        if not fetch_segments(places[row], end, segments, descriptors, staging + places[row] - low, failure):
+        end = starts[row] + lengths[row]
+        if not fetch_segments(starts[row], end, segments, descriptors, staging + starts[row] - low, failure):
             return False
-    failure[1] = first  # what lies between them, or something that has passed
+    failure[1] = first  # what lies between them, or a fault that has passed
     return False
+
+
+@cached_kernel
+def fetch_ranges(counter, step, descriptors, segments, target, failure):
+    """Fetch segments to their offsets after the address ``target``, ``step`` at a time, until all are taken.
+
+    The parameters are those of `read_chunks`; of a failure, the segment is reported instead of a chunk's row.
+    """
+    files, offsets, lengths, starts = segments
+    first = intrinsics.atomic_add(counter, step)
+    while first < starts.size:
+        for segment in range(first, min(first + step, starts.size)):
+            descriptor = descriptors[files[segment]]
+            if not fetch(descriptor, offsets[segment], lengths[segment], target + starts[segment], failure):
+                failure[1] = segment
+                intrinsics.atomic_add(counter, starts.size)
+                return
+        first = intrinsics.atomic_add(counter, step)

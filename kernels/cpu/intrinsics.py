@@ -1,4 +1,4 @@
-"""What Numba lacks for the CPU: copies between addresses, liblz4 and positional file access, without the GIL.
+"""CPU intrinsics: copies between addresses, liblz4, positional file access and atomics, without the GIL.
 
 liblz4 comes from the wheel of the ``lz4`` package, whose extension module exports the C library's functions. They are
 given to LLVM by name, so compiled kernels that call them can be cached on disk and loaded by another process.
@@ -21,7 +21,7 @@ _BYTE = ir.IntType(8)
 
 def _lz4_function(name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
     """liblz4's function ``name`` as something that a compiled kernel can call."""
-    symbol = f"wkgpu_{name}"  # a name of our own: somebody else may have registered another liblz4
+    symbol = f"wkgpu_{name}"  # a name of our own: another package may have registered another liblz4
     address = ctypes.cast(getattr(_liblz4, name), ctypes.c_void_p).value
     llvmlite.binding.add_symbol(symbol, address)
     return types.ExternalFunction(symbol, result(*arguments))
@@ -117,8 +117,8 @@ stream_16_bytes, stream_32_bytes = _streamer(16), _streamer(32)
 
 
 @intrinsic
-def drain_streams(context):
-    """Make streamed stores visible to the other threads before this one says that it is done."""
+def memory_fence(context):
+    """Make streamed stores visible to other threads before this one reports that it is done."""
 
     def generate(context, builder, signature, arguments):
         builder.fence("seq_cst")
@@ -165,8 +165,8 @@ def load_2_bytes(context, address):
     def generate(context, builder, signature, arguments):
         number = ir.IntType(64)
         low, high = (
-            builder.zext(builder.load(builder.gep(_pointer(builder, arguments[0]), [number(place)])), number)
-            for place in range(2)
+            builder.zext(builder.load(builder.gep(_pointer(builder, arguments[0]), [number(index)])), number)
+            for index in range(2)
         )
         return builder.or_(low, builder.shl(high, number(8)))
 
@@ -220,8 +220,8 @@ def store_8_bytes(context, address, value):
 
 
 @intrinsic
-def take(context, counter, count):
-    """Add ``count`` to the int64 at an address in one step that no other thread sees half of; returns what it was."""
+def atomic_add(context, counter, count):
+    """Add ``count`` to the int64 at an address, atomically; returns its value before."""
 
     def generate(context, builder, signature, arguments):
         counter, count = arguments

@@ -1,12 +1,12 @@
 """Decoding LZ4 chunks that hardly shrink: electron microscopy, which is short matches scattered in runs of literals.
 
 liblz4 predicts how long the next run is, whether its length takes a second byte, and how often the copying loop turns.
-In noise no such guess is better than a coin, and a wrong one costs more than all the copying. Here the length is
+In noise these branches are unpredictable, and a wrong guess costs more than all the copying. Here the length is
 computed without a branch, and 64 bytes are copied whether they are needed or not: what is too much is overwritten by
 what follows. That is 1.5 to 2.4 times as fast. Where matches are long or frequent, guesses are good, and liblz4 is.
 
-Everything out of the ordinary is left to liblz4, which goes on from any sequence: the end of a chunk, and whatever does
-not decode. So the loop here needs no judgement of its own, only bounds that it never leaves.
+Everything out of the ordinary is left to liblz4, which continues from any sequence: the end of a chunk, and whatever
+does not decode. So the loop here needs no validity checks of its own, only bounds that it never leaves.
 
 Source of the format: "LZ4 Block Format Description".
 """
@@ -22,7 +22,7 @@ _NOISE_SHARE = 8  # a chunk that does not shrink by this part is noise
 _COPIED = 64  # literals at a time
 # What one turn of the loop may read and write beyond where it begins, and liblz4's rules about the end of a chunk
 _READ_AHEAD, _WRITTEN_AHEAD = _COPIED + 16, 2 * _COPIED
-_LONG_RUN, _LONG_MATCH, _LEAST_MATCH = 15, 19, 4  # a length that goes on in further bytes; the shortest match
+_LONG_RUN, _LONG_MATCH, _MIN_MATCH = 15, 19, 4  # a length that continues in further bytes; the shortest match
 _WORD = 16  # bytes of a match that are copied at once; of one that is nearer than that, each byte is made by another
 
 
@@ -33,15 +33,15 @@ def is_noise(nbytes, size):
 
 
 @njit(nogil=True)
-def _add_length(place, end, length):
-    """Read the further bytes of a length; returns the place behind them, at most ``end``, and the length."""
-    while place < end:
-        more = intrinsics.load_byte(place)
-        place += 1
+def _add_length(address, end, length):
+    """Read the further bytes of a length; returns the address behind them, at most ``end``, and the length."""
+    while address < end:
+        more = intrinsics.load_byte(address)
+        address += 1
         length += more
         if more != 255:
             break
-    return place, length
+    return address, length
 
 
 @njit(nogil=True)
@@ -105,7 +105,7 @@ def _decode_sequences(source, end, first, wanted_end, room_end):
             _copy_run(target, literals, run)
         copy = target + run
         original = copy - intrinsics.load_2_bytes(match)
-        length = (token & 15) + _LEAST_MATCH
+        length = (token & 15) + _MIN_MATCH
         match += 2
         if original < first or original == copy:
             break
@@ -136,16 +136,16 @@ def decode_noise(source, nbytes, target, wanted, size):
     """
     end, room_end = source + nbytes, target + size
     wanted_end = target + wanted
-    rest, place = _decode_sequences(source, end - _READ_AHEAD, target, wanted_end, room_end - _WRITTEN_AHEAD)
-    done = place - target
-    if place >= wanted_end:
+    rest, address = _decode_sequences(source, end - _READ_AHEAD, target, wanted_end, room_end - _WRITTEN_AHEAD)
+    done = address - target
+    if address >= wanted_end:
         return done
     if wanted == size:
         decoded = intrinsics.lz4_decode_on(
-            rest, place, np.int32(end - rest), np.int32(size - done), target, np.int32(done)
+            rest, address, np.int32(end - rest), np.int32(size - done), target, np.int32(done)
         )
     else:
         decoded = intrinsics.lz4_decode_part_on(
-            rest, place, np.int32(end - rest), np.int32(wanted - done), np.int32(size - done), target, np.int32(done)
+            rest, address, np.int32(end - rest), np.int32(wanted - done), np.int32(size - done), target, np.int32(done)
         )
     return np.int64(decoded) if decoded < 0 else done + decoded

@@ -1,109 +1,77 @@
-"""The bodies of `placement` on the CPU: with copies between addresses, which may stream past the caches."""
+"""The bodies of `placement` and `exchange` on the CPU: in voxels of boxes, out of them, and cleared.
+
+Memory is an address, so one compiled version serves all voxel types and memory layouts.
+"""
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
-from numba.extending import overload
 
-from .. import bodies  # noqa: F401 - bodies: they can call each other
 from ..bodies import placement
-from . import intrinsics
+from ..bodies.exchange import exchange
+from ..bodies.workers import alone
+from ..compilation import cached_kernel
+from .primitives import fill_bytes
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
 LINES = 8
-_ALL_BYTES = 0x0101010101010101
-
-# Numba-CUDA would inline these overloads, too, if their types fitted: here memory is an address, on CUDA an array.
-
-
-@overload(placement.copy_run, target="cpu", inline="always")
-def _copy_run(target, at, source, start, units, streaming, lane, lanes):
-    def copy(target, at, source, start, units, streaming, lane, lanes):
-        goal = target + at
-        begin = source + start
-        if not streaming:
-            intrinsics.copy_bytes(goal, begin, units)
-        elif (goal | units) & 31 == 0:
-            for offset in range(0, units, 32):
-                intrinsics.stream_32_bytes(goal + offset, begin + offset)
-        elif (goal | units) & 15 == 0:  # NumPy's own large arrays begin 16 bytes past a cache line
-            for offset in range(0, units, 16):
-                intrinsics.stream_16_bytes(goal + offset, begin + offset)
-        else:
-            _stream(goal, begin, units)
-
-    return copy
 
 
 @njit(nogil=True)
-def _stream(goal, begin, units):
-    """Stream the whole cache lines of a run, and copy what it has of the first and the last one."""
-    head = min(-goal & 63, units)
-    intrinsics.copy_bytes(goal, begin, head)
-    whole = (units - head) & ~63
-    for offset in range(head, head + whole, 32):
-        intrinsics.stream_32_bytes(goal + offset, begin + offset)
-    done = head + whole
-    intrinsics.copy_bytes(goal + done, begin + done, units - done)
-
-
-@overload(placement.fill_run, target="cpu", inline="always")
-def _fill_run(target, at, units, pattern, bits, lane, lanes):
-    def fill(target, at, units, pattern, bits, lane, lanes):
-        fill_bytes(target + at, units, pattern)
-
-    return fill
-
-
-@njit(nogil=True)
-def fill_bytes(target, nbytes, pattern):
-    """Repeat the 8 bytes of a number at an address."""
-    low = pattern & 0xFF
-    if pattern == low * _ALL_BYTES:
-        intrinsics.set_bytes(target, low, nbytes)
-        return
-    whole = nbytes & ~7
-    for offset in range(0, whole, 8):
-        intrinsics.store_8_bytes(target + offset, pattern)
-    for byte in range(nbytes - whole):
-        intrinsics.store_byte(target + whole + byte, pattern >> 8 * byte & 0xFF)
-
-
-@njit(nogil=True)
-def is_filled(address, nbytes, pattern):
-    """Whether ``nbytes`` at an address repeat the 8 bytes of a number."""
-    for byte in range(min(nbytes, 8)):
-        if intrinsics.load_byte(address + byte) != pattern >> 8 * byte & 0xFF:
-            return False
-    return nbytes <= 8 or intrinsics.compare_bytes(address, address + 8, nbytes - 8) == 0
-
-
-@overload(placement.copy_item, target="cpu", inline="always")
-def _copy_item(target, at, source, start, units):
-    def copy(target, at, source, start, units):
-        goal = target + at
-        begin = source + start
-        if units == 1:
-            intrinsics.copy_1_byte(goal, begin)
-        elif units == 2:
-            intrinsics.copy_2_bytes(goal, begin)
-        elif units == 4:
-            intrinsics.copy_4_bytes(goal, begin)
-        else:
-            intrinsics.copy_8_bytes(goal, begin)
-
-    return copy
+def is_next_along_x(a, b, bases, origins, chunk_x):
+    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
+    return (
+        bases[a] == bases[b]
+        and origins[a, 2] == origins[b, 2]
+        and origins[a, 1] == origins[b, 1]
+        and origins[a, 0] + chunk_x == origins[b, 0]
+    )
 
 
 @njit(nogil=True)
 def place_run(source, count, stride, target, base, origin, geometry, streaming, line):
     """Place decoded x-neighbours, so that as many whole cache lines as possible are streamed."""
-    chunk_x, chunk_y, chunk_z, box_x, _, _, voxel, stride_y, stride_z = geometry
+    chunk_x, _, _, box_x, _, _, voxel, stride_y, stride_z = geometry
     joined = 0
     if streaming:
         ends = (target + base + origin[0] * voxel) | chunk_x * voxel | stride_y | stride_z | box_x * voxel
         joined = 0 if ends & 15 == 0 else LINES
-    lines = chunk_y * chunk_z
-    placement.place_group(
-        0, lines, 1, 0, 1, source, 0, count, stride, target, base, origin, geometry, streaming, line, joined
-    )
+    placement.place_group(alone(), source, 0, count, stride, target, base, origin, geometry, streaming, line, joined)
+
+
+@cached_kernel
+def fill_chunks(first, last, bases, origins, geometry, pattern, target):
+    """Fill what the absent chunks of the rows ``first`` to ``last`` would have covered; arguments as above.
+
+    ``pattern`` has the bytes of one channel of the fill value, repeated to 8.
+    """
+    row = first
+    while row < last:
+        count = 1
+        while row + count < last and is_next_along_x(row + count - 1, row + count, bases, origins, geometry[0]):
+            count += 1
+        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
+        placement.fill_group(alone(), count, target, bases[row], origin, geometry, pattern, 8)
+        row += count
+
+
+@cached_kernel
+def fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target):
+    """Do as `fill_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
+    fill_bytes(scratch, size, pattern)
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
+
+
+@cached_kernel
+def gather_chunks(first, last, origins, layout, data, size, target):
+    """Gather voxels into the chunks of the rows ``first`` to ``last``, each ``size`` bytes behind the one before.
+
+    Parameters are those of `encode_chunks`; ``target`` is the address of the chunk of row 0. Of a chunk that the data
+    covers only in part, the other voxels stay.
+    """
+    for row in range(first, last):
+        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
+        exchange(alone(), corner, layout, data, 0, target + row * size, 0, False)

@@ -1,1 +1,4 @@
-"""What a CUDA device does in its own way: bodies as kernels on a grid of threads, and CUDA C beside them."""
+"""What a CUDA device does in its own way. Bodies and its primitives are there before its kernels."""
+
+from .. import compilation as compilation
+from . import primitives as primitives

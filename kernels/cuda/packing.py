@@ -9,12 +9,11 @@ from numba import cuda
 
 from ..bodies.packing import add_up, pack
 from ..compilation import cached_cuda_kernel
-from . import primitives  # noqa: F401 - those of this machine
 
 
 @cached_cuda_kernel
 def add_up_lengths(table, lengths_at, ends_at, count, stride):
-    """Write the prefix sums of encoded lengths. A batch has some thousand: one thread has added them up in no time."""
+    """Write the prefix sums of encoded lengths. A batch has some thousand: one thread is fast enough."""
     if cuda.blockIdx.x == 0 and cuda.threadIdx.x == 0:
         add_up(count, stride, table[lengths_at : lengths_at + count], table[ends_at : ends_at + count])
 
@@ -30,5 +29,5 @@ def pack_chunks(table, lengths_at, ends_at, count, stride, source, target):
     """
     lengths = table[lengths_at : lengths_at + count]
     ends = table[ends_at : ends_at + count]
-    first, step = cuda.blockIdx.x, cuda.gridDim.x
-    pack(first, count, step, cuda.threadIdx.x, cuda.blockDim.x, source, stride, lengths, ends, target)
+    worker = cuda.blockIdx.x, count, cuda.gridDim.x, cuda.threadIdx.x, cuda.blockDim.x
+    pack(worker, source, stride, lengths, ends, target)

@@ -1,4 +1,4 @@
-"""The kernels that the CUDA engine launches: the bodies, with a grid of threads as their workers.
+"""The bodies of `placement` and `exchange` on a CUDA device: into boxes, out of them, and cleared.
 
 A block serves one chunk at a time, and so does every further block along ``y`` of the grid, which takes other rows of
 it: a few chunks fill a GPU as well as many. Neighbouring threads are the lanes of a row, so that accesses are
@@ -16,8 +16,9 @@ from numba import cuda
 
 from ..bodies.exchange import exchange
 from ..bodies.placement import fill_group, fill_run, place_group
+from ..bodies.workers import ALL_ROWS
 from ..compilation import cached_cuda_kernel
-from . import primitives  # noqa: F401 - the primitives on this machine
+from . import workers
 
 HEADER = 24
 """Items before the columns of a table."""
@@ -44,18 +45,12 @@ def place_chunks(table, at, count, lanes, source, target):
         table[at], table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5], table[at + 6],
         table[at + 7], table[at + 8],
     )  # fmt: skip
-    rows = geometry[1] * geometry[2]
-    workers = cuda.blockDim.x // lanes
-    first = cuda.blockIdx.y * workers + cuda.threadIdx.x // lanes
-    step = cuda.gridDim.y * workers
-    lane = cuda.threadIdx.x % lanes
+    worker = workers.share_of_chunk(geometry[1] * geometry[2], lanes)
     for chunk in range(cuda.blockIdx.x, count, cuda.gridDim.x):
         item = at + HEADER + chunk
         start, base = table[item], table[item + count]
         origin = (table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
-        place_group(
-            first, rows, step, lane, lanes, source, start, 1, 0, target, base, origin, geometry, False, source, 0
-        )  # fmt: skip
+        place_group(worker, source, start, 1, 0, target, base, origin, geometry, False, source, 0)
 
 
 @cached_cuda_kernel
@@ -68,17 +63,13 @@ def fill_chunks(table, at, count, lanes, target):
         table[at], table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5], table[at + 6],
         table[at + 7], table[at + 8],
     )  # fmt: skip
-    workers = cuda.blockDim.x // lanes
-    first = cuda.blockIdx.y * workers + cuda.threadIdx.x // lanes
-    step = cuda.gridDim.y * workers
-    lane = cuda.threadIdx.x % lanes
+    worker = workers.share_of_chunk(geometry[1], lanes)
     for chunk in range(cuda.blockIdx.x, count, cuda.gridDim.x):
         item = at + HEADER + chunk
         origin = (table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
         fill_group(
-            first, geometry[1], step, lane, lanes, 1, target, table[item + count], origin, geometry,
-            table[at + PATTERN], table[at + PATTERN + 1],
-        )  # fmt: skip
+            worker, 1, target, table[item + count], origin, geometry, table[at + PATTERN], table[at + PATTERN + 1]
+        )
 
 
 @cached_cuda_kernel
@@ -104,15 +95,12 @@ def exchange_chunks(table, at, count, lanes, box, chunks, into_box):
         (table[at + 16], table[at + 17], table[at + 18], table[at + 19]),
         table[at + 20],
     )
-    workers = cuda.blockDim.x // lanes
-    first = cuda.blockIdx.y * workers + cuda.threadIdx.x // lanes
-    step = cuda.gridDim.y * workers
-    lane = cuda.threadIdx.x % lanes
+    worker = workers.share_of_chunk(ALL_ROWS, lanes)
     for chunk in range(cuda.blockIdx.x, count, cuda.gridDim.x):
         item = at + HEADER + chunk
         start, base = table[item], table[item + count]
         corner = (0, table[item + 2 * count], table[item + 3 * count], table[item + 4 * count])
-        exchange(first, step, lane, lanes, corner, layout, box, base, chunks, start, into_box != 0)
+        exchange(worker, corner, layout, box, base, chunks, start, into_box != 0)
 
 
 @cached_cuda_kernel

@@ -11,11 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import config, types
 
-from .. import bodies  # noqa: F401 - bodies: they can call each other
-from ..bodies import (
-    arithmetic,
-    placement,
-)
+from ..bodies import arithmetic, placement
 
 
 def _copy_run(target, at, source, start, units, streaming, lane, lanes):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pkgutil
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wkgpu.engines import get_engine
-from wkgpu.engines.footprint import FOOTPRINTS
 from wkgpu.engines.kernel import SLOTS, NamedKernel
+from wkgpu.engines.kernel_table import KERNELS
 from wkgpu.errors import LaunchError
+from wkgpu.kernels import bodies
+from wkgpu.kernels.bodies.registration import kernels
 
 SMALL = st.integers(1, 4)
 DTYPES = {"median_signed": "int16", "median_float": "float32", "mean_float": "float64", "mean_signed": "int64"}
@@ -32,7 +34,7 @@ def pooling(name, draw):
     arguments["geometry"] = geometry
     if name == "nearest":
         for axis, length, factor in zip("xyz", lines, factors, strict=True):
-            arguments[f"{axis}_places"] = np.arange(length) * factor + factor - 1
+            arguments[f"{axis}_indexes"] = np.arange(length) * factor + factor - 1
     elif name == "mode" or name.startswith("median"):
         voxels = 0 if channels == 1 and factors[0] == 2 else int(np.prod(factors))
         arguments |= {"memory": np.zeros(rows * width * voxels, dtype), "width": width}
@@ -53,15 +55,15 @@ def mapping(name, draw):
     return rows, width, arguments | {"constants": constants}
 
 
-def reducing(name, draw):
+def reductions(name, draw):
     width, rows = draw(st.integers(2, 5)), draw(SMALL)
     arguments = {"source": np.ones(width * rows, "uint8"), "width": width}
     zeros = np.zeros(64 * 4, np.int64)
     if name == "find_extremes":
         arguments |= {end: np.zeros(rows * SLOTS, "uint8") for end in ("lowest", "highest")}
     elif name == "count_values":
-        arguments |= {"counters": zeros.copy(), "least": 0, "kinds": 256}
-    elif name == "count_between":
+        arguments |= {"counters": zeros.copy(), "minimum": 0, "kinds": 256}
+    elif name == "histogram":
         arguments |= {"counters": zeros[:4].copy(), "edges": np.linspace(0.0, 4.0, 5), "factor": 1.0}
     elif name == "count_runs":
         arguments |= {"runs": zeros[:rows].copy()}
@@ -71,11 +73,11 @@ def reducing(name, draw):
     return rows, width, arguments
 
 
-CASES = {"pooling": pooling, "mapping": mapping, "reducing": reducing}
+CASES = {"pooling": pooling, "mapping": mapping, "reductions": reductions}
 
 
 def arrays_of(arguments):
-    """Name each array of the arguments: ``(argument, place in a tuple or None)``."""
+    """Name each array of the arguments: ``(argument, index in a tuple or None)``."""
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):
             yield name, None
@@ -95,7 +97,7 @@ def launch(kernel, rows, width, arguments):
     get_engine("cpu").launch(NamedKernel(*kernel), rows, width, *arguments.values())
 
 
-@pytest.mark.parametrize("kernel", FOOTPRINTS, ids=".".join)
+@pytest.mark.parametrize("kernel", KERNELS, ids=".".join)
 @settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_arrays_must_fit(kernel, data):
@@ -107,7 +109,7 @@ def test_arrays_must_fit(kernel, data):
         changes = [lambda array: np.repeat(array, 2)[::2]]  # strided
         # A table has any length, its values as many items as its keys; without edges as many counters are too few
         if array.size and where != ("constants", 0) and where[0] not in ("edges", "counters"):
-            fewer = width if topic == "reducing" and where[0] == "source" else 1  # its last row may be shorter
+            fewer = width if topic == "reductions" and where[0] == "source" else 1  # its last row may be shorter
             changes.append(lambda array, fewer=fewer: array[:-fewer].copy())
         if topic != "mapping" and where[0] != "source":
             changes.append(lambda array: array.astype("complex64"))
@@ -119,12 +121,12 @@ def test_arrays_must_fit(kernel, data):
 
 def test_counters_are_at_least_one_for_each_bin():
     source = np.ones(4, "uint8")
-    for name, arguments in {"count_values": (0, 256), "count_between": (np.linspace(0.0, 256.0, 257), 1.0)}.items():
+    for name, arguments in {"count_values": (0, 256), "histogram": (np.linspace(0.0, 256.0, 257), 1.0)}.items():
         with pytest.raises(LaunchError, match="counters has 255 items, and 256 are touched"):
-            get_engine("cpu").launch(NamedKernel("reducing", name), 1, 4, source, 4, np.zeros(255, int), *arguments)
+            get_engine("cpu").launch(NamedKernel("reductions", name), 1, 4, source, 4, np.zeros(255, int), *arguments)
 
 
-def test_places_of_nearest_lie_in_the_source():
+def test_indexes_of_nearest_lie_in_the_source():
     geometry = 1, (1, 1, 1), (2, 2, 2), 0, (2, 4), 0, (1, 1)
     source, target, zero = np.ones(8, "uint8"), np.zeros(1, "uint8"), np.zeros(1, np.int64)
     for place in (-1, 8):
@@ -135,11 +137,9 @@ def test_places_of_nearest_lie_in_the_source():
 
 
 def test_every_kernel_is_declared():
-    for topic in CASES:
-        module = import_module(f"wkgpu.kernels.cpu.{topic}")
-        text = Path(module.__file__).read_text()
-        declared = {name for of, name in FOOTPRINTS if of == topic}
-        assert declared == {part.split("(")[0] for part in text.split("@cached_kernel\ndef ")[1:]}
+    for module in pkgutil.iter_modules(bodies.__path__, f"{bodies.__name__}."):
+        import_module(module.name)
+    assert kernels.keys() == KERNELS.keys()
 
 
 def test_an_undeclared_kernel_is_not_run(cpu):

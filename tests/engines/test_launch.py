@@ -159,5 +159,5 @@ def test_kernels_have_names():
     assert kernel.on_cpu().__name__ == "median_unsigned"
     with pytest.raises(ModuleNotFoundError):
         NamedKernel("nothing", "median_unsigned").on_cpu()
-    with pytest.raises(AttributeError):
+    with pytest.raises(KeyError):
         NamedKernel("pooling", "nothing").on_cpu()

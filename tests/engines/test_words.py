@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from wkgpu.engines.cuda.words import WIDEST, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.bodies.exchange import exchange
+from wkgpu.kernels.bodies.workers import alone
 from wkgpu.storage.plans.chunk_lookup import Pieces
 
 numbers = st.integers(-(1 << 50), 1 << 50) | st.integers(-20, 20).map(lambda number: 8 * number)
@@ -68,7 +69,7 @@ def test_an_exchange_in_words_is_that_in_bytes(box, chunk, data, into_box):
         for number, (x, y, z) in enumerate(corners):
             corner = (0, x * words.scale // words.width, y, z) if of_words else (0, x, y, z)
             exchange(
-                0, 1, 0, 1, corner, counted if of_words else layout, boxed.view(f"u{unit}"), origin // unit,
+                alone(), corner, counted if of_words else layout, boxed.view(f"u{unit}"), origin // unit,
                 chunked.view(f"u{unit}"), number * size // unit, into_box,
             )  # fmt: skip
         results.append((boxed, chunked))

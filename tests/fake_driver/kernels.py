@@ -81,8 +81,8 @@ def _play_numba(launch: Launch) -> None:
     values = iter(launch.values)
     arguments = [_argument(kind, values, launch.device) for kind in types]
     names = function.__code__.co_varnames[: len(arguments)]
-    if "lanes" in names:
-        arguments[names.index("lanes")] = 1
+    for lanes in {"lanes", "last"}.intersection(names):  # kernels over rows call them `last`; see `cuda.row_kernels`
+        arguments[names.index(lanes)] = 1
     kernel = _compiled(function)
     if launch.name not in _compiled_names:
         compile_elsewhere(lambda: kernel.compile(tuple(map(typeof, arguments))))

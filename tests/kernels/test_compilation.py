@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.engines import get_engine
-from wkgpu.kernels.cpu import chunks as cpu
+from wkgpu.kernels.cpu import encoder, placement, reader
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import create_array
@@ -46,15 +46,15 @@ for dtype in dtypes:
                 read_box(array, engine, (20, 0, 0), (200, 200, 200 // channels))
                 read_box(array, engine, (80, 0, 0), shape, out=np.zeros((channels, *shape), dtype))
             read_box(array, engine, (0, 0, 0), shape)
-names = ["read_chunks", "read_chunks_to_any", "fill_chunks", "fill_chunks_of_any", "encode_chunks"]
-kernels = {name: getattr(cpu, name) for name in names}
+kernels = [reader.read_chunks, reader.read_chunks_to_any, placement.fill_chunks, placement.fill_chunks_of_any]
+kernels.append(encoder.encode_chunks)
 print(json.dumps({
-    name: [
+    kernel.__name__: [
         list(map(str, kernel.signatures)),
         sum(kernel.stats.cache_hits.values()),
         sum(kernel.stats.cache_misses.values()),
     ]
-    for name, kernel in kernels.items()
+    for kernel in kernels
 }))
 """
 
@@ -75,17 +75,17 @@ def test_changed_bodies_are_compiled_anew(run_python, tmp_path, kernel_cache):
     copy = tmp_path / "copy"
     shutil.copytree(Path(wkgpu.kernels.__file__).parent, copy / "loops", ignore=shutil.ignore_patterns("__pycache__"))
     script = """
-from loops import cpu
+from loops.cpu import placement
 import numpy as np
 target = np.ones(64, np.uint8)
 origins = np.zeros((1, 3), np.int64)
 bases = np.zeros(1, np.int64)
-cpu.fill_chunks(0, 1, bases, origins, (4, 4, 4, 4, 4, 4, 1, 4, 16), 0, target.__array_interface__["data"][0])
+placement.fill_chunks(0, 1, bases, origins, (4, 4, 4, 4, 4, 4, 1, 4, 16), 0, target.__array_interface__["data"][0])
 print(target.sum())
 """
     environment = {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": kernel_cache}
     assert run_python(script, **environment).strip() == "0"
-    body = copy / "loops" / "placement.py"
+    body = copy / "loops" / "bodies" / "placement.py"
     text = body.read_text()
     changed = text.replace("fill_run(target, at, voxels * voxel, pattern, bits, lane, lanes)", "pass")
     assert changed != text
@@ -95,12 +95,13 @@ print(target.sum())
 
 def test_kernels_import_nothing_of_wkgpu(run_python, tmp_path):
     shutil.copytree(Path(wkgpu.kernels.__file__).parent, tmp_path / "loops")
-    script = "import loops.cpu, sys; print([name for name in sys.modules if name.split('.')[0] == 'wkgpu'])"
+    names = "[name for name in sys.modules if name.split('.')[0] == 'wkgpu']"
+    script = f"import sys, loops.cpu.reader, loops.cpu.encoder; print({names})"
     assert run_python(script, PYTHONPATH=str(tmp_path)).strip() == "[]"
 
 
 def test_bodies_need_no_numba(run_python, tmp_path):
     """They are plain Python, which every machine compiles with its own compiler."""
     shutil.copytree(Path(wkgpu.kernels.__file__).parent, tmp_path / "loops")
-    script = "import loops.placement, loops.gathering, sys; print('numba' in sys.modules)"
+    script = "import loops.bodies.placement, loops.bodies.overlap, sys; print('numba' in sys.modules)"
     assert run_python(script, PYTHONPATH=str(tmp_path)).strip() == "False"

@@ -9,13 +9,10 @@ from numba import njit
 
 from kernels.test_placement import copies, groups, patterns, placed, random_units
 from wkgpu.kernels import failures
-from wkgpu.kernels.bodies import (
-    overlap,
-    placement,
-)
+from wkgpu.kernels.bodies import overlap, placement
+from wkgpu.kernels.bodies.workers import alone
 from wkgpu.kernels.cpu import codec as cpu_codec
 from wkgpu.kernels.cpu import intrinsics
-from wkgpu.kernels.cpu import placement as cpu_placement  # noqa: F401 - the overloads
 
 
 def address(array):
@@ -23,21 +20,20 @@ def address(array):
 
 
 @njit
-def place_group(lines, source, start, count, stride, target, base, origin, geometry, streaming, buffer, joined):
+def place_group(source, start, count, stride, target, base, origin, geometry, streaming, buffer, joined):
     placement.place_group(
-        0, lines, 1, 0, 1, source, start, count, stride, target, base, origin, geometry, streaming, buffer, joined
-    )  # fmt: skip
+        alone(), source, start, count, stride, target, base, origin, geometry, streaming, buffer, joined
+    )
 
 
 @njit
-def fill_group(lines, count, target, base, origin, geometry, pattern):
-    placement.fill_group(0, lines, 1, 0, 1, count, target, base, origin, geometry, pattern, 8)
+def fill_group(count, target, base, origin, geometry, pattern):
+    placement.fill_group(alone(), count, target, base, origin, geometry, pattern, 8)
 
 
 @njit
 def copy_box(source, start, target, at, extents, source_strides, target_strides, units):
-    rows = extents[0] * extents[1]
-    placement.copy_box(0, rows, 1, 0, 1, source, start, target, at, extents, source_strides, target_strides, units)
+    placement.copy_box(alone(), source, start, target, at, extents, source_strides, target_strides, units)
 
 
 @njit
@@ -47,11 +43,11 @@ def copy_run(target, at, source, start, units, streaming):
 
 @given(groups(), st.booleans(), st.sampled_from([0, 1, 8]))
 def test_place_group(group, streaming, joined):
-    (chunk_x, chunk_y, chunk_z), count, _, origin, voxel, *_ = group
+    (chunk_x, _, _), count, _, origin, voxel, *_ = group
     source, stride, geometry, base, output, expected, _ = placed(group)
     buffer = np.zeros(max(1, joined * count * chunk_x * voxel), np.uint8)
     place_group(
-        chunk_y * chunk_z, address(source), 5, count, stride, address(output), base, origin, geometry, streaming,
+        address(source), 5, count, stride, address(output), base, origin, geometry, streaming,
         address(buffer), joined,
     )  # fmt: skip
     np.testing.assert_array_equal(output, expected)
@@ -59,11 +55,11 @@ def test_place_group(group, streaming, joined):
 
 @given(groups(), patterns)
 def test_fill_group(group, pattern):
-    (_, chunk_y, _), count, _, origin, *_ = group
+    _, count, _, origin, *_ = group
     _, _, geometry, base, output, _, _ = placed(group)
     expected = output.copy()
-    placement.fill_group(0, chunk_y, 1, 0, 1, count, expected, base, origin, geometry, pattern, 8)
-    fill_group(chunk_y, count, address(output), base, origin, geometry, pattern)
+    placement.fill_group(alone(), count, expected, base, origin, geometry, pattern, 8)
+    fill_group(count, address(output), base, origin, geometry, pattern)
     np.testing.assert_array_equal(output, expected)
 
 
@@ -72,9 +68,8 @@ def test_copy_box(copy):
     extents, units, (source_strides, source_length), (target_strides, target_length) = copy
     source, target = random_units(3 + source_length), random_units(2 + target_length, 1)
     expected = target.copy()
-    rows = extents[0] * extents[1]
     strides = source_strides, target_strides
-    placement.copy_box(0, rows, 1, 0, 1, source, 3, expected, 2, extents, *strides, units)
+    placement.copy_box(alone(), source, 3, expected, 2, extents, *strides, units)
     copy_box(address(source), 3, address(target), 2, extents, *strides, units)
     np.testing.assert_array_equal(target, expected)
 

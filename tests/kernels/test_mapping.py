@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels.test_placement import in_turn, lanes
-from wkgpu.kernels.bodies import arithmetic, mapping
-from wkgpu.kernels.cpu import mapping as cpu_mapping
+from wkgpu.kernels.bodies import arithmetic, functions, mapping
+from wkgpu.kernels.cpu import row_kernels as on_cpu
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 3))
 
@@ -92,14 +92,14 @@ def four(a, b, c, d, weight):
 def test_functions_of_users_on_the_cpu(function):
     count = function.__code__.co_argcount - 1
     made = Mapped((40, 3, 2), (1, 2, 3), count)
-    cpu_mapping.compiled(function, count)(0, made.rows, *made.arguments(7))
+    on_cpu.function_kernel(function, count)(0, made.rows, *made.arguments(7))
     made.expect(sum(source.astype(int) * (number + 1) for number, source in enumerate(made.sources)) + 7)
     made.check()
 
 
 def test_divisions_by_zero_raise_nothing():
     made = Mapped((4, 1, 1), (0, 0, 0), 1)
-    cpu_mapping.compiled(lambda value: value // (value - value), 1)(0, 1, *made.arguments())
+    on_cpu.function_kernel(lambda value: value // (value - value), 1)(0, 1, *made.arguments())
 
 
 # ---- What comes with wkgpu
@@ -131,16 +131,18 @@ SIMULATED = [pytest.param("simulator"), pytest.param("gpu", marks=pytest.mark.gp
 def launch(request):
     """Runs one of the kernels that have a name on arrays of NumPy."""
     if request.param == "cpu":
-        return lambda name, rows, *arguments: getattr(cpu_mapping, name)(0, rows, *arguments)
+        return lambda name, rows, *arguments: on_cpu.named_kernel("mapping", name)(0, rows, *arguments)
     pytest.importorskip("numba_cuda")
-    from wkgpu.kernels.cuda import mapping as cuda_mapping
+    from wkgpu.kernels.cuda import row_kernels as on_cuda
 
     if request.param == "gpu":
-        return lambda name, rows, *arguments: getattr(cuda_mapping, name)[3, 64](rows, 32, *arguments)
+        return lambda name, rows, *arguments: on_cuda.named_kernel("mapping", name)[3, 64](rows, 32, *arguments)
     request.getfixturevalue("simulated_device")
     from simulated_device import simulate
 
-    return lambda name, rows, *arguments: simulate(getattr(cuda_mapping, name), (3, 1), 4, rows, 2, *arguments)
+    return lambda name, rows, *arguments: simulate(
+        on_cuda.named_kernel("mapping", name), (3, 1), 4, rows, 2, *arguments
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint32", "uint64", "int64"])
@@ -192,8 +194,8 @@ def test_mask(launch):
 
 
 @given(st.lists(st.integers(-20, 20), unique=True).map(sorted), st.integers(-25, 25))
-def test_place_of(keys, value):
-    assert mapping.place_of(value, np.array(keys, int)) == np.searchsorted(keys, value)
+def test_lower_bound(keys, value):
+    assert functions.lower_bound(value, np.array(keys, int)) == np.searchsorted(keys, value)
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))

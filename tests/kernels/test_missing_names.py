@@ -50,10 +50,11 @@ def complete(_):
 with ThreadPoolExecutor(8) as threads:
     assert all(threads.map(complete, range(8)))
 
-from wkgpu.kernels.cuda import mapping
+from wkgpu.kernels.cuda import row_kernels
 
 assert "div" in compile_ptx(halved) or "mul" in compile_ptx(halved)
-print(getattr(np, "row_stack", None) is (None if had == "nothing" else kept), callable(mapping.compiled(halved, 1)))
+is_callable = callable(row_kernels.function_kernel(halved, 1))
+print(getattr(np, "row_stack", None) is (None if had == "nothing" else kept), is_callable)
 """
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wkgpu.kernels.bodies import placement
+from wkgpu.kernels.bodies.workers import alone
 
 lanes = st.sampled_from([1, 2, 3, 8])
 
@@ -18,7 +19,7 @@ def in_turn(body, rows, steps, lanes, *arguments):
     """Call a body for every worker of a grid, one after another: ``steps`` groups of ``lanes`` workers."""
     for first in range(steps):
         for lane in range(lanes):
-            body(first, rows, steps, lane, lanes, *arguments)
+            body((first, rows, steps, lane, lanes), *arguments)
 
 
 patterns = st.sampled_from([0, -1, 0x0202020202020202, 0x0807060504030201, -(1 << 63)])
@@ -107,12 +108,10 @@ def test_place_group(group, steps, lanes):
 
 @given(groups(), st.sampled_from([1, 2, 8]))
 def test_place_group_through_a_buffer(group, joined):
-    (chunk_x, chunk_y, chunk_z), count, _, origin, voxel, *_ = group
+    (chunk_x, _, _), count, _, origin, voxel, *_ = group
     source, stride, geometry, base, output, expected, _ = placed(group)
     buffer = np.zeros(joined * count * chunk_x * voxel, np.uint8)
-    placement.place_group(
-        0, chunk_y * chunk_z, 1, 0, 1, source, 5, count, stride, output, base, origin, geometry, True, buffer, joined
-    )
+    placement.place_group(alone(), source, 5, count, stride, output, base, origin, geometry, True, buffer, joined)
     np.testing.assert_array_equal(output, expected)
 
 
@@ -174,5 +173,5 @@ def test_copy_box_backwards(axis):
     strides = [27, 9, 3, 1]
     start = 2 * strides[axis]
     backwards = tuple(-stride if number == axis else stride for number, stride in enumerate(strides))
-    placement.copy_box(0, 9, 1, 0, 1, source, start, target, 0, (3, 3, 3, 3), backwards, tuple(strides), 1)
+    placement.copy_box(alone(), source, start, target, 0, (3, 3, 3, 3), backwards, tuple(strides), 1)
     np.testing.assert_array_equal(target, np.flip(source.reshape(3, 3, 3, 3), axis).ravel())

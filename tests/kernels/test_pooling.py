@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numba import njit
 from strategies import VOXEL_TYPES
 
-from wkgpu.kernels import bodies as _bodies  # noqa: F401 - the bodies can call each other
+from wkgpu.engines.kernel_table import KERNELS
 from wkgpu.kernels.bodies import blocks, columns, pooling
-from wkgpu.kernels.cpu import pooling as cpu_pooling
+from wkgpu.kernels.cpu import row_kernels
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning"),
@@ -198,7 +198,7 @@ def on_cpu(name, rows, *arguments):
     """Call a kernel for the rows of three workers, the last of whom would have more of them."""
     share = -(-rows // 3)
     for first in range(0, rows, share):
-        getattr(cpu_pooling, name)(first, first + share, *arguments)
+        row_kernels.named_kernel("pooling", name)(first, first + share, *arguments)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -226,7 +226,7 @@ def pooled(operation, block, factors, dtype):
     target = np.zeros(1, dtype)
     geometry = 1, (1, 1, 1), factors, 0, (factors[0], factors[0] * factors[1]), 0, (1, 1)
     extra = (np.zeros(prod(factors), dtype), 1) if operation in ("median", "mode") else ()
-    getattr(cpu_pooling, kernel_name(operation, dtype))(0, 1, source, target, geometry, *extra)
+    row_kernels.named_kernel("pooling", kernel_name(operation, dtype))(0, 1, source, target, geometry, *extra)
     return target[0]
 
 
@@ -285,29 +285,29 @@ def test_a_nan_comes_once(factors):
 # ---- In lanes
 
 
-def median_in_lanes(first, last, step, lane, lanes, source, target, geometry, memory, width):
-    pooling.rank_lines(
-        first, last, step, lane, lanes, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns,
+def median_in_lanes(worker, source, target, geometry, memory, width):
+    pooling.sort_blocks(
+        worker, blocks.median_of_8, blocks.median_of_4, columns.medians_of_columns,
         blocks.join_unsigned, source, target, geometry, memory, width,
     )  # fmt: skip
 
 
-def mode_in_lanes(first, last, step, lane, lanes, source, target, geometry, memory, width):
-    pooling.rank_lines(
-        first, last, step, lane, lanes, blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns,
+def mode_in_lanes(worker, source, target, geometry, memory, width):
+    pooling.sort_blocks(
+        worker, blocks.mode_of_8, blocks.mode_of_4, columns.modes_of_columns,
         blocks.join_unsigned, source, target, geometry, memory, width,
     )  # fmt: skip
 
 
-def maximum_in_lanes(first, last, step, lane, lanes, source, target, geometry):
-    pooling.pool_lines(
-        first, last, step, lane, lanes, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
+def maximum_in_lanes(worker, source, target, geometry):
+    pooling.pool_blocks(
+        worker, blocks.maximum_of_8, blocks.maximum_of_4, blocks.maximum_of_block,
         source, target, geometry,
     )  # fmt: skip
 
 
-def nearest_in_lanes(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places):
-    pooling.pick_lines(first, last, step, lane, lanes, source, target, geometry, x_places, y_places, z_places)
+def nearest_in_lanes(worker, source, target, geometry, x_indexes, y_indexes, z_indexes):
+    pooling.sample_blocks(worker, source, target, geometry, x_indexes, y_indexes, z_indexes)
 
 
 LANED = {
@@ -328,7 +328,7 @@ def test_each_lane_in_turn(example, lanes, workers):
     def launch(name, rows, *arguments):
         for first in range(workers):
             for lane in range(lanes):
-                LANED[name](first, rows, workers, lane, lanes, *arguments)
+                LANED[name]((first, rows, workers, lane, lanes), *arguments)
 
     example.check(launch)
 
@@ -337,23 +337,23 @@ def test_each_lane_in_turn(example, lanes, workers):
 
 
 @pytest.fixture(params=["loops", pytest.param("gpu", marks=pytest.mark.gpu)])
-def cuda_pooling(request):
+def on_cuda(request):
     """The kernels of CUDA, in Numba's simulator or on a GPU."""
     pytest.importorskip("numba_cuda")
     from numba import config as numba_config
 
     if request.param != "gpu" and not numba_config.ENABLE_CUDASIM:
         pytest.skip("Numba does not simulate CUDA here")
-    from wkgpu.kernels.cuda import pooling
+    from wkgpu.kernels.cuda.row_kernels import named_kernel
 
-    return pooling
+    return lambda name: named_kernel("pooling", name)
 
 
 small_factors = ((2, 2, 2), (2, 2, 1), (1, 1, 2), (3, 1, 2))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_cuda_on_grids_that_do_not_fit(cuda_pooling, operation):
+def test_cuda_on_grids_that_do_not_fit(on_cuda, operation):
     @settings(max_examples=15)
     @given(
         examples(longest=5, operations=[operation], dtypes=["uint8", "int16", "int64", "uint64", "float32"],
@@ -365,26 +365,22 @@ def test_cuda_on_grids_that_do_not_fit(cuda_pooling, operation):
         lanes, threads = shares
 
         def launch(name, rows, *arguments):
-            getattr(cuda_pooling, name)[grid, threads](rows, lanes, *arguments)
+            on_cuda(name)[grid, threads](rows, lanes, *arguments)
 
         example.check(launch)
 
     check()
 
 
-def test_cuda_sorts_large_blocks(cuda_pooling):
+def test_cuda_sorts_large_blocks(on_cuda):
     for operation in ("median", "mode"):
         example = Example(operation, "uint8", 1, (4, 4, 2), (2, 1, 1), (1, 1, 1), (0, 0, 0), "any", 0)
-        example.check(lambda name, rows, *arguments: getattr(cuda_pooling, name)[1, 2](rows, 2, *arguments))
+        example.check(lambda name, rows, *arguments: on_cuda(name)[1, 2](rows, 2, *arguments))
 
 
 # ---- All of them
 
 
-def kernels_of(module):
-    return {name for name, value in vars(module).items() if hasattr(value, "py_func")}
-
-
-def test_every_kernel_is_tested_here(cuda_pooling):
+def test_every_kernel_is_tested_here():
     tested = {kernel_name(operation, dtype) for operation in OPERATIONS for dtype in VOXEL_TYPES}
-    assert tested == kernels_of(cpu_pooling) == kernels_of(cuda_pooling)
+    assert tested == {name for topic, name in KERNELS if topic == "pooling"}

@@ -114,7 +114,7 @@ def test_every_kernel_compiles(compiled):
         # All is inlined: no function of Numba's or of the runtime's, which would not be linked.
         assert not re.search(r"\bcall(\.uni)?\b|^\.extern", ptx, re.MULTILINE), where(one)
     newer = {"sm_80", "sm_90a", "sm_100a"}
-    assert architectures == {"words": {"sm_75", *newer}, "pooling": newer, "mapping": newer, "reducing": newer}
+    assert architectures == {"words": {"sm_75", *newer}, "pooling": newer, "mapping": newer, "reductions": newer}
 
 
 def test_words_are_loaded_and_stored_whole(compiled):
@@ -142,9 +142,9 @@ def test_pooling_rounds_as_a_cpu_does(compiled):
 def test_maps_and_reductions(compiled):
     ptx = defaultdict(list)
     for one in compiled:
-        if one["group"] in ("mapping", "reducing"):
+        if one["group"] in ("mapping", "reductions"):
             ptx[one["name"]].append(one["ptx"])
-    for name in ("count_values", "count_between"):
+    for name in ("count_values", "histogram"):
         assert all(re.search(r"\b(atom|red)\.\S*add\.u64", text) for text in ptx[name]), name
     fused = {name for name, texts in ptx.items() if any(re.search(r"\bfma\.", text) for text in texts)}
     assert fused == {"user_function"}, "what comes with wkgpu rounds as a CPU does"

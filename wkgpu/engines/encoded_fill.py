@@ -8,7 +8,7 @@ import numpy as np
 
 from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import encoder as kernels
 from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.plans.chunk_lookup import Pieces
 from wkgpu.storage.spec import ArraySpec

@@ -1,27 +1,23 @@
 """What compiled code touches, checked before it runs: it looks at no bounds itself.
 
-`FOOTPRINTS` declares for each kernel that `Engine.launch` runs which items of which arrays it touches. The other
-functions do the same for the plans and arrays that `Engine.read`, `write` and `compare` are called with.
+`check_launch` compares the arrays of a launch with what the kernel says that it touches, which `kernel_table` declares.
+The other functions do the same for the plans and arrays that `Engine.read`, `write` and `compare` are called with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.bodies.reducing import SLOTS
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
 
 if TYPE_CHECKING:
     from wkgpu.engines.kernel import Kernel
-
-_INT64 = np.dtype(np.int64)
 
 
 class Use(NamedTuple):
@@ -77,178 +73,6 @@ def check_launch(kernel: Kernel, rows: int, arguments: Sequence[Any]) -> None:
 
 
 _BUG = "This is a bug in wkgpu, or the files of a layer contradict each other; nothing was written."
-
-
-def _require(fits: bool, message: str, *values: Any) -> None:
-    if not fits:
-        raise LaunchError(message.format(*values))
-
-
-# ---- Pooling: see `wkgpu.kernels.bodies.pooling`
-
-
-def _pooled(rows: int, source: Any, target: Any, geometry: Any, kinds: str = "uif") -> list[Use]:
-    channels, lines, factors, start, strides, begin, target_strides = geometry
-    x, y, z = lines
-    fits = rows == y * z and min(channels, *lines, *factors) >= 1 and min(start, begin, *strides, *target_strides) >= 0
-    _require(fits, "its geometry is {}", geometry)
-    line = channels * x
-    last = start + (y * factors[1] - 1) * strides[0] + (z * factors[2] - 1) * strides[1]
-    last_target = begin + (y - 1) * target_strides[0] + (z - 1) * target_strides[1]
-    return [
-        Use("source", source, last + line * factors[0], None, kinds),
-        Use("target", target, last_target + line, source.dtype),
-    ]
-
-
-def _pooled_kinds(kinds: str, itemsizes: Sequence[int] = (1, 2, 4, 8)) -> Footprint:
-    def footprint(rows: int, source: Any, target: Any, geometry: Any) -> list[Use]:
-        _require(source.dtype.itemsize in itemsizes, "source has the dtype {}", source.dtype)
-        return _pooled(rows, source, target, geometry, kinds)
-
-    return footprint
-
-
-def _ranked(kinds: str) -> Footprint:
-    def footprint(rows: int, source: Any, target: Any, geometry: Any, memory: Any, width: int) -> list[Use]:
-        channels, lines, factors, *_ = geometry
-        fewest = channels * lines[0]
-        _require(width >= fewest, "width is {}, and a line has {} items", width, fewest)
-        x, y, z = factors
-        in_pairs = channels == 1 and x == y == 2 and z <= 2  # those are not sorted in memory
-        items = 0 if in_pairs else rows * width * x * y * z
-        return [*_pooled(rows, source, target, geometry, kinds), Use("memory", memory, items, source.dtype)]
-
-    return footprint
-
-
-def _picked(
-    rows: int, source: Any, target: Any, geometry: Any, x_places: Any, y_places: Any, z_places: Any
-) -> list[Use]:
-    channels, lines, _, start, strides, _, _ = geometry
-    places = {"x_places": x_places, "y_places": y_places, "z_places": z_places}
-    uses = [Use(name, array, length, _INT64) for (name, array), length in zip(places.items(), lines, strict=True)]
-    _require(all(array.dtype == _INT64 for array in places.values()), "its places are no int64")
-    _require(all(array.size for array in places.values()), "there are no places")
-    _require(min(int(array.min()) for array in places.values()) >= 0, "a place is negative")
-    x, y, z = (int(array.max()) for array in places.values())
-    end = start + z * strides[1] + y * strides[0] + (x + 1) * channels
-    _, used_target = _pooled(rows, source, target, geometry)
-    return [*uses, Use("source", source, end), used_target]
-
-
-# ---- Mapping: see `wkgpu.kernels.bodies.mapping`
-
-
-def mapped(count: int) -> Footprint:
-    """Return the footprint of a map of ``count`` sources."""
-
-    def footprint(rows: int, target: Any, geometry: Any, sources: Any, constants: Any) -> list[Use]:
-        (width, y, z), begin, strides = geometry
-        fits = rows == y * z and min(width, y, z) >= 1 and min(begin, *strides) >= 0
-        _require(fits, "its geometry is {}", geometry)
-        _require(len(sources) == count, "it has {} sources instead of {}", len(sources), count)
-        end = begin + (y - 1) * strides[0] + (z - 1) * strides[1] + width
-        return [Use("target", target, end), *(Use("a source", source, width * rows) for source in sources)]
-
-    return footprint
-
-
-def _looked_up(rows: int, target: Any, geometry: Any, sources: Any, constants: Any) -> list[Use]:
-    return [*mapped(1)(rows, target, geometry, sources, constants), Use("table", constants[0], 0)]
-
-
-def _searched(rows: int, target: Any, geometry: Any, sources: Any, constants: Any) -> list[Use]:
-    keys, values = constants[:2]
-    uses = mapped(1)(rows, target, geometry, sources, constants)
-    return [*uses, Use("keys", keys, 0), Use("values", values, keys.size)]
-
-
-# ---- Reducing: see `wkgpu.kernels.bodies.reducing`
-
-
-def _reduced(rows: int, source: Any, width: int, kinds: str = "uif") -> Use:
-    fits = width >= 1 and (rows - 1) * width < source.size <= rows * width
-    _require(fits, "source has {} items in rows of {}", source.size, width)
-    return Use("source", source, 0, None, kinds)
-
-
-def _extremes(rows: int, source: Any, width: int, lowest: Any, highest: Any) -> list[Use]:
-    places = rows * SLOTS
-    return [
-        _reduced(rows, source, width),
-        Use("lowest", lowest, places, source.dtype),
-        Use("highest", highest, places, source.dtype),
-    ]
-
-
-def _counted_values(rows: int, source: Any, width: int, counters: Any, least: int, kinds: int) -> list[Use]:
-    used = _reduced(rows, source, width, "ui")
-    _require(source.dtype.kind in "ui", "source has the dtype {}", source.dtype)
-    limits = np.iinfo(source.dtype)
-    fits = least <= limits.min and limits.max < least + kinds
-    _require(fits, "source has values from {} to {}, and {} from {} are counted", limits.min, limits.max, kinds, least)
-    return [used, Use("counters", counters, kinds, _INT64)]
-
-
-def _counted_between(rows: int, source: Any, width: int, counters: Any, edges: Any, factor: float) -> list[Use]:
-    _require(0 <= factor < inf, "factor is {}", factor)
-    bins = edges.size - 1
-    return [
-        _reduced(rows, source, width),
-        Use("edges", edges, 2, None, "f"),
-        Use("counters", counters, max(bins, 1), _INT64),
-    ]
-
-
-def _counted_runs(rows: int, source: Any, width: int, runs: Any) -> list[Use]:
-    return [_reduced(rows, source, width), Use("runs", runs, rows, _INT64)]
-
-
-def _counted_equal(rows: int, source: Any, width: int, ends: Any, labels: Any, counts: Any) -> list[Use]:
-    used = _reduced(rows, source, width, "ui")
-    _require(ends.ndim == 1 and ends.size == rows + 1, "ends has {} items for {} rows", ends.size, rows)
-    _require(ends.dtype == _INT64, "ends has the dtype {}", ends.dtype)
-    lengths = ends[1:] - ends[:-1]
-    powers = bool(((lengths > 0) & (lengths & (lengths - 1) == 0)).all())
-    _require(powers and int(ends[0]) >= 0, "its tables have lengths that are no powers of two")
-    end = int(ends[-1])
-    return [
-        used,
-        Use("ends", ends, rows + 1, _INT64),
-        Use("labels", labels, end, source.dtype),
-        Use("counts", counts, end, _INT64),
-    ]
-
-
-FOOTPRINTS: dict[tuple[str, str], Footprint] = {
-    ("pooling", "median_unsigned"): _ranked("u"),
-    ("pooling", "median_signed"): _ranked("i"),
-    ("pooling", "median_float"): _ranked("f"),
-    ("pooling", "mode"): _ranked("uif"),
-    ("pooling", "maximum"): _pooled,
-    ("pooling", "minimum"): _pooled,
-    ("pooling", "mean_integer"): _pooled_kinds("ui", (1, 2, 4)),
-    ("pooling", "mean_float"): _pooled_kinds("f"),
-    ("pooling", "mean_signed"): _pooled_kinds("i"),
-    ("pooling", "mean_unsigned"): _pooled_kinds("u"),
-    ("pooling", "nearest"): _picked,
-    ("mapping", "threshold"): mapped(1),
-    ("mapping", "clip"): mapped(1),
-    ("mapping", "rescale_to_integer"): mapped(1),
-    ("mapping", "rescale_to_float"): mapped(1),
-    ("mapping", "look_up"): _looked_up,
-    ("mapping", "look_up_or_keep"): _looked_up,
-    ("mapping", "search"): _searched,
-    ("mapping", "search_or_keep"): _searched,
-    ("mapping", "mask"): mapped(2),
-    ("reducing", "find_extremes"): _extremes,
-    ("reducing", "count_values"): _counted_values,
-    ("reducing", "count_between"): _counted_between,
-    ("reducing", "count_runs"): _counted_runs,
-    ("reducing", "count_equal"): _counted_equal,
-}
-"""By topic and name of the kernel."""
 
 
 # ---- Plans

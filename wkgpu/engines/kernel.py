@@ -7,15 +7,16 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
-from wkgpu.engines.footprint import FOOTPRINTS, Use, mapped
+from wkgpu.engines.footprint import Use
+from wkgpu.engines.kernel_table import KERNELS, mapped
 from wkgpu.errors import CompilationError, LaunchError
 from wkgpu.forking import loading
 from wkgpu.kernels.bodies.arithmetic import add as add
 from wkgpu.kernels.bodies.arithmetic import multiply as multiply
-from wkgpu.kernels.bodies.reducing import SLOTS as SLOTS
+from wkgpu.kernels.bodies.reductions import SLOTS as SLOTS
 
-MOST_SOURCES = 4
-"""Arrays that a function of the user's can take values of."""
+MAX_SOURCES = 4
+"""Arrays that a user function can take values of."""
 
 
 class Kernel(Protocol):
@@ -48,7 +49,14 @@ class Kernel(Protocol):
 @cache
 def _loaded(module: str, name: str) -> Any:
     with loading:
-        return getattr(import_module(module), name)
+        return getattr(import_module(f"wkgpu.kernels.{module}"), name)
+
+
+@cache
+def _named(machine: str, topic: str, name: str) -> Any:
+    make = _loaded(f"{machine}.row_kernels", "named_kernel")
+    with loading:
+        return make(topic, name)
 
 
 class NamedKernel(NamedTuple):
@@ -57,10 +65,9 @@ class NamedKernel(NamedTuple):
     Attributes
     ----------
     topic : str
-        It is one of ``wkgpu.kernels.cpu.{topic}`` and of ``wkgpu.kernels.cuda.{topic}``, which are imported when they
-        are needed.
+        Its module in ``wkgpu.kernels.bodies``, which is compiled for a machine when that needs it.
     name : str
-        Its name in both.
+        Its name there, and in `kernel_table`.
 
     Examples
     --------
@@ -72,23 +79,19 @@ class NamedKernel(NamedTuple):
     name: str
 
     def uses(self, rows: int, *arguments: Any) -> Iterable[Use]:
-        """See `Kernel.uses`; `wkgpu.engines.footprint` declares it."""
-        footprint = FOOTPRINTS.get((self.topic, self.name))
-        if footprint is None:
-            raise LaunchError("wkgpu.engines.footprint does not declare what it touches")
-        return footprint(rows, *arguments)
+        """See `Kernel.uses`; `wkgpu.engines.kernel_table` declares it."""
+        entry = KERNELS.get((self.topic, self.name))
+        if entry is None:
+            raise LaunchError("wkgpu.engines.kernel_table does not declare what it touches")
+        return entry.footprint(rows, *arguments)
 
     def on_cpu(self) -> Any:
         """See `Kernel.on_cpu`."""
-        return _loaded(f"wkgpu.kernels.cpu.{self.topic}", self.name)
+        return _named("cpu", *self)
 
     def on_cuda(self) -> Any:
         """See `Kernel.on_cuda`."""
-        return _loaded(f"wkgpu.kernels.cuda.{self.topic}", self.name)
-
-
-_MAPPING = {"cpu": "wkgpu.kernels.cpu.mapping", "cuda": "wkgpu.kernels.cuda.mapping"}
-"""What makes a kernel of a function, by the machine."""
+        return _named("cuda", *self)
 
 
 class FunctionKernel(NamedTuple):
@@ -143,7 +146,7 @@ class FunctionKernel(NamedTuple):
         self.on_cpu()  # with it come the primitives of this machine
         name = self.function.__qualname__
         instead = "Correct that, or do arbitrary Python with map_chunk() or for_each_chunk()."
-        function = _loaded("wkgpu.kernels.compiler_thread", "compiled_elsewhere")(njit(nogil=True)(self.function))
+        function = _loaded("compiler_thread", "compiled_elsewhere")(njit(nogil=True)(self.function))
         try:
             kinds = tuple(map(typeof, arguments))
             if kinds in self._kept:
@@ -160,7 +163,7 @@ class FunctionKernel(NamedTuple):
     def _compiled(self, machine: str) -> Any:
         kept, key = self._kept, (machine, self.sources)
         if key not in kept:
-            kept[key] = _loaded(_MAPPING[machine], "compiled")(*self)
+            kept[key] = _loaded(f"{machine}.row_kernels", "function_kernel")(*self)
         return kept[key]
 
     @property

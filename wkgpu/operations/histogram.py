@@ -35,7 +35,7 @@ def histogram_of(
     edges = _numpy_or_error(np.histogram_bin_edges, extremes, bins, value_range)
     in_kernel = edges if edges.dtype.kind == "f" else edges.astype(np.float64)
     factor = _bins_per_unit(edges) if np.ndim(bins) == 0 else 0.0
-    counting = Counts("count_between", len(edges) - 1, (np.require(in_kernel, requirements=["C", "W"]), factor))
+    counting = Counts("histogram", len(edges) - 1, (np.require(in_kernel, requirements=["C", "W"]), factor))
     results, missing = reduce_view(view, counting, executor, progress_desc)
     of_zero, _ = np.histogram(np.zeros(1, dtype), edges)
     return sum(results, missing * of_zero.astype(np.int64)), edges

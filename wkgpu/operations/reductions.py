@@ -67,7 +67,7 @@ class MinMax(NamedTuple):
         rows, width = _rows(engine, values.size)
         lowest = engine.xp.repeat(values[:1], rows * SLOTS)
         highest = lowest.copy()
-        engine.launch(NamedKernel("reducing", "find_extremes"), rows, width, values, width, lowest, highest)
+        engine.launch(NamedKernel("reductions", "find_extremes"), rows, width, values, width, lowest, highest)
         known.append(engine.xp.stack([lowest.min(), highest.max()]))
 
     def end(self, engine: Engine, known: list[Array]) -> NDArray[Any]:
@@ -81,7 +81,7 @@ class Counts(NamedTuple):
     Attributes
     ----------
     kernel : str
-        One of `wkgpu.kernels.bodies.reducing`, with ``bins`` counters for a row.
+        One of `wkgpu.kernels.bodies.reductions`, with ``bins`` counters for a row.
     arguments
         What it takes beyond the counters.
     """
@@ -99,7 +99,7 @@ class Counts(NamedTuple):
         """See `Reduction.add`."""
         rows, width = _rows(engine, values.size, known.size // self.bins)
         arguments = (engine.asarray(value) if isinstance(value, np.ndarray) else value for value in self.arguments)
-        engine.launch(NamedKernel("reducing", self.kernel), rows, width, values, width, known, *arguments)
+        engine.launch(NamedKernel("reductions", self.kernel), rows, width, values, width, known, *arguments)
 
     def end(self, engine: Engine, known: Array) -> NDArray[np.int64]:
         """Return the counts of the bins."""
@@ -121,13 +121,13 @@ class Labels(NamedTuple):
         rows = -(-values.size // width)
         share = width if on_cpu else 1  # on a GPU one thread follows the runs of a row
         runs = engine.zeros((rows,), np.dtype(np.int64))
-        engine.launch(NamedKernel("reducing", "count_runs"), rows, share, values, width, runs)
+        engine.launch(NamedKernel("reductions", "count_runs"), rows, share, values, width, runs)
         # Tables are so long that two thirds of their places are taken at most.
         lengths = xp.left_shift(1, xp.ceil(xp.log2(runs * 3 // 2 + 1)).astype(np.int64))
         ends = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(lengths)])
         labels = engine.empty((int(ends[-1]),), values.dtype)
         counts = engine.zeros((int(ends[-1]),), np.dtype(np.int64))
-        engine.launch(NamedKernel("reducing", "count_equal"), rows, share, values, width, ends, labels, counts)
+        engine.launch(NamedKernel("reductions", "count_labels"), rows, share, values, width, ends, labels, counts)
         known.append(merged(xp, [(labels[counts > 0], counts[counts > 0])]))
 
     def end(self, engine: Engine, known: list[tuple[Array, Array]]) -> tuple[NDArray[Any], NDArray[np.int64]]:

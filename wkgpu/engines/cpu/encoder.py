@@ -16,7 +16,7 @@ from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_fill import encoded_fill, fill_pattern, swapped_bytes
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import encoder as kernels
 from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.plans.write import WritePlan
 

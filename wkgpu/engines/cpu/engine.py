@@ -33,8 +33,7 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
-from wkgpu.kernels.cpu import chunks as kernels
-from wkgpu.kernels.cpu.placement import LINES
+from wkgpu.kernels.cpu import placement, reader
 from wkgpu.settings import config
 from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
@@ -190,14 +189,14 @@ class CpuEngine:
             geometry = _geometry(plan, out)
 
             def fill(first: int, last: int) -> None:
-                kernels.fill_chunks(first, last, bases, origins, geometry, pattern, target)
+                placement.fill_chunks(first, last, bases, origins, geometry, pattern, target)
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
             def fill(first: int, last: int) -> None:
                 with self._buffers.lend(size) as (scratch,):
-                    kernels.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
+                    placement.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
 
         self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
@@ -219,14 +218,14 @@ class CpuEngine:
         if has_lines(out, spec.channels_first):
             geometry = _geometry(plan, out)
             slots = max(1, _SCRATCH_BYTES // size)
-            lines = LINES * slots * plan.pieces.shape[0] * spec.voxel_bytes
+            lines = placement.LINES * slots * plan.pieces.shape[0] * spec.voxel_bytes
             streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, slots * (gap + size), work_bytes, lines) as (
                     staging, scratch, work, line
                 ):  # fmt: skip
-                    kernels.read_chunks(
+                    reader.read_chunks(
                         counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, rows,
                         size, staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming,
                         failure,
@@ -237,7 +236,7 @@ class CpuEngine:
 
             def place(failure: Failure) -> None:
                 with self._buffers.lend(capacity, gap + size, work_bytes) as (staging, scratch, work):
-                    kernels.read_chunks_to_any(
+                    reader.read_chunks_to_any(
                         counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
                         size, staging, capacity, scratch + gap, work, target, failure,
                     )  # fmt: skip

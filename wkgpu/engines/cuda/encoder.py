@@ -19,7 +19,7 @@ from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import Quadruple, VoxelLayout, chunk_strides, voxel_layout
-from wkgpu.kernels.cpu import chunks as cpu_kernels
+from wkgpu.kernels.cpu import placement as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config

@@ -19,7 +19,7 @@ from wkgpu.engines.cuda.device import Bytes, Device, DeviceFile, Memory
 from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import StorageAccessError
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import files as kernels
 from wkgpu.kernels.failures import OK, READ_FAILED, TRUNCATED
 from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints

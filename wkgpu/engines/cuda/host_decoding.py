@@ -13,7 +13,7 @@ from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.encoded_fill import swapped_bytes
 from wkgpu.engines.failures import check_read
 from wkgpu.engines.threads import ThreadTeam
-from wkgpu.kernels.cpu import chunks as kernels
+from wkgpu.kernels.cpu import reader as kernels
 from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan

@@ -1,8 +1,8 @@
-"""The kernels that the CPU engine calls: they join files, liblz4 and the placement of voxels.
+"""The kernels that read chunks on the CPU: they join files, liblz4 and the placement of voxels.
 
-Each takes a range of rows of a plan's chunk table and runs without the GIL from the first to the last byte: a Python
-thread calls it once for some dozens of chunks. Every array argument is a table of int64 and everything else an integer
-or an address, so one compiled version, cached on disk, serves all voxel types and memory layouts.
+Each takes chunks of a plan's table and runs without the GIL from the first to the last byte: a Python thread calls it
+once for some dozens of chunks. Every array argument is a table of int64 and everything else an integer or an address,
+so one compiled version, cached on disk, serves all voxel types and memory layouts.
 """
 
 from __future__ import annotations
@@ -10,40 +10,28 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..bodies import overlap, placement
 from ..bodies.exchange import exchange
+from ..bodies.workers import alone
 from ..compilation import cached_kernel
-from ..failures import ENCODE_FAILED
 from . import intrinsics
 from .codec import is_literal
-from .files import fetch, fetch_chunks, fetch_segments
-from .pipeline import COUNT, PLAIN, SWAPPED, begin, decode, encode, is_plain, swap_items
-from .placement import fill_bytes, is_filled, place_run
-
-
-@njit(nogil=True)
-def _follows(a, b, bases, origins, chunk_x):
-    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
-    return (
-        bases[a] == bases[b]
-        and origins[a, 2] == origins[b, 2]
-        and origins[a, 1] == origins[b, 1]
-        and origins[a, 0] + chunk_x == origins[b, 0]
-    )
+from .files import fetch_chunks, fetch_segments
+from .pipeline import COUNT, PLAIN, SWAPPED, decode, is_plain, swap_items
+from .placement import is_next_along_x, place_run
 
 
 @njit(nogil=True)
 def _next_run(position, order, bases, origins, chunk_x):
     """Return the first position from ``position`` on at which a run of x-neighbours begins, or the end."""
-    while 0 < position < order.size and _follows(order[position - 1], order[position], bases, origins, chunk_x):
+    while 0 < position < order.size and is_next_along_x(order[position - 1], order[position], bases, origins, chunk_x):
         position += 1
     return min(position, order.size)
 
 
 @njit(nogil=True)
-def _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
-    """Fetch the ``part`` (first and last byte) of a chunk that lies in the file as it is, behind a header."""
-    first, last = part
+def _load_plain(row, low, header, byte_range, descriptors, segments, size, slot, failure):
+    """Fetch the ``byte_range`` (first and last byte) of a chunk that lies in the file as it is, behind a header."""
+    first, last = byte_range
     if first == 0 and last == size:
         return fetch_segments(low, low + header + size, segments, descriptors, slot - header, failure)
     begin = low + header + first
@@ -72,7 +60,7 @@ def _load_run(
     rows, descriptors, segments, chunks, origins, chunk_z, box_z, has_planes, pipelines, size,
     staging, capacity, scratch, stride, work, failure,
 ):  # fmt: skip
-    """Fetch and decode chunks to one after another in the scratch; whether that worked.
+    """Fetch and decode chunks to one after another in the scratch; whether that succeeded.
 
     Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded;
     of others only the planes up to the last wanted one are decoded, and those that also follow each other in the
@@ -177,7 +165,7 @@ def read_chunks(
         See `failures`.
     """
     bases = chunks[2]
-    first = intrinsics.take(counter, step)
+    first = intrinsics.atomic_add(counter, step)
     while first < order.size:
         # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
         position = _next_run(first, order, bases, origins, geometry[0])
@@ -189,15 +177,15 @@ def read_chunks(
                     rows, descriptors, segments, chunks, origins, geometry[2], geometry[5], True, pipelines, size,
                     staging, capacity, scratch, stride, work, failure,
                 ):  # fmt: skip
-                    intrinsics.take(counter, order.size)  # so that no thread goes on
+                    intrinsics.atomic_add(counter, order.size)  # so that every thread ends
                     return
                 row = rows[0]
                 origin = (origins[row, 0], origins[row, 1], origins[row, 2])
                 place_run(scratch, rows.size, stride, target, bases[row], origin, geometry, streaming, line)
                 position += rows.size
-        first = intrinsics.take(counter, step)
+        first = intrinsics.atomic_add(counter, step)
     if streaming:
-        intrinsics.drain_streams()
+        intrinsics.memory_fence()
 
 
 @cached_kernel
@@ -208,144 +196,19 @@ def read_chunks_to_any(
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
     bases = chunks[2]
     has_planes = layout[0][0] == 1 or layout[3][0] < layout[3][3]
-    first = intrinsics.take(counter, step)
+    first = intrinsics.atomic_add(counter, step)
     while first < order.size:
         for position in range(first, min(first + step, order.size)):
             if not _load_run(
                 order[position : position + 1], descriptors, segments, chunks, origins, layout[0][3],
                 layout[1][3], has_planes, pipelines, size, staging, capacity, scratch, size, work, failure,
             ):  # fmt: skip
-                intrinsics.take(counter, order.size)
+                intrinsics.atomic_add(counter, order.size)
                 return
             row = order[position]
             corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-            exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
-        first = intrinsics.take(counter, step)
-
-
-@cached_kernel
-def fetch_ranges(counter, step, descriptors, segments, target, failure):
-    """Fetch segments to their places after the address ``target``, ``step`` at a time, until all are taken.
-
-    The parameters are those of `read_chunks`; of a failure, the segment is reported instead of a chunk's row.
-    """
-    files, offsets, lengths, places = segments
-    first = intrinsics.take(counter, step)
-    while first < places.size:
-        for segment in range(first, min(first + step, places.size)):
-            descriptor = descriptors[files[segment]]
-            if not fetch(descriptor, offsets[segment], lengths[segment], target + places[segment], failure):
-                failure[1] = segment
-                intrinsics.take(counter, places.size)
-                return
-        first = intrinsics.take(counter, step)
-
-
-@cached_kernel
-def fill_chunks(first, last, bases, origins, geometry, pattern, target):
-    """Fill what the absent chunks of the rows ``first`` to ``last`` would have covered; arguments as above.
-
-    ``pattern`` has the bytes of one channel of the fill value, repeated to 8.
-    """
-    row = first
-    while row < last:
-        count = 1
-        while row + count < last and _follows(row + count - 1, row + count, bases, origins, geometry[0]):
-            count += 1
-        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        placement.fill_group(0, geometry[1], 1, 0, 1, count, target, bases[row], origin, geometry, pattern, 8)
-        row += count
-
-
-@cached_kernel
-def fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target):
-    """Do as `fill_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
-    fill_bytes(scratch, size, pattern)
-    for row in range(first, last):
-        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(0, 1, 0, 1, corner, layout, target, bases[row], scratch, 0, True)
-
-
-@cached_kernel
-def gather_chunks(first, last, origins, layout, data, size, target):
-    """Gather voxels into the chunks of the rows ``first`` to ``last``, each ``size`` bytes behind the one before.
-
-    Parameters are those of `encode_chunks`; ``target`` is the address of the chunk of row 0. Of a chunk that the data
-    covers only in part, the other voxels stay.
-    """
-    for row in range(first, last):
-        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(0, 1, 0, 1, corner, layout, data, 0, target + row * size, 0, False)
-
-
-@cached_kernel
-def encode_chunks(
-    first, last, descriptor, offsets, lengths, origins, layout, data, pipeline, size, pattern, drops_filled,
-    staging, scratch, work, output, capacity, sizes, failure,
-):  # fmt: skip
-    """Encode the chunks of the rows ``first`` to ``last`` one after another to the address ``output``.
-
-    Parameters
-    ----------
-    descriptor : int
-        The shard as it was, open, or -1; read for chunks that the data covers only in part.
-    offsets, lengths : int64 (chunks,)
-        Where the chunk was in it; a length of 0 for a chunk that is covered, or is not stored.
-    origins : int64 (chunks, 3)
-        First voxel of each chunk in the box of new voxels.
-    layout : tuple
-        As in `exchange`.
-    data : int
-        Address of the box's first voxel.
-    pipeline : int64 (items,)
-        See `pipeline`.
-    size, pattern : int
-        Bytes of a decoded chunk, and the fill value, as in `fill_chunks`.
-    drops_filled : bool
-        Whether chunks that hold nothing but the fill value get no bytes.
-    staging, scratch, work : int
-        Addresses of buffers for an encoded and a decoded chunk, and of the working memory of the pipeline.
-    output, capacity : int
-        Address and bytes of the buffer for the encoded chunks.
-    sizes : int64 (chunks,)
-        Receives the encoded bytes of each chunk.
-    failure : int64 (3,)
-        See `failures`.
-    """
-    begin(pipeline, work)
-    is_raw = pipeline[COUNT] == 0
-    itemsize = pipeline[SWAPPED]
-    end = 0
-    is_noise = False
-    for row in range(first, last):
-        failure[1] = row
-        chunk = output + end if is_raw else scratch
-        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        if lengths[row] > 0:
-            if not fetch(descriptor, offsets[row], lengths[row], chunk if is_raw else staging, failure):
-                return
-            if not is_raw and not decode(
-                pipeline, staging, lengths[row], chunk, size, size, work, row, failure
-            ):  # fmt: skip
-                return
-            if itemsize > 0:
-                swap_items(chunk, size, itemsize)
-        elif not overlap.is_covered(corner, layout[0], layout[1]):
-            fill_bytes(chunk, size, pattern)
-        exchange(0, 1, 0, 1, corner, layout, data, 0, chunk, 0, False)
-        if drops_filled and is_filled(chunk, size, pattern):
-            sizes[row] = 0
-            continue
-        if itemsize > 0:
-            swap_items(chunk, size, itemsize)
-        written = np.int64(size)
-        if not is_raw:
-            written, is_noise = encode(pipeline, chunk, size, output + end, capacity - end, work, is_noise)
-            if written <= 0:
-                failure[0], failure[2] = ENCODE_FAILED, capacity - end
-                return
-        sizes[row] = written
-        end += written
+            exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
+        first = intrinsics.atomic_add(counter, step)
 
 
 @cached_kernel
@@ -365,7 +228,7 @@ def decode_chunks(
     Others are as in `read_chunks`.
     """
     places, lengths, _, codecs = chunks
-    first = intrinsics.take(counter, step)
+    first = intrinsics.atomic_add(counter, step)
     while first < heads.size:
         for position in range(first, min(first + step, heads.size)):
             row = heads[position]
@@ -378,8 +241,8 @@ def decode_chunks(
             if good and not is_raw:
                 good = decode(pipeline, staging, lengths[row], chunk, wanted[position], size, work, row, failure)
             if not good:
-                intrinsics.take(counter, heads.size)
+                intrinsics.atomic_add(counter, heads.size)
                 return
             if pipeline[SWAPPED] > 0:
                 swap_items(chunk, size, pipeline[SWAPPED])
-        first = intrinsics.take(counter, step)
+        first = intrinsics.atomic_add(counter, step)

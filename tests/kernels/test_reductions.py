@@ -1,4 +1,6 @@
-"""Many values made few, against NumPy: as plain Python, each lane in turn, and built for the CPU and for CUDA."""
+"""Reductions, against NumPy: as plain Python, each lane in turn, and built for the CPU and for CUDA."""
+
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -6,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.test_mapping import SIMULATED
-from kernels.test_placement import in_turn, lanes
-from wkgpu.kernels.bodies import reducing
-from wkgpu.kernels.cpu import reducing as cpu_reducing
+from kernels.test_placement import lanes
+from wkgpu.kernels.bodies import reductions
+from wkgpu.kernels.cpu import row_kernels as on_cpu
 
 rows_of = st.integers(1, 40)
 
@@ -30,22 +32,23 @@ def launch(request):
     if request.param == "lanes":
 
         def run(name, rows, lanes, *arguments):
-            adds = (reducing.add_alone,) if name in ("count_values", "count_between") else ()
-            in_turn(getattr(reducing, name), rows, 2, lanes, *adds, *arguments)
+            for worker in [(first, rows, 2, lane, lanes) for first in range(2) for lane in range(lanes)]:
+                with mock.patch.object(reductions, "share", lambda *_, worker=worker: worker):
+                    getattr(reductions, name)(0, rows, *arguments)
 
         return run
     if request.param == "cpu":
-        return lambda name, rows, lanes, *arguments: getattr(cpu_reducing, name)(0, rows, *arguments)
+        return lambda name, rows, lanes, *arguments: on_cpu.named_kernel("reductions", name)(0, rows, *arguments)
     pytest.importorskip("numba_cuda")
-    from wkgpu.kernels.cuda import reducing as cuda_reducing
+    from wkgpu.kernels.cuda.row_kernels import named_kernel
 
     if request.param == "gpu":
-        return lambda name, rows, lanes, *arguments: getattr(cuda_reducing, name)[3, 64](rows, lanes, *arguments)
+        return lambda name, rows, lanes, *arguments: named_kernel("reductions", name)[3, 64](rows, lanes, *arguments)
     request.getfixturevalue("simulated_device")
     from simulated_device import simulate
 
     return lambda name, rows, lanes, *arguments: simulate(
-        getattr(cuda_reducing, name), (2, 1), 8, rows, lanes, *arguments
+        named_kernel("reductions", name), (2, 1), 8, rows, lanes, *arguments
     )
 
 
@@ -58,7 +61,7 @@ lanes_of_kernels = st.sampled_from([1, 2, 8])
 def test_extremes(launch, count, width, dtype, lanes):
     values = values_of(count, dtype)
     rows, width = rows_and_width(values, width)
-    lowest = np.full(rows * reducing.SLOTS, values[0])
+    lowest = np.full(rows * reductions.SLOTS, values[0])
     highest = lowest.copy()
     launch("find_extremes", rows, lanes, values, width, lowest, highest)
     assert (lowest.min(), highest.max()) == (values.min(), values.max())
@@ -68,7 +71,7 @@ def test_extremes(launch, count, width, dtype, lanes):
 def test_extremes_of_nan(launch, place):
     values = np.arange(50, dtype=np.float32)
     values[place] = np.nan
-    lowest = np.full(5 * reducing.SLOTS, values[0])
+    lowest = np.full(5 * reductions.SLOTS, values[0])
     highest = lowest.copy()
     launch("find_extremes", 5, 2, values, 10, lowest, highest)
     assert np.isnan(lowest.min())
@@ -97,7 +100,7 @@ def test_any_edges(launch, count, width, dtype, lanes, edges):
     rows, width = rows_and_width(values, width)
     bins = len(edges) - 1
     counters = np.zeros(bins * rows, np.int64)
-    launch("count_between", rows, lanes, values, width, counters, np.array(edges, float), 0.0)
+    launch("histogram", rows, lanes, values, width, counters, np.array(edges, float), 0.0)
     np.testing.assert_array_equal(counters.reshape(-1, bins).sum(axis=0), np.histogram(values, edges)[0])
 
 
@@ -109,7 +112,7 @@ def test_equal_bins_and_bad_guesses(launch, count, width, bins, lanes, bias):
     rows, width = rows_and_width(values, width)
     edges = np.linspace(-7, 7, bins + 1)
     counters = np.zeros(bins * rows, np.int64)
-    launch("count_between", rows, lanes, values, width, counters, edges, bins / 14 * bias)
+    launch("histogram", rows, lanes, values, width, counters, edges, bins / 14 * bias)
     np.testing.assert_array_equal(counters.reshape(-1, bins).sum(axis=0), np.histogram(values, bins, (-7, 7))[0])
 
 
@@ -125,7 +128,7 @@ def test_labels(launch, count, width, dtype, most):
     lengths = [1 << int(found).bit_length() for found in runs]
     ends = np.concatenate([[0], np.cumsum(lengths)])
     labels, counts = np.full(ends[-1], 77, dtype), np.zeros(ends[-1], np.int64)
-    launch("count_equal", rows, 1, values, width, ends, labels, counts)
+    launch("count_labels", rows, 1, values, width, ends, labels, counts)
     for row, line in enumerate(lines):
         part = slice(ends[row], ends[row + 1])
         used = counts[part] > 0
@@ -134,6 +137,6 @@ def test_labels(launch, count, width, dtype, most):
 
 
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**64 - 1), lanes)
-def test_spread_is_no_negative_number(value, lanes):
+def test_a_hash_is_no_negative_number(value, lanes):
     number = np.int64(value) if value < 2**63 else np.uint64(value)
-    assert 0 <= reducing.spread(number) < 2**48
+    assert 0 <= reductions.hash_slot(number) < 2**48
