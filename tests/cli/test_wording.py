@@ -15,7 +15,7 @@ from wkgpu.cli.wording import for_the_command_line
 PACKAGE = Path(wk.__file__).parent
 PYTHON = re.compile(r"\w\(\)|\w\.astype|(?<![-\w])\w+=\S|\b[A-Z]\w+\.[a-z]\w+\b|PosixPath|\b(exist_ok|read_only)\b")
 OF_PROGRAMS_ALONE = {  # no command calls these with what a user typed
-    *("legacy", "legacy_view", "slice_writer", "sliced_view", "maps", "mapped_view", "voxel_map", "histogram"),
+    *("legacy", "slice_writer", "slice_arguments", "maps", "voxel_map", "histogram", "reductions"),
     *("executors", "regions", "view"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arrays import is_simulated, on_device
+from arrays import is_simulated, on_device, tune
 from datasets import VOXEL_SIZE, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,6 @@ from strategies import VOXEL_TYPES
 
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, DtypeError, RegionError
-from wkgpu.operations import reductions as reducing
 
 INTEGERS = [dtype for dtype in VOXEL_TYPES if not dtype.startswith("float")]
 
@@ -167,11 +166,8 @@ def reduced(view, executor=None):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32"])
-def test_many_pieces_and_small_rows(place, dtype, monkeypatch):
-    for name, value in {
-        "_PIECE_BYTES": 2048, "_PIECE_BYTES_ON_GPU": 2048, "_LABELLED_VALUES": 100, "_LABELLED_VALUES_ON_GPU": 50
-    }.items():  # fmt: skip
-        monkeypatch.setattr(reducing, name, value)
+def test_many_tiles_and_small_rows(place, dtype, monkeypatch):
+    tune(monkeypatch, reduced_bytes=2048, labelled_values=100)
     view, data = view_of(place, (dtype, 1, ((9, 9, 9), (3, 3, 3)), ((9, 9, 9), (3, 3, 3)), (4, 16)))
     ids, counts = np.unique(data, return_counts=True)
     expected = [(data.min(), data.max()), np.histogram(data, 7)[0].tolist(), ids.tolist(), counts.tolist()]

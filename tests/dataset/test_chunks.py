@@ -11,13 +11,12 @@ import pytest
 from datasets import read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from operations.test_jobs import KINDS, executors  # noqa: F401  a fixture
 
 import wkgpu as wk
 from wkgpu.errors import FormatError, ReadOnlyError, RegionError, ShapeError
 from wkgpu.operations import comparison
 from wkgpu.operations.chunk_shapes import ChunkBoxes, comparison_shape
-
-from .test_jobs import KINDS, executors  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:webknossos")
 MAGS = ("1", "2-2-1", "2")
@@ -408,11 +407,11 @@ def test_damage_is_an_error_and_no_difference(mag_view):
 def test_comparisons_fit_memory(dataset):
     layer = dataset.add_layer("large", "color", dtype="uint16", num_channels=3)
     mag = layer.add_mag("2-2-1", chunk_shape=32, shard_shape=1024)
-    shape = comparison_shape(mag)
-    assert shape == (512, 512, 128)
-    assert np.prod(shape.to_tuple()) // 4 * 6 <= 1 << 26
-    assert comparison_shape(layer.add_mag(1, chunk_shape=32, shard_shape=64)) == (64, 64, 64)
-    assert comparison_shape(layer.add_mag(4, chunk_shape=512, shard_shape=512)) == (2048, 2048, 2048)
+    shape = comparison_shape(mag._array.spec)
+    assert shape == (256, 256, 128)
+    assert np.prod(shape) * 6 <= 1 << 26
+    assert comparison_shape(layer.add_mag(1, chunk_shape=32, shard_shape=64)._array.spec) == (64, 64, 64)
+    assert comparison_shape(layer.add_mag(4, chunk_shape=512, shard_shape=512)._array.spec) == (512, 512, 512)
 
 
 # ---- Errors

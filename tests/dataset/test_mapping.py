@@ -297,7 +297,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("function", "reason"),
         [
-            (lambda value: value.foo, r"foo[\s\S]*test_mapped_view.py[\s\S]*map_chunk"),
+            (lambda value: value.foo, r"foo[\s\S]*test_mapping.py[\s\S]*map_chunk"),
             (lambda value: unknown + value, "unknown"),  # noqa: F821
             (lambda value: (value, value), "no number"),
             (lambda value: "text", "no number"),
