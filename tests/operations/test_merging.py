@@ -217,12 +217,12 @@ class TestRefusals:
 
     def test_a_read_only_mag(self, mag_view, annotate):
         before = files_of(mag_view)
-        for read_only in (
-            wk.Dataset.open(mag_view.layer.dataset.path, read_only=True).get_layer("color").get_mag(1),
-            wk.open_mag(mag_view.path, read_only=True),
-        ):
+        for name, read_only in {
+            "layer": wk.Dataset.open(mag_view.layer.dataset.path, read_only=True).get_layer("color").get_mag(1),
+            "alone": wk.open_mag(mag_view.path, read_only=True),
+        }.items():
             with pytest.raises(ReadOnlyError):
-                read_only.merge_with_view(annotate(name=type(read_only).__name__))
+                read_only.merge_with_view(annotate(name=name))
         assert files_of(mag_view) == before
 
     def test_webknossos_raises_the_same_classes(self, webknossos, mag_view, annotate, sequential):
