@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.metadata.properties import DatasetProperties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.dataset.shapes import Compression, codec_of
 from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
@@ -20,10 +22,31 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
-from wkgpu.storage.stores.local.links import check_inside
 
-if TYPE_CHECKING:
-    from wkgpu.dataset.layer import Layer
+
+class LayerListing(NamedTuple):
+    """A layer, as the properties file of its dataset lists it.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    folder, dataset : Path
+        Its folder, and that of its dataset.
+    file : PropertiesFile
+        Of the dataset.
+    properties : callable
+        Returns what was read last.
+    changing : callable
+        Returns a context manager that reads the properties of the dataset, and saves them at its end.
+    """
+
+    name: str
+    folder: Path
+    dataset: Path
+    file: PropertiesFile
+    properties: Callable[[], LayerProperties]
+    changing: Callable[[], AbstractContextManager[DatasetProperties]]
 
 
 def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -> ArraySpec | None:
@@ -46,7 +69,7 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
 
 
 def rewrite_mag(
-    mag: ArrayRegion, layer: Layer | None, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
+    mag: ArrayRegion, layer: LayerListing | None, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
     """Give a mag another layout in place, and list the shape of its shards; see `MagView.rechunk`."""
     save = _save_of(mag.path, mag.mag, layer)
@@ -57,28 +80,18 @@ def rewrite_mag(
     rewrite_in_place(mag.path, mag.mag, spec, mag.device, executor, progress_desc, save)
 
 
-def copy_to_dataset(
-    mag: ArrayRegion,
-    layer: Layer | None,
-    root: Path,
-    spec: ArraySpec,
-    executor: Executor | None,
-    progress_desc: str | None,
+def copy_alone(
+    mag: ArrayRegion, target: Path, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    """Write a copy of a mag into the dataset at a path; without a layer, into a folder of mags there."""
-    name = mag.path.parent.name if layer is None else layer.name
-    check_inside(root / name, root, False)
-    if layer is not None:
-        add_copy(mag, _twin(layer, root), spec, layer.bounding_box, executor, progress_desc)
-        return
-    with NewFolder(root / name / mag.mag.to_layer_name(), None) as folder:
+    """Write a copy of a mag into a folder of mags that are not listed."""
+    with NewFolder(target / mag.mag.to_layer_name(), None) as folder:
         _write_copy(mag, folder, spec, executor, progress_desc)
         folder.place()
 
 
 def add_copy(
     mag: ArrayRegion,
-    twin: Layer,
+    target: LayerListing,
     spec: ArraySpec,
     box: NDBoundingBox,
     executor: Executor | None,
@@ -91,37 +104,37 @@ def add_copy(
     NameTakenError
         If the layer has this mag.
     """
-    _check_free(twin._properties, mag.mag, twin.dataset.path)
+    _check_free(target.properties(), mag.mag, target.dataset)
     name = mag.mag.to_layer_name()
-    with NewFolder(twin.path / name, twin.dataset._file) as folder:
+    with NewFolder(target.folder / name, target.file) as folder:
         _write_copy(mag, folder, spec, executor, progress_desc)
-        with twin.dataset._changing() as properties:
-            listed = properties.layer(twin.name)
-            _check_free(listed, mag.mag, twin.dataset.path)
-            listed.add_mag(mag.mag, f"./{twin.name}/{name}", spec.shard_shape)
+        with target.changing() as properties:
+            listed = properties.layer(target.name)
+            _check_free(listed, mag.mag, target.dataset)
+            listed.add_mag(mag.mag, f"./{target.name}/{name}", spec.shard_shape)
             if not box.is_empty():
                 known = listed.bounding_box
                 listed.bounding_box = box if known.is_empty() else known.extended_by(box)
             folder.place()
 
 
-def settle_mag(path: Path, mag: Mag, layer: Layer | None) -> None:
+def settle_mag(path: Path, mag: Mag, layer: LayerListing | None) -> None:
     """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
     with suppress(WkgpuError):
         settle_rewrite(path, _save_of(path, mag, layer))
 
 
-def _save_of(path: Path, mag: Mag, layer: Layer | None) -> Callable[[], None]:
+def _save_of(path: Path, mag: Mag, layer: LayerListing | None) -> Callable[[], None]:
     """Return what lets the properties file say which shape shards have, also after a crash of an earlier rewrite."""
     return partial(_save_shard_shape, path, mag, layer)
 
 
-def _save_shard_shape(path: Path, mag: Mag, layer: Layer | None) -> None:
+def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
     if layer is None:
         return
     shard_shape = open_array(path).spec.shard_shape
-    if layer._properties.cube_length(mag) != shard_shape[0]:
-        with layer.dataset._changing() as properties:
+    if layer.properties().cube_length(mag) != shard_shape[0]:
+        with layer.changing() as properties:
             properties.layer(layer.name).change_shard_shape(mag, shard_shape)
 
 
@@ -130,20 +143,6 @@ def _write_copy(
 ) -> None:
     target = create_array(folder.building, spec, mag.array.data_format)
     rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc)
-
-
-def _twin(layer: Layer, root: Path) -> Layer:
-    """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
-    layer._check_headers()
-    dataset = type(layer.dataset)(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)
-    return dataset.get_or_add_layer(
-        layer.name,
-        layer.category,
-        dtype=layer.dtype,
-        num_channels=layer.num_channels,
-        data_format=layer.data_format,
-        largest_segment_id=layer._properties.largest_segment_id,
-    )
 
 
 def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:

@@ -7,10 +7,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
-from wkgpu.dataset.mag_files import add_copy, compressed_spec, copy_to_dataset, rewrite_mag, settle_mag
+from wkgpu.dataset.mag_files import LayerListing, add_copy, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
 from wkgpu.dataset.view import View
@@ -27,7 +27,7 @@ from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
-from wkgpu.storage.stores.local.links import real_path_outside
+from wkgpu.storage.stores.local.links import check_inside, real_path_outside
 from wkgpu.storage.stores.local.paths import is_remote, local_path
 
 if TYPE_CHECKING:
@@ -336,13 +336,18 @@ class MagView(View):
     ) -> None:
         """Give the mag another layout, in place or in another dataset; None only finishes what a crash has left."""
         if target_path is not None and spec is not None:
-            copy_to_dataset(self._region(), self._layer, local_path(target_path), spec, executor, progress_desc)
+            root, name = local_path(target_path), self._path.parent.name if self._layer is None else self._layer.name
+            check_inside(root / name, root, False)
+            if self._layer is None:
+                copy_alone(self._region(), root / name, spec, executor, progress_desc)
+            else:
+                self._add_copy(_twin(self._layer, root), spec, self._layer.bounding_box, executor, progress_desc)
             return
         self._check_writable()
         if spec is None:
             self._settle()
         else:
-            rewrite_mag(self._region(), self._layer, spec, executor, progress_desc)
+            rewrite_mag(self._region(), _listing(self._layer), spec, executor, progress_desc)
 
     def _add_copy(
         self,
@@ -353,11 +358,11 @@ class MagView(View):
         progress_desc: str | None,
     ) -> None:
         """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
-        add_copy(self._region(), twin, spec, box, executor, progress_desc)
+        add_copy(self._region(), _listing(twin), spec, box, executor, progress_desc)
 
     def _settle(self) -> None:
         """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
-        settle_mag(self._path, self._mag, self._layer)
+        settle_mag(self._path, self._mag, _listing(self._layer))
 
     def merge_with_view(
         self, other: MagView, executor: Executor | None = None, *, progress_desc: str | None = None
@@ -493,6 +498,33 @@ class MagView(View):
         if self._layer is None:
             return MagView._without_dataset, (self._path, self._mag, self._read_only, self._device)
         return _reopened, (self._layer, self._mag, self._device)
+
+
+@overload
+def _listing(layer: Layer) -> LayerListing: ...
+@overload
+def _listing(layer: None) -> None: ...
+def _listing(layer: Layer | None) -> LayerListing | None:
+    if layer is None:
+        return None
+    dataset = layer.dataset
+    return LayerListing(
+        layer.name, layer.path, dataset.path, dataset._file, lambda: layer._properties, dataset._changing
+    )
+
+
+def _twin(layer: Layer, root: Path) -> Layer:
+    """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
+    layer._check_headers()
+    dataset = type(layer.dataset)(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)
+    return dataset.get_or_add_layer(
+        layer.name,
+        layer.category,
+        dtype=layer.dtype,
+        num_channels=layer.num_channels,
+        data_format=layer.data_format,
+        largest_segment_id=layer._properties.largest_segment_id,
+    )
 
 
 def _reopened(layer: Layer, mag: Mag, device: str | None) -> MagView:

@@ -10,6 +10,7 @@ This is on the path of every small patch: what is common comes first, and messag
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import index
 from typing import Any, NamedTuple
 
@@ -117,6 +118,29 @@ def resolve(
             absolute_bounding_box=absolute_bounding_box,
         ) from error.__cause__
     return region
+
+
+def resolve_many(frame: Frame, bounded: bool, boxes: Iterable[NDBoundingBox]) -> tuple[list[Triple], Triple]:
+    """Return the first voxels of boxes, which are in Mag(1), and their shape.
+
+    Raises
+    ------
+    ShapeError
+        If they differ in shape, or there is not one.
+    RegionError, OutOfBoundsError
+        As for `resolve`.
+    """
+    found = [resolve(frame, bounded, None, None, None, None, None, box) for box in boxes]
+    if not found:
+        raise ShapeError("read_many() needs at least one box, got none.")
+    shape = found[0].shape
+    for position, (_, other) in enumerate(found):
+        if other != shape:
+            raise ShapeError(
+                f"boxes[{position}] has {other} voxels in mag {_named(frame.mag)}, boxes[0] has {shape}; give boxes of "
+                "one shape, or read them one by one."
+            )
+    return [topleft for topleft, _ in found], shape
 
 
 def resolve_for_data(

@@ -15,12 +15,12 @@ from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.metadata.data_format import DataFormat
-from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
+from wkgpu.dataset.regions import Frame, resolve, resolve_for_data, resolve_many
 from wkgpu.dataset.slices.slice_arguments import accepts_earlier_order, checked_axis, checked_buffer_size
 from wkgpu.dataset.slices.slice_reader import BufferedSliceReader
 from wkgpu.dataset.slices.slice_writer import BufferedSliceWriter, first_voxel
 from wkgpu.engines import Engine, get_engine
-from wkgpu.errors import ArgumentError, HandleError, ReadOnlyError, ShapeError, WkgpuError
+from wkgpu.errors import ArgumentError, HandleError, ReadOnlyError, WkgpuError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -157,7 +157,7 @@ class View(TellsWhatIsAbsent):
 
     # ---- Reading
 
-    @accepts_legacy("offset", "size", today=("size",))
+    @accepts_legacy("offset", "size", current=("size",))
     def read(
         self,
         *,
@@ -237,18 +237,8 @@ class View(TellsWhatIsAbsent):
         >>> view.read_many(boxes).shape  # doctest: +SKIP
         (3, 1, 64, 64, 64)
         """
-        frame, bounded = self._frame, not self._pads
-        regions = [resolve(frame, bounded, None, None, None, None, None, box) for box in boxes]
-        if not regions:
-            raise ShapeError("read_many() needs at least one box, got none.")
-        shape = regions[0][1]
-        for position, (_, other) in enumerate(regions):
-            if other != shape:
-                raise ShapeError(
-                    f"boxes[{position}] has {other} voxels in mag {self.name}, boxes[0] has {shape}; give boxes of one "
-                    "shape, or read them one by one."
-                )
-        return read_boxes(self._array, self._engine, [topleft for topleft, _ in regions], shape, out)
+        toplefts, shape = resolve_many(self._frame, not self._pads, boxes)
+        return read_boxes(self._array, self._engine, toplefts, shape, out)
 
     def read_xyz(
         self,
@@ -375,7 +365,7 @@ class View(TellsWhatIsAbsent):
 
     # ---- Smaller views
 
-    @accepts_legacy("offset", "size", today=("size",))
+    @accepts_legacy("offset", "size", current=("size",))
     def get_view(
         self,
         *,
@@ -785,7 +775,7 @@ class View(TellsWhatIsAbsent):
         Raises
         ------
         ArgumentError
-            If bins and range are none, or if there is a NaN and no range.
+            If bins or range are invalid, or if there is a NaN and no range.
         RegionError
             If the view is empty.
 
