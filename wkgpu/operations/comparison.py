@@ -11,7 +11,7 @@ from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.chunk_shapes import compared_shape, comparison_shape
 from wkgpu.operations.jobs import Executor, finished_jobs
-from wkgpu.operations.tiling import blocks_around
+from wkgpu.operations.tiling import boxes_around
 from wkgpu.operations.transfer import boxes_are_equal
 
 Pair: TypeAlias = tuple[ArrayRegion, ArrayRegion]
@@ -71,5 +71,5 @@ def stored_pairs(regions: Pair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]
     ]
     return [
         (part, VoxelBox(triple(map(add, part.topleft, shift)), part.shape))
-        for part in blocks_around(stored, shape, one.box)
+        for part in boxes_around(stored, shape, one.box)
     ]

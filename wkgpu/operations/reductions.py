@@ -21,7 +21,7 @@ from wkgpu.geometry.voxel_box import VoxelBox, bisected
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import prefetched
-from wkgpu.operations.tiling import block_shape, blocks_around
+from wkgpu.operations.tiling import boxes_around, job_shape
 from wkgpu.operations.voxels import Array
 
 
@@ -206,9 +206,9 @@ def reduce_part(job: ReduceJob) -> Any:
 def _stored_parts(region: ArrayRegion) -> list[ArrayRegion]:
     """Return the parts of a region that hold shards which exist, ascending by z, y, x."""
     spec = region.array.spec
-    shape = block_shape(spec, spec.chunk_shape)
+    shape = job_shape(spec, spec.chunk_shape)
     stored = (VoxelBox(*shard) for shard in region.array.shard_boxes(region.box))
-    return [region.part(box) for box in blocks_around(stored, shape, region.box)]
+    return [region.part(box) for box in boxes_around(stored, shape, region.box)]
 
 
 def _rows(tuning: Tuning, size: int, counters: int | None = None) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
 from wkgpu.operations.ahead import Ahead
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
+from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
@@ -71,7 +71,7 @@ class Transformation(Protocol):
 
 
 class StreamJob(NamedTuple):
-    """A block of target shards to write.
+    """A box of target shards to write.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class StreamJob(NamedTuple):
         Folders of mags.
     device : str
         Name of the engine.
-    block : VoxelBox
+    box : VoxelBox
         The part of whole target shards that is to be written.
     follows_links : bool
         As for the target's `StoredArray`.
@@ -89,7 +89,7 @@ class StreamJob(NamedTuple):
     target: Path
     device: str
     transformation: Transformation
-    block: VoxelBox
+    box: VoxelBox
     follows_links: bool = False
 
 
@@ -118,15 +118,15 @@ def stream(
     """
     paths = tuple(source.path for source in sources)
     jobs = [
-        StreamJob(paths, target.path, device, transformation, block, target.follows_links or config.foreign_writes)
-        for block in _blocks(sources, target, region, transformation)
+        StreamJob(paths, target.path, device, transformation, box, target.follows_links or config.foreign_writes)
+        for box in _job_boxes(sources, target, region, transformation)
     ]
-    boxes = [BoundingBox(job.block.topleft, job.block.shape).from_mag_to_mag1(mag) for job in jobs]
-    run_jobs(stream_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+    boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
+    run_jobs(stream_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
 
 
-def stream_block(job: StreamJob) -> None:
-    """Compute and write one block, in this process or another one."""
+def stream_box(job: StreamJob) -> None:
+    """Compute and write the box of one job, in this process or another one."""
     sources, target = (
         [open_array(path) for path in job.sources],
         open_array(job.target, follows_links=job.follows_links),
@@ -136,7 +136,7 @@ def stream_block(job: StreamJob) -> None:
     most = _PART_BYTES // target.spec.voxel_bytes
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
-        for part in bisected(job.block, units, most):
+        for part in bisected(job.box, units, most):
             out = engine.empty((target.spec.num_channels, *part.shape), target.spec.dtype)
             tiles = _tiles(part, units, voxel_bytes, engine)
             for tile, arrays in prefetched(sources, engine, job.transformation.source_boxes, tiles):
@@ -211,11 +211,11 @@ def has_data(voxels: Any) -> bool:
 # ---- How the work is cut
 
 
-def _blocks(
+def _job_boxes(
     sources: Sequence[StoredArray], target: StoredArray, region: VoxelBox, transformation: Transformation
 ) -> list[VoxelBox]:
-    """Return the blocks that must be written, ascending by z, y, x."""
-    shape = block_shape(target.spec, _units(sources, target, transformation))
+    """Return the boxes of the jobs that must be done, ascending by z, y, x."""
+    shape = job_shape(target.spec, _units(sources, target, transformation))
     touched = [region]
     if transformation.preserves_zero:
         stored = [VoxelBox(*shard) for shard in target.shard_boxes(region)]
@@ -224,11 +224,11 @@ def _blocks(
                 box for shard in source.shard_boxes() if (box := transformation.target_box(number, VoxelBox(*shard)))
             ]
         touched = stored
-    return blocks_around(touched, shape, region)
+    return boxes_around(touched, shape, region)
 
 
 def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
-    """Return the least target voxels that are computed without decoding or encoding a chunk twice."""
+    """Return the fewest target voxels that are computed without decoding or encoding a chunk twice."""
     units = list(target.spec.chunk_shape)
     for source in sources:
         for axis, (length, ratio) in enumerate(zip(source.spec.chunk_shape, transformation.ratio, strict=True)):
