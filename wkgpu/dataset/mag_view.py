@@ -245,11 +245,11 @@ class MagView(View):
         """Compress the shards, in place or into another dataset.
 
         In place, a mag whose files are all compressed stays as it is; of one with raw files and compressed ones, all
-        become compressed. The new shards are made in a hidden folder inside the mag's, and then take the places of the
-        old ones; nothing else in the folder is touched. Whatever fails, the old voxels or the new ones are there: a
-        swap that a crash has interrupted is finished by the next access. Needs room for both. Others may read
-        meanwhile: views that are open, in this process and in others, notice the new files, and each read returns
-        the voxels of the old ones or of the new ones. Others may not write; if they did, the mag stays as it was.
+        become compressed. The new shards are made in a hidden folder inside the mag's, and then replace the old ones;
+        nothing else in the folder is touched. Whatever fails, the old voxels or the new ones are there: a swap that a
+        crash has interrupted is finished by the next access. Needs room for both. Reads may run concurrently: views
+        that are open, in this process and in others, notice the new files, and each read returns the voxels of the old
+        ones or of the new ones. Writes may not; if there was one, the mag stays as it was.
 
         Parameters
         ----------
@@ -373,8 +373,8 @@ class MagView(View):
         layer's bounding box. All other voxels stay. The layer's bounding box then holds the boxes of these files.
         (webknossos lets it grow to whole shards.)
 
-        Others may read and write meanwhile: each shard is locked like in any write, and takes the place of the old one
-        when it is whole (a raw shard changes in place). Shards that were merged before a failure stay merged, all
+        Reads and writes may run concurrently: each shard is locked like in any write, and replaces the old one when it
+        is whole (a raw shard changes in place). Shards that were merged before a failure stay merged, all
         others are as they were; merging once more completes them.
 
         Parameters
@@ -391,7 +391,7 @@ class MagView(View):
         Raises
         ------
         ArgumentError
-            If `other` is no MagView.
+            If `other` is not a MagView.
         ReadOnlyError
             If this mag is read-only.
         MismatchError, DtypeError, ShapeError

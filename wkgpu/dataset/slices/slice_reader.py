@@ -24,7 +24,7 @@ class BufferedSliceReader(Iterator[Array]):
     out stays as it is. Buffers end between two chunks where they can, so that no chunk is decoded twice if
     ``buffer_size`` is at least a chunk's depth.
 
-    Entering it begins with the first slice, each time anew.
+    Each time it is entered, it begins with the first slice.
 
     Parameters
     ----------
@@ -116,15 +116,15 @@ class BufferedSliceReader(Iterator[Array]):
         return buffer
 
 
-def end_between(first: int, most: int, depth: int) -> int | None:
-    """Return the last multiple of ``depth`` behind ``first``, at most ``most`` away; None where there is none.
+def end_between(first: int, limit: int, depth: int) -> int | None:
+    """Return the last multiple of ``depth`` behind ``first``, at most ``limit`` away; None if there is not one.
 
     Examples
     --------
     >>> end_between(12, 32, 32), end_between(12, 10, 32)
     (32, None)
     """
-    border = (first + most) // depth * depth
+    border = (first + limit) // depth * depth
     return border if border > first else None
 
 

@@ -153,7 +153,7 @@ class BufferedSliceWriter:
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> None:
-        """Write what is held, and go on elsewhere.
+        """Write what is held, and continue elsewhere.
 
         Parameters
         ----------
@@ -272,15 +272,15 @@ def held_slices(spec: ArraySpec, axis: int, first: int, buffer_size: int, slice_
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "lz4")
-    >>> held_slices(layout, 2, 0, 32, 1 << 20), held_slices(layout, 2, 12, 32, 1 << 30)
+    >>> spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), "lz4")
+    >>> held_slices(spec, 2, 0, 32, 1 << 20), held_slices(spec, 2, 12, 32, 1 << 30)
     (256, 20)
-    >>> held_slices(layout, 2, 0, 5, 1 << 30)
+    >>> held_slices(spec, 2, 0, 5, 1 << 30)
     32
     """
-    most = buffer_size if spec.codec == "raw" else max(buffer_size, HELD_BYTES // slice_bytes)
+    limit = buffer_size if spec.codec == "raw" else max(buffer_size, HELD_BYTES // slice_bytes)
     shard_depth, chunk_depth = spec.shard_shape[axis], spec.chunk_shape[axis]
-    end = end_between(first, most, shard_depth) or end_between(first, most, chunk_depth)
+    end = end_between(first, limit, shard_depth) or end_between(first, limit, chunk_depth)
     return (end or first + chunk_depth - first % chunk_depth) - first
 
 
@@ -297,6 +297,6 @@ def first_voxel(
         corner, _ = resolve(
             frame, False, offset, None, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
         )
-    else:  # one voxel, because nobody knows yet how many slices there will be, and how large
+    else:  # one voxel, because the number and the size of the slices are not known yet
         corner, _ = resolve_for_data(frame, False, (1, 1, 1), offset, relative_offset, absolute_offset, None, None)
     return corner
