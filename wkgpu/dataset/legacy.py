@@ -121,7 +121,7 @@ def accepts_legacy(
 
 
 def warn_deprecated(message: str) -> None:
-    """Warn of the use of something deprecated, at the line outside of wkgpu that used it."""
+    """Warn of the caller's use of something old, at the line outside of wkgpu that made it."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("wkgpu."):
         frame, level = frame.f_back, level + 1
