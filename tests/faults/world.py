@@ -34,7 +34,7 @@ class World:
 
         wk.config.threads = THREADS
         tuning = CpuEngine().tuning._replace(streamed_bytes=8 * CHUNK**3)
-        CpuEngine.tuning = tuning  # so that one tile is computed while the next one is read
+        CpuEngine.tuning = property(lambda engine: tuning)  # so that one tile is computed while the next one is read
         self.folder = folder
         self.dataset = wk.Dataset(folder / "dataset", voxel_size=(1, 1, 1))
         random = np.random.default_rng(0)

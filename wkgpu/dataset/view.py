@@ -887,18 +887,9 @@ class View(TellsWhatIsAbsent):
         >>> with view.get_buffered_slice_reader(buffer_size=32, dimension="z") as reader:  # doctest: +SKIP
         ...     means = [image.mean() for image in reader]
         """
-        topleft, shape = resolve(
-            self._frame, False, offset, size, None, None, relative_bounding_box, absolute_bounding_box
-        )
-        return BufferedSliceReader(
-            self._array,
-            self._engine,
-            topleft,
-            shape,
-            checked_buffer_size(buffer_size),
-            checked_axis(dimension),
-            use_logging,
-        )
+        box = resolve(self._frame, False, offset, size, None, None, relative_bounding_box, absolute_bounding_box)
+        slices = checked_buffer_size(buffer_size), checked_axis(dimension)
+        return BufferedSliceReader(self._region(box), *slices, use_logging)
 
     @accepts_earlier_order("offset", "buffer_size", "dimension", "allow_resize")
     @accepts_legacy()

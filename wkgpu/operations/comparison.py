@@ -32,8 +32,8 @@ def regions_are_equal(
     if len({(spec.dtype, spec.num_channels) for spec in specs}) > 1:
         return False
     parts = stored_pairs(regions, compared_shape(specs[0], one.mag, chunk_shape))
-    jobs = [(one.part(part), other.part(facing)) for part, facing in parts]
-    boxes = [part.bounding_box for part, _ in jobs]
+    jobs = ((one.part(part), other.part(facing)) for part, facing in parts)
+    boxes = [one.part(part).bounding_box for part, _ in parts]
     outcomes = finished_jobs(parts_are_equal, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
     with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
         return all(equal for _, equal in outcomes)
