@@ -12,6 +12,7 @@ from strategies import VOXEL_TYPES
 
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, DtypeError, RegionError
+from wkgpu.operations import reductions
 
 INTEGERS = [dtype for dtype in VOXEL_TYPES if not dtype.startswith("float")]
 
@@ -172,6 +173,14 @@ def test_many_tiles_and_small_rows(place, dtype, monkeypatch):
     ids, counts = np.unique(data, return_counts=True)
     expected = [(data.min(), data.max()), np.histogram(data, 7)[0].tolist(), ids.tolist(), counts.tolist()]
     assert reduced(view) == expected
+
+
+def test_rows_share_counters_only_where_the_engine_adds_atomically(cpu, config):
+    config.threads = 8
+    assert reductions._rows(cpu.tuning, 1000)[0] == 16
+    assert reductions._rows(cpu.tuning, 1000, counters=2) == (2, 500), "the counters of two threads, made before"
+    atomic = cpu.tuning._replace(rows=100, counters=4, min_width=20)
+    assert reductions._rows(atomic, 1000, counters=4) == (50, 20)
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])
