@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis.strategies import SearchStrategy
 from numpy.lib.array_utils import byte_bounds
 
+from wkgpu.engines.cpu.engine import CpuEngine
+from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.operations import transfer
 
 _ALIGNMENT = 256  # of a device's allocations
@@ -43,6 +45,13 @@ def read_boxes(array, engine, toplefts, shape, out=None):
 def write_box(array, engine, topleft, data):
     """`transfer.write_box` of an array of the engine's own."""
     transfer.write_box(array, engine, topleft, on_device(engine, data))
+
+
+def tune(monkeypatch, **values):
+    """Let all engines cut their work otherwise: see `wkgpu.engines.tuning.Tuning`."""
+    for kind in (CpuEngine, CudaEngine):
+        own = kind.tuning.fget
+        monkeypatch.setattr(kind, "tuning", property(lambda engine, own=own: own(engine)._replace(**values)))
 
 
 def is_simulated(engine) -> bool:

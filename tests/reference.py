@@ -10,6 +10,7 @@ from typing import Any
 import lz4.block
 import numpy as np
 
+from wkgpu.engines.tuning import Tuning
 from wkgpu.errors import ChunkError
 from wkgpu.storage.codecs import Codec, Pipeline
 from wkgpu.storage.plans.comparison import ComparisonPlan
@@ -41,6 +42,7 @@ class NaiveEngine:
 
     name = "naive"
     xp = np
+    tuning = Tuning(1 << 20, 1 << 20, rows=3, min_width=1, counters=3, labelled_values=100, labelled_width=100)
 
     def active(self):
         return nullcontext()

@@ -15,14 +15,15 @@ from wkgpu.cli.wording import for_the_command_line
 PACKAGE = Path(wk.__file__).parent
 PYTHON = re.compile(r"\w\(\)|\w\.astype|(?<![-\w])\w+=\S|\b[A-Z]\w+\.[a-z]\w+\b|PosixPath|\b(exist_ok|read_only)\b")
 OF_PROGRAMS_ALONE = {  # no command calls these with what a user typed
-    *("legacy", "legacy_view", "slice_writer", "sliced_view", "maps", "mapped_view", "voxel_map", "histogram"),
+    *("legacy", "slice_writer", "slice_arguments", "maps", "voxel_map", "histogram", "reductions"),
     *("executors", "regions", "view"),
 }
 
 
 def messages():
     """Yield the messages of errors as they stand in the code, with X for the values."""
-    for file in sorted((PACKAGE / "dataset").glob("*.py")) + sorted((PACKAGE / "storage").glob("*.py")):
+    packages = (PACKAGE / name for name in ("dataset", "operations", "storage"))
+    for file in sorted(file for package in packages for file in package.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error") and node.args:
                 text = node.args[0]

@@ -28,8 +28,7 @@ from wkgpu.errors import (
     StorageAccessError,
     UnsupportedError,
 )
-from wkgpu.operations import rewriting
-from wkgpu.operations import tiling as blocks
+from wkgpu.operations import rewriting, tiling
 from wkgpu.storage.stored_array import create_array
 from wkgpu.storage.stores.local import file_copy
 
@@ -177,7 +176,7 @@ class TestWhatIsCopied:
 
     @pytest.mark.parametrize("kind", ["threads", "processes"])
     def test_on_an_executor(self, original, tmp_path, kind, monkeypatch):
-        monkeypatch.setattr(blocks, "_BLOCK_BYTES", 0)  # several jobs
+        monkeypatch.setattr(tiling, "_JOB_BYTES", 0)  # several jobs
         with wk.get_executor(kind, max_workers=2) as executor:
             for name, arguments in {"same": {}, "other": {"compress": False}}.items():
                 assert_same_voxels(original, original.copy_dataset(tmp_path / name, executor=executor, **arguments))
@@ -192,7 +191,7 @@ class TestWhatIsCopied:
             topleft, shape = data.draw(voxel_boxes(spec))
             rewriting.write_box(source, engine, topleft, voxels(spec, shape, seed))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(blocks, "_BLOCK_BYTES", data.draw(st.sampled_from([0, 10_000, 1 << 20])))
+            patch.setattr(tiling, "_JOB_BYTES", data.draw(st.sampled_from([0, 10_000, 1 << 20])))
             rewriting.rewrite(source, target, wk.Mag(1), "cpu")
         assert files_of(target.path) == files_of(source.path)
 

@@ -260,7 +260,7 @@ def test_a_linked_shard_is_written_where_that_is_allowed(mag, tmp_path, name, vo
     job = streaming.StreamJob(
         (mag.path,), mag.path, "cpu", Negated(), VoxelBox((0, 0, 0), (16, 16, 16)), follows_links=True
     )
-    streaming.stream_block(pickle.loads(pickle.dumps(job)))
+    streaming.stream_box(pickle.loads(pickle.dumps(job)))
     np.testing.assert_array_equal(read(mag)[0, :16, :16, :16], ~voxels[:16, :16, :16])
 
 

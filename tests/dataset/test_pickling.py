@@ -34,7 +34,7 @@ def test_views_open_in_another_process(mag_view, view, tmp_path, run_python, mon
         "MagView BoundingBox(topleft=(4, 8, 12), size=(40, 36, 32)) False",
         "View BoundingBox(topleft=(8, 12, 16), size=(32, 32, 24)) False",
         "View BoundingBox(topleft=(8, 12, 16), size=(32, 32, 24)) True",
-        "LooseMagView BoundingBox(topleft=(0, 0, 0), size=(64, 64, 64)) False",
+        "MagView BoundingBox(topleft=(0, 0, 0), size=(64, 64, 64)) False",
     ]
     assert (view.read(relative_offset=(0, 0, 0), size=(2, 2, 2)) == 77).all()
     grown = wk.Dataset.open(mag_view.layer.dataset.path).get_layer("color")

@@ -349,10 +349,10 @@ def test_threads_of_an_executor_work_in_the_stream_of_the_caller(torch, device, 
 
 def test_the_thread_that_reads_ahead_works_in_the_stream_of_the_caller(torch, device, engine, stored):
     array, data = stored
-    pieces = [VoxelBox((x, 0, 0), (8, 16, 20)) for x in (0, 8, 16)]
+    tiles = [VoxelBox((x, 0, 0), (8, 16, 20)) for x in (0, 8, 16)]
     readers = []
     with torch.stream(SIDE), engine.active():
-        for _, (found,) in streaming.fetched([array], engine, lambda piece: (piece,), pieces):
+        for _, (found,) in streaming.prefetched([array], engine, lambda tile: (tile,), tiles):
             readers.append(Reader(device, SIDE, found))
             del found
     assert all(reader.saw(data[:, x : x + 8]) for reader, x in zip(readers, (0, 8, 16), strict=True))

@@ -30,10 +30,11 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         import wkgpu as wk
-        from wkgpu.operations import streaming
+        from wkgpu.engines.cpu.engine import CpuEngine
 
         wk.config.threads = THREADS
-        streaming._PIECE_BYTES = 8 * CHUNK**3  # so that one piece is computed while the next one is read
+        tuning = CpuEngine().tuning._replace(streamed_bytes=8 * CHUNK**3)
+        CpuEngine.tuning = property(lambda engine: tuning)  # so that one tile is computed while the next one is read
         self.folder = folder
         self.dataset = wk.Dataset(folder / "dataset", voxel_size=(1, 1, 1))
         random = np.random.default_rng(0)

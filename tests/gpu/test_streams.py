@@ -4,11 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from arrays import tune
 from strategies import voxels
 from torch_stand_in import TorchStandIn
 
 from wkgpu.errors import DeviceError
-from wkgpu.operations import reductions as reducing
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations import reductions
+from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import run_jobs
 from wkgpu.operations.transfer import read_box
 from wkgpu.storage.codecs import pipeline_of
@@ -142,13 +146,12 @@ def test_what_threads_have_read_is_not_overwritten_by_the_next(read, torch, data
 
 
 def test_what_is_read_ahead_is_right_in_a_side_stream(stored, gpu, torch, cupy, data, monkeypatch):
-    monkeypatch.setattr(reducing, "_PIECE_BYTES_ON_GPU", 16 * 16 * 16 * LAYOUT.voxel_bytes)
+    tune(monkeypatch, reduced_bytes=16 * 16 * 16 * LAYOUT.voxel_bytes)
     array, _ = stored(LAYOUT, SHAPE)
-    block = reducing.Box((0, 0, 0), SHAPE)
     with torch.cuda.stream(torch.cuda.Stream()):
-        job = reducing.ReduceJob(array.path, gpu.name, reducing.MinMax(), block)
+        region = ArrayRegion.of(array, gpu, Mag(1), VoxelBox((0, 0, 0), SHAPE))
         for _ in range(5):
-            extremes = reducing.reduce_block(job)
+            extremes = reductions.reduce_part(reductions.ReduceJob(region, reductions.MinMax()))
             assert (extremes.min(), extremes.max()) == (data.min(), data.max())
 
 

@@ -362,7 +362,7 @@ class TestExecutors:
 
     @pytest.mark.parametrize("kind", ["threads", "processes", "dask"])
     def test_every_executor_makes_the_same(self, made, executors, kind, monkeypatch):
-        monkeypatch.setattr("wkgpu.operations.tiling._BLOCK_BYTES", 1)  # each shard is a job
+        monkeypatch.setattr("wkgpu.operations.tiling._JOB_BYTES", 1)  # each shard is a job
         made.downsample_mag(1, 2, interpolation_mode="max", executor=executors(kind), **SMALL)
         np.testing.assert_array_equal(whole(made, 2), block_maxima(whole(made, 1), (2, 2, 2)))
 

@@ -239,7 +239,7 @@ def test_cluster_tools_in_the_calling_thread(one_by_one):
     outcomes.close()
     with pytest.raises(KeyError) as caught:
         run_jobs(fails_at_five, itertools.count(), executor=one_by_one, boxes=BOXES)
-    assert caught.value.__notes__ == [f"This happened in chunk 5, {BOXES[5]} (in Mag(1))."]
+    assert caught.value.__notes__ == [f"While processing chunk 5, {BOXES[5]} (in Mag(1))."]
 
 
 SLURM = {
@@ -279,7 +279,7 @@ def test_slurm_gets_one_array_job(tmp_path, monkeypatch, interruptible):
         assert (tmp_path / "calls").read_text() == "7\n"
         with pytest.raises(Exception, match="invalid literal") as caught:  # it is that of cluster_tools
             run_jobs(int, ["x", "8"], executor=executor)
-    assert caught.value.__notes__ == ["This happened in chunk 0."]
+    assert caught.value.__notes__ == ["While processing chunk 0."]
 
 
 # ---- Failures
@@ -290,13 +290,13 @@ def test_the_first_exception_names_its_box(executor):
         run_jobs(fails_at_five, range(100), executor=executor, boxes=BOXES)
     assert type(caught.value) is KeyError
     assert caught.value.args == ("the fifth",)
-    assert caught.value.__notes__ == [f"This happened in chunk 5, {BOXES[5]} (in Mag(1))."]
+    assert caught.value.__notes__ == [f"While processing chunk 5, {BOXES[5]} (in Mag(1))."]
 
 
 def test_without_boxes_it_names_the_number(executor):
     with pytest.raises(KeyError) as caught:
         run_jobs(fails_at_five, range(100), executor=executor)
-    assert caught.value.__notes__ == ["This happened in chunk 5."]
+    assert caught.value.__notes__ == ["While processing chunk 5."]
 
 
 def test_any_class_of_exception(executor):

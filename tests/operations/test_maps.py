@@ -149,15 +149,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("voxel_map", "source", "target", "reason"),
         [
-            (wk.maps.threshold(3, above=256), "uint16", "uint8", "256 is no uint8"),
-            (wk.maps.threshold(3, below=0.5), "uint16", "uint8", "0.5 is no uint8"),
+            (wk.maps.threshold(3, above=256), "uint16", "uint8", "256 cannot be represented as uint8"),
+            (wk.maps.threshold(3, below=0.5), "uint16", "uint8", "0.5 cannot be represented as uint8"),
             (wk.maps.clip(0, 256), "uint16", "uint8", "do not fit uint8"),
-            (wk.maps.rescale((0, 1), (-1, 255)), "uint16", "uint8", "-1 is no uint8"),
+            (wk.maps.rescale((0, 1), (-1, 255)), "uint16", "uint8", "-1 cannot be represented as uint8"),
             (wk.maps.relabel([256]), "uint8", "uint8", "do not fit uint8"),
             (wk.maps.relabel({3: 256}), "uint8", "uint8", "do not fit uint8"),
             (wk.maps.relabel([1]), "float32", "uint8", "integers"),
             (wk.maps.relabel([1]), "int64", "uint64", "cannot keep"),
-            (wk.maps.mask(-1), "uint8", "int8", "-1 is no uint8"),
+            (wk.maps.mask(-1), "uint8", "int8", "-1 cannot be represented as uint8"),
         ],
     )
     def test_voxels_that_do_not_fit(self, mapped, voxel_map, source, target, reason):

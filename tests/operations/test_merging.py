@@ -163,7 +163,7 @@ def test_any_files_in_any_shards(make_array, config, engine, case, data):
         x, y, z = (slice(low, min(low + edge, length)) for low, length in zip(file, shard, strict=True))
         part = expected[: spec.num_channels, x, y, z]
         part[...] = written[:, : part.shape[1], : part.shape[2], : part.shape[3]]
-    with mock.patch.object(merging, "_MOST_VOXEL_BYTES", most_bytes):
+    with mock.patch.object(merging, "_MAX_VOXEL_BYTES", most_bytes):
         merging.merge_files(target, source, engine, (0, 0, 0), np.array(files, np.int64).reshape(-1, 3))
     np.testing.assert_array_equal(read_box(target, engine, (0, 0, 0), end), expected)
 
@@ -218,12 +218,12 @@ class TestRefusals:
 
     def test_a_read_only_mag(self, mag_view, annotate):
         before = files_of(mag_view)
-        for read_only in (
-            wk.Dataset.open(mag_view.layer.dataset.path, read_only=True).get_layer("color").get_mag(1),
-            wk.open_mag(mag_view.path, read_only=True),
-        ):
+        for name, read_only in {
+            "layer": wk.Dataset.open(mag_view.layer.dataset.path, read_only=True).get_layer("color").get_mag(1),
+            "alone": wk.open_mag(mag_view.path, read_only=True),
+        }.items():
             with pytest.raises(ReadOnlyError):
-                read_only.merge_with_view(annotate(name=type(read_only).__name__))
+                read_only.merge_with_view(annotate(name=name))
         assert files_of(mag_view) == before
 
     def test_webknossos_raises_the_same_classes(self, webknossos, mag_view, annotate, sequential):
@@ -332,7 +332,7 @@ class TestFailures:
                 raise ChunkError("as if a chunk could not be written")
             merge_files(*arguments)
 
-        monkeypatch.setattr("wkgpu.dataset.mergeable_mag.merge_files", failing)
+        monkeypatch.setattr(merging, "merge_files", failing)
         with pytest.raises(ChunkError):
             mag_view.merge_with_view(other)
         mag_view.merge_with_view(other)

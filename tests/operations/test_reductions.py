@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arrays import is_simulated, on_device
+from arrays import is_simulated, on_device, tune
 from datasets import VOXEL_SIZE, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ from strategies import VOXEL_TYPES
 
 import wkgpu as wk
 from wkgpu.errors import ArgumentError, DtypeError, RegionError
-from wkgpu.operations import reductions as reducing
+from wkgpu.operations import reductions
 
 INTEGERS = [dtype for dtype in VOXEL_TYPES if not dtype.startswith("float")]
 
@@ -167,15 +167,20 @@ def reduced(view, executor=None):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint32"])
-def test_many_pieces_and_small_rows(place, dtype, monkeypatch):
-    for name, value in {
-        "_PIECE_BYTES": 2048, "_PIECE_BYTES_ON_GPU": 2048, "_LABELLED_VALUES": 100, "_LABELLED_VALUES_ON_GPU": 50
-    }.items():  # fmt: skip
-        monkeypatch.setattr(reducing, name, value)
+def test_many_tiles_and_small_rows(place, dtype, monkeypatch):
+    tune(monkeypatch, reduced_bytes=2048, labelled_values=100)
     view, data = view_of(place, (dtype, 1, ((9, 9, 9), (3, 3, 3)), ((9, 9, 9), (3, 3, 3)), (4, 16)))
     ids, counts = np.unique(data, return_counts=True)
     expected = [(data.min(), data.max()), np.histogram(data, 7)[0].tolist(), ids.tolist(), counts.tolist()]
     assert reduced(view) == expected
+
+
+def test_rows_share_counters_only_where_the_engine_adds_atomically(cpu, config):
+    config.threads = 8
+    assert reductions._rows(cpu.tuning, 1000)[0] == 16
+    assert reductions._rows(cpu.tuning, 1000, counters=2) == (2, 500), "the counters of two threads, made before"
+    atomic = cpu.tuning._replace(rows=100, counters=4, min_width=20)
+    assert reductions._rows(atomic, 1000, counters=4) == (50, 20)
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])

@@ -28,8 +28,7 @@ from wkgpu.errors import (
     ReadOnlyError,
     StorageAccessError,
 )
-from wkgpu.operations import rewriting
-from wkgpu.operations import tiling as blocks
+from wkgpu.operations import rewriting, tiling
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local import file_swap
@@ -244,8 +243,8 @@ class TestRechunk:
         before = rewriting.read_box(array, engine, (0, 0, 0), end)
         limit = data.draw(st.sampled_from([edge**3 * source.voxel_bytes // 64, 10_000, 1 << 20]))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rewriting, "_MOST_READ_BYTES", limit)
-            patch.setattr(blocks, "_BLOCK_BYTES", limit)
+            patch.setattr(rewriting, "_MAX_READ_BYTES", limit)
+            patch.setattr(tiling, "_JOB_BYTES", limit)
             rewriting.rewrite_in_place(array.path, wk.Mag(1), target, "cpu", None, None)
         found = rewriting.open_array(array.path)
         assert found.spec == target
@@ -481,7 +480,7 @@ class TestExecutors:
             yield made
 
     def test_each_runs_the_jobs(self, raw, expected, executor, monkeypatch):
-        monkeypatch.setattr(blocks, "_BLOCK_BYTES", 0)
+        monkeypatch.setattr(tiling, "_JOB_BYTES", 0)
         raw.compress(executor=executor)
         assert raw.info.codec == "lz4"
         np.testing.assert_array_equal(content(raw), expected)

@@ -1,4 +1,4 @@
-"""Voxels that stream from mags through a computation into another mag: block by block, part by part, piece by piece."""
+"""Voxels that stream from mags through a computation into another mag: block by block, part by part, tile by tile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from arrays import read_box, write_box
+from arrays import read_box, tune, write_box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,16 +90,15 @@ def target(make):
 
 
 @pytest.fixture
-def in_small_pieces(monkeypatch):
-    """Parts of a shard of 8³, and pieces of an eighth of it."""
-    cut(monkeypatch, part=8**3, piece=4**3)
+def in_small_tiles(monkeypatch):
+    """Parts of a shard of 8³, and tiles of an eighth of it."""
+    cut(monkeypatch, part=8**3, tile=4**3)
 
 
-def cut(monkeypatch, part, piece):
-    """Let parts and pieces have so many target voxels."""
+def cut(monkeypatch, part, tile):
+    """Let parts and tiles have so many target voxels."""
     monkeypatch.setattr(streaming, "_PART_BYTES", part * UINT16.itemsize)
-    for name in ("_PIECE_BYTES", "_PIECE_BYTES_ON_GPU"):
-        monkeypatch.setattr(streaming, name, piece * 8 * UINT16.itemsize)
+    tune(monkeypatch, streamed_bytes=tile * 8 * UINT16.itemsize)
 
 
 def run(sources, target, engine, region=WHOLE, transformation=None, **options):
@@ -168,9 +167,9 @@ def test_all_voxels_are_computed(engine, source, target, voxels):
     np.testing.assert_array_equal(content(target), thinned(voxels))
 
 
-@pytest.mark.parametrize(("part", "piece"), [(1, 1), (8**3, 4**3), (16**3, 8**3), (8**3, 8**3), (1 << 20, 700)])
-def test_however_it_is_cut(monkeypatch, engine, source, target, voxels, part, piece):
-    cut(monkeypatch, part, piece)
+@pytest.mark.parametrize(("part", "tile"), [(1, 1), (8**3, 4**3), (16**3, 8**3), (8**3, 8**3), (1 << 20, 700)])
+def test_however_it_is_cut(monkeypatch, engine, source, target, voxels, part, tile):
+    cut(monkeypatch, part, tile)
     region = VoxelBox((3, 0, 9), (21, 17, 14))
     run([source], target, engine, region)
     expected = np.zeros((1, 32, 32, 32), UINT16)
@@ -178,7 +177,7 @@ def test_however_it_is_cut(monkeypatch, engine, source, target, voxels, part, pi
     np.testing.assert_array_equal(content(target), expected)
 
 
-def test_voxels_beyond_the_region_stay(in_small_pieces, engine, cpu, source, make, voxels, random):
+def test_voxels_beyond_the_region_stay(in_small_tiles, engine, cpu, source, make, voxels, random):
     for codec in ("raw", "lz4"):
         target = make(codec=codec)
         expected = random.integers(1, 1000, (1, 32, 32, 32)).astype(UINT16)
@@ -189,7 +188,7 @@ def test_voxels_beyond_the_region_stay(in_small_pieces, engine, cpu, source, mak
         np.testing.assert_array_equal(content(target), expected)
 
 
-def test_several_sources(in_small_pieces, engine, cpu, source, target, make, voxels):
+def test_several_sources(in_small_tiles, engine, cpu, source, target, make, voxels):
     other = make(chunk=16, per_shard=1, codec="raw")
     write_box(other, cpu, (0, 0, 16), voxels[..., 16:])
     run([source, other], target, engine, transformation=Thinned(sources=2))
@@ -232,8 +231,8 @@ def sparse(make, cpu):
     return array
 
 
-def test_absent_shards_are_neither_read_nor_made(in_small_pieces, record, monkeypatch, engine, sparse, target):
-    monkeypatch.setattr(streaming, "block_shape", lambda spec, least: spec.shard_shape)
+def test_absent_shards_are_neither_read_nor_made(in_small_tiles, record, monkeypatch, engine, sparse, target):
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
     run([sparse], target, engine)
     assert target.existing_shards() == [(1, 0, 0), (2, 2, 2)]
     stored = [VoxelBox(*shard) for shard in sparse.shard_boxes()]
@@ -242,14 +241,14 @@ def test_absent_shards_are_neither_read_nor_made(in_small_pieces, record, monkey
     assert [box.topleft for box in record.writes] == [(8, 0, 0), (16, 16, 16)]
 
 
-def test_zeros_are_not_stored(in_small_pieces, engine, cpu, make, target):
+def test_zeros_are_not_stored(in_small_tiles, engine, cpu, make, target):
     source = make(chunk=8)
     write_box(source, cpu, (16, 16, 16), np.zeros((1, 16, 16, 16), UINT16))
     run([source], target, engine)
     assert target.existing_shards() == []
 
 
-def test_shards_that_exist_are_overwritten_with_zeros(in_small_pieces, engine, cpu, sparse, target):
+def test_shards_that_exist_are_overwritten_with_zeros(in_small_tiles, engine, cpu, sparse, target):
     write_box(target, cpu, (0, 0, 0), np.full((1, 24, 24, 24), 9, UINT16))
     run([sparse], target, engine)
     assert np.flatnonzero(content(target)).size == 2
@@ -262,7 +261,7 @@ def test_shards_that_exist_are_overwritten_with_zeros(in_small_pieces, engine, c
     assert not found[:, 2:6].any()
 
 
-def test_something_is_made_of_nothing(in_small_pieces, engine, sparse, target):
+def test_something_is_made_of_nothing(in_small_tiles, engine, sparse, target):
     run([sparse], target, engine, transformation=Thinned(plus=3))
     found = content(target)
     assert np.count_nonzero(found == 3) == found.size - 2
@@ -317,16 +316,16 @@ def test_a_negative_zero_is_data_of_a_device(dtype):
     assert has_data(ComparedWithZero(voxels[:, 1:]))
 
 
-# ---- Parts and pieces
+# ---- Parts and tiles
 
 
-def test_a_part_is_written_once_and_read_in_pieces(in_small_pieces, record, engine, source, target):
+def test_a_part_is_written_once_and_read_in_tiles(in_small_tiles, record, engine, source, target):
     run([source], target, engine)
     assert sorted(box.topleft for box in record.writes) == sorted(
         (x, y, z) for x in range(0, 32, 8) for y in range(0, 32, 8) for z in range(0, 32, 8)
     )
     assert {box.shape for box in record.writes} == {(8, 8, 8)}
-    assert {box.shape for box in record.reads} == {(8, 8, 8)}, "no chunk of 8³ is read in two pieces"
+    assert {box.shape for box in record.reads} == {(8, 8, 8)}, "no chunk of 8³ is read in two tiles"
     assert len(record.reads) == len(set(record.reads)) == 8 * len(record.writes)
 
 
@@ -334,44 +333,44 @@ def test_chunks_of_very_many_voxels_are_cut(monkeypatch, record, engine, source,
     """Of a large ratio even what one target chunk is made of does not fit memory."""
     expected, target = make(chunk=8, per_shard=2), make(chunk=8, per_shard=2)
     run([source], expected, engine)
-    monkeypatch.setattr(streaming, "_MOST_PIECE_BYTES", 4**3 * 8 * UINT16.itemsize)
+    monkeypatch.setattr(streaming, "_MAX_TILE_BYTES", 4**3 * 8 * UINT16.itemsize)
     record.reads.clear()
     run([source], target, engine)
     assert {box.shape for box in record.reads} == {(8, 8, 8)}
     np.testing.assert_array_equal(content(target), content(expected))
 
 
-def test_pieces_are_chunks_at_least(monkeypatch, record, engine, source, make):
+def test_tiles_are_chunks_at_least(monkeypatch, record, engine, source, make):
     """Neither a chunk of the source is decoded twice, nor one of the target encoded in two parts."""
-    cut(monkeypatch, part=1, piece=1)
+    cut(monkeypatch, part=1, tile=1)
     run([source], make(chunk=8, per_shard=2), engine)
     assert {box.shape for box in record.reads} == {(16, 16, 16)}
     assert {box.shape for box in record.writes} == {(8, 8, 8)}
 
 
-def test_only_two_pieces_are_held(in_small_pieces, record, monkeypatch, engine, source, target):
+def test_only_two_tiles_are_held(in_small_tiles, record, monkeypatch, engine, source, target):
     def no_thread(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(ahead, "start_new_thread", no_thread)  # then a piece is read at once
+    monkeypatch.setattr(ahead, "start_new_thread", no_thread)  # then a tile is read at once
     run([source], target, engine)
     assert record.most_arrays == 1, "so many when the next one is read"
 
 
-def test_the_next_piece_is_read_meanwhile(in_small_pieces, record, monkeypatch, engine, source, target, voxels):
+def test_the_next_tile_is_read_meanwhile(in_small_tiles, record, monkeypatch, engine, source, target, voxels):
     begun = threading.Semaphore(0)
     record.before_read = lambda number: begun.release()
     waited = []
 
-    def apply(self, engine, piece, arrays, out, inside, apply=Thinned.apply):
+    def apply(self, engine, tile, arrays, out, inside, apply=Thinned.apply):
         if len(waited) % 8 < 7:  # there is a next one in this part
-            assert begun.acquire(timeout=10), "the read of the piece itself"
+            assert begun.acquire(timeout=10), "the read of the tile itself"
             assert begun.acquire(timeout=10), "that of the next one"
             begun.release()
         else:
             assert begun.acquire(timeout=10)
-        waited.append(piece)
-        apply(self, engine, piece, arrays, out, inside)
+        waited.append(tile)
+        apply(self, engine, tile, arrays, out, inside)
 
     monkeypatch.setattr(Thinned, "apply", apply)
     run([source], target, engine)
@@ -380,7 +379,7 @@ def test_the_next_piece_is_read_meanwhile(in_small_pieces, record, monkeypatch, 
     np.testing.assert_array_equal(content(target), thinned(voxels))
 
 
-def test_a_single_piece_needs_no_thread(record, engine, source, target):
+def test_a_single_tile_needs_no_thread(record, engine, source, target):
     run([source], target, engine)
     assert set(record.threads) == {threading.current_thread().name}
 
@@ -388,7 +387,7 @@ def test_a_single_piece_needs_no_thread(record, engine, source, target):
 # ---- Failures
 
 
-def test_a_read_that_fails(in_small_pieces, record, engine, source, target):
+def test_a_read_that_fails(in_small_tiles, record, engine, source, target):
     """It is the third one of the second part: of this one nothing is written, and no further one is begun."""
 
     def fail(number):
@@ -404,24 +403,24 @@ def test_a_read_that_fails(in_small_pieces, record, engine, source, target):
     assert record.reading == 0
 
 
-def test_a_computation_that_fails(in_small_pieces, record, monkeypatch, engine, source, target):
-    pieces = []
+def test_a_computation_that_fails(in_small_tiles, record, monkeypatch, engine, source, target):
+    tiles = []
 
-    def apply(self, engine, piece, arrays, out, inside):
-        pieces.append(piece)
-        if len(pieces) == 3:
+    def apply(self, engine, tile, arrays, out, inside):
+        tiles.append(tile)
+        if len(tiles) == 3:
             raise ArithmeticError("as if it could not be computed")
 
     monkeypatch.setattr(Thinned, "apply", apply)
     with pytest.raises(ArithmeticError, match="computed"):
         run([source], target, engine)
-    assert len(pieces) == 3
+    assert len(tiles) == 3
     assert len(record.reads) <= 4
     assert record.writes == target.existing_shards() == []
     assert record.reading == 0
 
 
-def test_a_write_that_fails(in_small_pieces, record, monkeypatch, engine, source, target):
+def test_a_write_that_fails(in_small_tiles, record, monkeypatch, engine, source, target):
     write = streaming.write_box
 
     def write_box(*arguments):
@@ -441,9 +440,9 @@ def test_a_write_that_fails(in_small_pieces, record, monkeypatch, engine, source
 
 def blocks_of(source, target, engine, monkeypatch, **options):
     """The blocks of the jobs, if each is one shard."""
-    monkeypatch.setattr(streaming, "block_shape", lambda spec, least: spec.shard_shape)
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
     seen = []
-    monkeypatch.setattr(streaming, "run_jobs", lambda function, jobs, **_: seen.extend(job.block for job in jobs))
+    monkeypatch.setattr(streaming, "run_jobs", lambda function, jobs, **_: seen.extend(job.box for job in jobs))
     run([source], target, engine, **options)
     return seen
 
@@ -463,8 +462,8 @@ def test_no_two_blocks_share_a_shard(monkeypatch, engine, source, make):
     assert sum(int(np.prod(block.shape)) for block in found) == int(np.prod(region.shape))
 
 
-def test_jobs_run_on_any_executor(in_small_pieces, monkeypatch, source, make, voxels, cpu):
-    monkeypatch.setattr(streaming, "block_shape", lambda spec, least: spec.shard_shape)
+def test_jobs_run_on_any_executor(in_small_tiles, monkeypatch, source, make, voxels, cpu):
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
     with ThreadPoolExecutor(3) as threads:
         for executor in (threads, Eager()):
             target = make()
@@ -500,11 +499,11 @@ def interrupt():
     raise KeyboardInterrupt
 
 def call():
-    for _ in streaming.fetched([None], Engine(), lambda piece: (piece,), pieces):
+    for _ in streaming.prefetched([None], Engine(), lambda tile: (tile,), tiles):
         pass
 
 streaming.read_box = read_box
-pieces = [VoxelBox((x, 0, 0), (1, 1, 1)) for x in range(3)]
+tiles = [VoxelBox((x, 0, 0), (1, 1, 1)) for x in range(3)]
 places = Places(call).all()
 assert len(places) > 30
 for place in places:

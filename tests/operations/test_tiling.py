@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wkgpu.geometry.voxel_box import VoxelBox, bisected
-from wkgpu.operations import tiling as blocks
-from wkgpu.operations.tiling import block_shape, cells, shard_number, shards_in
+from wkgpu.operations import tiling
+from wkgpu.operations.tiling import cells, job_shape, shard_number, shards_in
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 
@@ -113,17 +113,17 @@ class TestBlockShape:
         spec = ArraySpec(
             np.dtype(dtype), channels, tuple(2**n for n in chunk), tuple(2**n for n in per_shard), pipeline_of("raw")
         )
-        shape = block_shape(spec, least)
+        shape = job_shape(spec, least)
         for length, shard, wanted in zip(shape, spec.shard_shape, least, strict=True):
             assert length % shard == 0
             assert length >= wanted
         # Not much larger than what a job is worth, unless shards are, or must be together
         needed = [max(shard, 2 * wanted) for shard, wanted in zip(spec.shard_shape, least, strict=True)]
         nbytes = prod(shape) * spec.voxel_bytes
-        assert nbytes <= max(blocks._BLOCK_BYTES, prod(needed) * spec.voxel_bytes)
-        assert 2 * nbytes > blocks._BLOCK_BYTES
+        assert nbytes <= max(tiling._JOB_BYTES, prod(needed) * spec.voxel_bytes)
+        assert 2 * nbytes > tiling._JOB_BYTES
 
     @pytest.mark.parametrize(("shard", "expected"), [(32, 256), (1024, 1024)])
     def test_small_shards_are_handled_together(self, shard, expected):
         spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (shard // 32,) * 3, pipeline_of("lz4"))
-        assert block_shape(spec, (32, 32, 32)) == (expected,) * 3
+        assert job_shape(spec, (32, 32, 32)) == (expected,) * 3

@@ -1,8 +1,9 @@
-"""Arguments of earlier generations of the WEBKNOSSOS library, and what they are called today.
+"""Arguments of earlier generations of the WEBKNOSSOS library, and their current names.
 
 All of them are in the tables below and nowhere else. `accepts_legacy` finds by a function's own parameters which of
 them concern it: an old name works if the function takes the new one. Each use warns with a `DeprecationWarning` that
-names its successor. Only where today's scripts have two names for an argument, both are parameters, without a warning.
+names the current argument. Only where current scripts have two names for an argument, both are parameters, without
+a warning.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def _compression(block_type: Any, keywords: Keywords) -> Any:
 
 
 class Renamed(NamedTuple):
-    """The argument that took the place of an older one, and how the older one's value becomes its."""
+    """The argument that replaced an older one, and how to convert the old value."""
 
     name: str
     convert: Callable[[Any, Keywords], Any] | None = None
@@ -54,7 +55,7 @@ RENAMED: dict[str, Renamed] = {
     "target_chunk_size": Renamed("target_chunk_shape"),
     "work_on_chunk": Renamed("func_per_chunk"),
 }
-"""Old name of an argument: today's."""
+"""Old name of an argument: its current one."""
 
 SYNONYMS: dict[str, str] = {
     "dtype_per_channel": "dtype",
@@ -70,14 +71,14 @@ DEPRECATED: dict[str, str] = {
 """Arguments that still exist, and what to use instead."""
 
 IGNORED: dict[str, str | None] = {
-    "allow_unaligned": None,  # today's library has it; here every region can be written, by several processes at once
+    "allow_unaligned": None,  # every region can be written here, by several processes at once
     "args": "pass an executor",
 }
-"""Arguments that are taken and change nothing, and what to do instead, if there is anything to do."""
+"""Arguments that are accepted and ignored, and what to do instead, if there is anything to do."""
 
 
 def accepts_legacy(
-    *positional: str, today: tuple[str, ...] = ()
+    *positional: str, current: tuple[str, ...] = ()
 ) -> Callable[[Callable[_Parameters, _Result]], Callable[_Parameters, _Result]]:
     """Let a function take the arguments of earlier generations.
 
@@ -85,8 +86,8 @@ def accepts_legacy(
     ----------
     *positional
         What earlier generations called the positional arguments beyond the function's own.
-    today
-        What the library of today calls them where that differs. This counts where it names all of them and repeats none
+    current
+        What the current library calls them where that differs. This counts where it names all of them and repeats none
         that is given by name.
 
     Examples
@@ -110,7 +111,7 @@ def accepts_legacy(
         @functools.wraps(function)
         def accepting(*args: Any, **keywords: Any) -> _Result:
             if len(args) > own or not legacy.isdisjoint(keywords):
-                keywords = _named(function.__qualname__, args[own:], keywords, today, positional)
+                keywords = _named(function.__qualname__, args[own:], keywords, current, positional)
                 keywords = _translated(function.__qualname__, keywords, legacy)
             return function(*args[:own], **keywords)
 
@@ -128,12 +129,12 @@ def warn_deprecated(message: str) -> None:
 
 
 def _named(
-    function: str, values: tuple[Any, ...], keywords: Keywords, today: tuple[str, ...], earlier: tuple[str, ...]
+    function: str, values: tuple[Any, ...], keywords: Keywords, current: tuple[str, ...], earlier: tuple[str, ...]
 ) -> Keywords:
     """Give names to the positional arguments that the function itself does not take."""
     if not values:
         return keywords
-    for generation in (today, earlier):
+    for generation in (current, earlier):
         names = generation[: len(values)]
         if len(names) == len(values) and keywords.keys().isdisjoint(names):
             if generation is earlier and DEPRECATED.keys().isdisjoint(names):
@@ -143,17 +144,17 @@ def _named(
 
 
 def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords:
-    """Return named arguments under today's names."""
+    """Return named arguments under their current names."""
     translated: Keywords = {}
     for name, value in keywords.items():
-        today = name
+        current = name
         if name in legacy and name in SYNONYMS:
             if value is None:  # its default
                 continue
-            today = SYNONYMS[name]
+            current = SYNONYMS[name]
         elif name in legacy and name in RENAMED:
-            today, convert = RENAMED[name]
-            warn_deprecated(f"{function}(): {name} is deprecated; use {today}.")
+            current, convert = RENAMED[name]
+            warn_deprecated(f"{function}(): {name} is deprecated; use {current}.")
             value = convert(value, keywords) if convert else value
         elif name in legacy and name in DEPRECATED:
             if value is not None:  # their default
@@ -162,7 +163,7 @@ def _translated(function: str, keywords: Keywords, legacy: Set[str]) -> Keywords
             if instead := IGNORED[name]:
                 warn_deprecated(f"{function}(): {name} is deprecated and changes nothing; {instead}.")
             continue
-        if today in translated or (today != name and today in keywords):
-            raise ArgumentError(f"{function}() got {name} and another argument for {today}; give {today} alone.")
-        translated[today] = value
+        if current in translated or (current != name and current in keywords):
+            raise ArgumentError(f"{function}() got {name} and another argument for {current}; give {current} alone.")
+        translated[current] = value
     return translated

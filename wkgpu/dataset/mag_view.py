@@ -1,34 +1,40 @@
-"""A whole mag of a layer."""
+"""A whole mag of a layer, or without one."""
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
-from wkgpu.dataset.mergeable_mag import MergeableMag
+from wkgpu.dataset.mag_files import LayerListing, add_copy, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.regions import resolve_for_data
-from wkgpu.dataset.rewritable_mag import RewritableMag
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
 from wkgpu.dataset.view import View
-from wkgpu.errors import OutOfBoundsError, UnsupportedError
+from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError, UnsupportedError
+from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations.jobs import Executor
+from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
-from wkgpu.storage.stored_array import StoredArray, create_array
-from wkgpu.storage.stores.local.links import real_path_outside
-from wkgpu.storage.stores.local.paths import is_remote
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+from wkgpu.storage.stores.local.links import check_inside, real_path_outside
+from wkgpu.storage.stores.local.paths import is_remote, local_path
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
 
 
-class MagView(RewritableMag, MergeableMag):
+class MagView(View):
     """A view of a whole mag, with its layer. It comes from `Layer.get_mag` and `Layer.add_mag`.
 
     Its box is the layer's, rounded out to the mag. A read may leave it, and finds zeros where nothing is stored; a
@@ -57,6 +63,9 @@ class MagView(RewritableMag, MergeableMag):
     _pads: ClassVar[bool] = True
     _legacy_from_dataset: ClassVar[bool] = True
 
+    _layer: Layer | None = None  # a mag without a dataset has none
+    _growing: threading.Lock  # of a mag without a dataset, whose box is its own
+
     def __init__(
         self,
         layer: Layer,
@@ -78,9 +87,22 @@ class MagView(RewritableMag, MergeableMag):
             self._opened = create_array(path, spec, layer.data_format.value)
             self._opened.follows_links = self._allow_foreign_writes
 
+    @classmethod
+    def _without_dataset(cls, path: Path, mag: Mag, read_only: bool, device: str | None) -> MagView:
+        """Return the mag in a folder, for `open_mag`. Its box holds all files, and grows with what is written."""
+        mag_view = cls.__new__(cls)
+        View.__init__(mag_view, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
+        mag_view._opened = open_array(path)
+        mag_view._growing = child_safe(threading.Lock())
+        for box in mag_view.get_bounding_boxes_on_disk():
+            mag_view._grow(box)
+        return mag_view
+
     @property
     def layer(self) -> Layer:
         """The layer of the mag."""
+        if self._layer is None:
+            raise NotFoundError(f"{self.path} was opened without its dataset and has no layer; use Dataset.open().")
         return self._layer
 
     @property
@@ -91,7 +113,9 @@ class MagView(RewritableMag, MergeableMag):
     @property
     def is_remote_to_dataset(self) -> bool:
         """Whether the mag's files lie outside of the dataset's folder, or at a URL: they belong to another one."""
-        return is_remote(self._path) or real_path_outside(self._path, self.layer.dataset.path) is not None
+        if self._layer is None:
+            return True
+        return is_remote(self._path) or real_path_outside(self._path, self._layer.dataset.path) is not None
 
     @accepts_legacy("offset", "allow_resize")
     def write(
@@ -177,7 +201,7 @@ class MagView(RewritableMag, MergeableMag):
         [BoundingBox(topleft=(0, 0, 0), size=(1024, 1024, 1024))]
         """
         frame = self._frame
-        return (frame.bounding_box(region) for region in self._array.shard_boxes())
+        return (frame.bounding_box(VoxelBox(*shard)) for shard in self._array.shard_boxes())
 
     def get_views_on_disk(self, read_only: bool | None = None) -> Iterator[View]:
         """Iterate over views of the files that exist; see `get_bounding_boxes_on_disk`.
@@ -203,27 +227,252 @@ class MagView(RewritableMag, MergeableMag):
         Raises
         ------
         UnsupportedError
-            A `ValueError`, for a WKW mag, which is none.
+            A `ValueError`: a WKW mag has no Zarr array.
         """
         raise UnsupportedError(f"{self!r} is stored as {self.data_format.value}, not as Zarr; use read() and write().")
+
+    # ---- Files as a whole
+
+    def compress(
+        self,
+        target_path: str | os.PathLike[str] | None = None,
+        args: Any = None,
+        executor: Executor | None = None,
+        *,
+        codec: Compression = True,
+        progress_desc: str | None = None,
+    ) -> None:
+        """Compress the shards, in place or into another dataset.
+
+        In place, a mag whose files are all compressed stays as it is; of one with raw files and compressed ones, all
+        become compressed. The new shards are made in a hidden folder inside the mag's, and then replace the old ones;
+        nothing else in the folder is touched. Whatever fails, the old voxels or the new ones are there: a swap that a
+        crash has interrupted is finished by the next access. Needs room for both. Reads may run concurrently: views
+        that are open, in this process and in others, notice the new files, and each read returns the voxels of the old
+        ones or of the new ones. Writes may not; if there was one, the mag stays as it was.
+
+        Parameters
+        ----------
+        target_path : path, optional
+            Folder of a dataset, which is made if it does not exist, in which a compressed copy goes to the same layer
+            and mag. This mag is then not changed.
+        args : optional
+            Deprecated; it changes nothing.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process, on all cores. A
+            job holds up to 1 GiB of voxels.
+        codec : bool or str
+            ``True`` for LZ4, or whatever codec the mag has already; ``"lz4"`` or ``"lz4hc"``, which is slower and
+            takes less room, for exactly this codec in every file.
+        progress_desc : str, optional
+            Shows a progress bar with this text.
+
+        Raises
+        ------
+        ReadOnlyError
+            If this mag is to change and is read-only, or its files lie outside of its dataset's folder.
+        NameTakenError, AlreadyExistsError, MismatchError
+            If the target has this mag already, or does not fit; or if another process has written in the meantime.
+
+        Examples
+        --------
+        >>> mag_view.compress()  # doctest: +SKIP
+        >>> mag_view.compress("archive", codec="lz4hc")  # doctest: +SKIP
+        """
+        if args is not None:
+            warn_deprecated("MagView.compress(): args is deprecated and changes nothing; pass an executor.")
+        spec = compressed_spec(self._array, codec, in_place=target_path is None)
+        self._rewrite(spec, target_path, executor, progress_desc)
+
+    def rechunk(
+        self,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        compress: Compression | None = None,
+        target_path: str | os.PathLike[str] | None = None,
+        executor: Executor | None = None,
+        *,
+        progress_desc: str | None = None,
+    ) -> None:
+        """Cut the mag into other chunks and shards, in place or into another dataset; see `compress`.
+
+        Parameters
+        ----------
+        chunk_shape : int or (x, y, z), optional
+            Voxels of the mag that are encoded at once; 32³ by default, whatever the mag has now.
+        shard_shape : int or (x, y, z), optional
+            Voxels of the mag in one file; by default 32³ chunks.
+        chunks_per_shard : int or (x, y, z), optional
+            Chunks in one file, instead of `shard_shape`.
+        compress : bool or str, optional
+            True or ``"lz4"`` for LZ4 (the default, whatever the mag has now), ``"lz4hc"`` for LZ4HC, False for raw
+            voxels.
+        target_path, executor, progress_desc
+            As for `compress`.
+
+        Raises
+        ------
+        ShapeError, ArgumentError
+            For shapes that do not fit each other or the format.
+        ReadOnlyError, NameTakenError, AlreadyExistsError, MismatchError
+            As for `compress`.
+
+        Examples
+        --------
+        >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
+        """
+        found = self._array.current().spec
+        compress = True if compress is None else compress
+        spec = new_spec(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        self._rewrite(spec, target_path, executor, progress_desc)
+
+    def _rewrite(
+        self,
+        spec: ArraySpec | None,
+        target_path: str | os.PathLike[str] | None,
+        executor: Executor | None,
+        progress_desc: str | None,
+    ) -> None:
+        """Give the mag another layout, in place or in another dataset; None only finishes what a crash has left."""
+        if target_path is not None and spec is not None:
+            root, name = local_path(target_path), self._path.parent.name if self._layer is None else self._layer.name
+            check_inside(root / name, root, False)
+            if self._layer is None:
+                copy_alone(self._region(), root / name, spec, executor, progress_desc)
+            else:
+                self._add_copy(_twin(self._layer, root), spec, self._layer.bounding_box, executor, progress_desc)
+            return
+        self._check_writable()
+        if spec is None:
+            self._settle()
+        else:
+            rewrite_mag(self._region(), _listing(self._layer), spec, executor, progress_desc)
+
+    def _add_copy(
+        self,
+        twin: Layer,
+        spec: ArraySpec,
+        box: NDBoundingBox,
+        executor: Executor | None,
+        progress_desc: str | None,
+    ) -> None:
+        """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
+        add_copy(self._region(), _listing(twin), spec, box, executor, progress_desc)
+
+    def _settle(self) -> None:
+        """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
+        settle_mag(self._path, self._mag, _listing(self._layer))
+
+    def merge_with_view(
+        self, other: MagView, executor: Executor | None = None, *, progress_desc: str | None = None
+    ) -> None:
+        """Overlay another mag, such as a volume annotation, whose files hold one chunk each.
+
+        Each file of the other mag replaces all voxels of its box, with zeros too, and also those beyond the other
+        layer's bounding box. All other voxels stay. The layer's bounding box then holds the boxes of these files.
+        (webknossos lets it grow to whole shards.)
+
+        Reads and writes may run concurrently: each shard is locked like in any write, and replaces the old one when it
+        is whole (a raw shard changes in place). Shards that were merged before a failure stay merged, all
+        others are as they were; merging once more completes them.
+
+        Parameters
+        ----------
+        other : MagView
+            Of the same mag, dtype and number of channels; of a dataset or from `open_mag`. Its chunks may have another
+            shape and codec.
+        executor : Executor, optional
+            Runs a job for each shard that changes; without it they run one after another in this process, on all
+            cores. A job holds up to 1 GiB of new voxels, and as much again where files fill chunks only in part.
+        progress_desc : str, optional
+            Shows a progress bar with this text.
+
+        Raises
+        ------
+        ArgumentError
+            If `other` is not a MagView.
+        ReadOnlyError
+            If this mag is read-only.
+        MismatchError, DtypeError, ShapeError
+            If the other mag has another magnification, dtype or number of channels, or several chunks in a file.
+
+        Examples
+        --------
+        >>> annotation = open_mag("annotation/data_Volume/1")  # doctest: +SKIP
+        >>> mag_view.merge_with_view(annotation)  # doctest: +SKIP
+        """
+        if not isinstance(other, View):
+            raise ArgumentError(
+                f"other is {other!r}; give the MagView to merge, from a layer's get_mag() or open_mag()."
+            )
+        self._check_writable()
+        regions = self._region(), other._region(engine=self._engine)
+        merged = merge_regions(*regions, executor, progress_desc)
+        if merged is not None:
+            self._grow_to_hold(self._frame.bounding_box(merged))
+
+    def merge_chunk(self, args: tuple[View, NDBoundingBox, Sequence[NDBoundingBox]]) -> None:
+        """Overlay files of another mag on one shard; the job of `merge_with_view` for that shard.
+
+        The layer's bounding box does not grow.
+
+        Parameters
+        ----------
+        args : tuple
+            The other mag, or any view of it; the box of a shard of this mag, whether the shard exists or not; and
+            the boxes of files of the other mag, of which those parts are used that lie in the shard. A file that does
+            not exist holds zeros. All boxes are in Mag(1).
+
+        Raises
+        ------
+        RegionError
+            For a box that is not that of one file.
+        ReadOnlyError, MismatchError, DtypeError, ShapeError
+            As for `merge_with_view`.
+
+        Examples
+        --------
+        >>> shard_box = BoundingBox((0, 0, 0), (1024, 1024, 1024))  # doctest: +SKIP
+        >>> mag_view.merge_chunk((other, shard_box, [BoundingBox((64, 32, 0), (32, 32, 32))]))  # doctest: +SKIP
+        """
+        try:
+            other, shard_box, boxes = args
+        except (TypeError, ValueError):
+            raise ArgumentError(f"args is {args!r}; give a view, the box of a shard, and boxes of files.") from None
+        if not isinstance(other, View):
+            raise ArgumentError(f"args begins with {other!r}; give the MagView to merge, or a view of it.")
+        self._check_writable()
+        merge_boxes(self._region(), other._region(engine=self._engine), shard_box, boxes)
+
+    # ---- What is opened on the first use
 
     @property
     def _array(self) -> StoredArray:
         if self._opened is None:
             array = super()._array
-            if (difference := self._layer._difference_to(array)) is not None:
+            if self._layer is not None and (difference := self._layer._difference_to(array)) is not None:
                 warnings.warn(f"{difference} The voxels are read as the header says.", stacklevel=3)
             return array
         return self._opened
 
     def _region_box(self) -> NDBoundingBox:
-        return self._layer.bounding_box
+        return self._bounding_box if self._layer is None else self._layer.bounding_box
 
     def _grow(self, box: BoundingBox) -> None:
-        self._layer._extend_bounding_box(box)
+        """Let the layer's bounding box hold a box as well, or without a layer that of the mag."""
+        if self._layer is not None:
+            self._layer._extend_bounding_box(box)
+            return
+        with self._growing:
+            self._bounding_box = self._bounding_box.extended_by(box)
+
+    def _grow_to_hold(self, box: BoundingBox) -> None:
+        if not self.bounding_box.contains_bbox(box):
+            self._grow(box)
 
     def _forget_files(self) -> None:
-        """Open the files anew at the next use: these are gone, or are others."""
+        """Open the files again at the next use: the old files were deleted or replaced."""
         self._opened = None
 
     # ---- Earlier generations
@@ -240,13 +489,42 @@ class MagView(RewritableMag, MergeableMag):
         warn_deprecated("MagView.global_offset is deprecated; it is always (0, 0, 0).")
         return Vec3Int(0, 0, 0)
 
-    # ---- How it shows itself, and travels
+    # ---- Representation and pickling
 
     def __repr__(self) -> str:
         return f"MagView(name={self.name!r}, bounding_box={self.bounding_box})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.layer, self._mag, self._device)
+        if self._layer is None:
+            return MagView._without_dataset, (self._path, self._mag, self._read_only, self._device)
+        return _reopened, (self._layer, self._mag, self._device)
+
+
+@overload
+def _listing(layer: Layer) -> LayerListing: ...
+@overload
+def _listing(layer: None) -> None: ...
+def _listing(layer: Layer | None) -> LayerListing | None:
+    if layer is None:
+        return None
+    dataset = layer.dataset
+    return LayerListing(
+        layer.name, layer.path, dataset.path, dataset._file, lambda: layer._properties, dataset._changing
+    )
+
+
+def _twin(layer: Layer, root: Path) -> Layer:
+    """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
+    layer._check_headers()
+    dataset = type(layer.dataset)(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)
+    return dataset.get_or_add_layer(
+        layer.name,
+        layer.category,
+        dtype=layer.dtype,
+        num_channels=layer.num_channels,
+        data_format=layer.data_format,
+        largest_segment_id=layer._properties.largest_segment_id,
+    )
 
 
 def _reopened(layer: Layer, mag: Mag, device: str | None) -> MagView:

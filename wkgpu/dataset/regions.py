@@ -10,8 +10,9 @@ This is on the path of every small patch: what is common comes first, and messag
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import index
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from wkgpu.dataset.legacy import warn_deprecated
 from wkgpu.errors import OutOfBoundsError, RegionError, ShapeError
@@ -19,14 +20,11 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import Triple, VoxelBox
 
 _ORIGIN: Triple = (0, 0, 0)
 _FINEST: Triple = (1, 1, 1)
 _FARTHEST = 1 << 56  # no file reaches here, and offsets in voxels still fit 64 bits
-
-VoxelBox: TypeAlias = tuple[Triple, Triple]
-"""First voxel and shape ``(x, y, z)`` of a box, in voxels of a view's own mag."""
 
 
 class Frame(NamedTuple):
@@ -52,6 +50,11 @@ class Frame(NamedTuple):
         """Return the frame of a view whose box, in Mag(1), is aligned with its mag."""
         corner, extent = _corners(bounding_box.in_mag(mag))
         return cls(mag.to_tuple(), corner, extent, _ORIGIN if legacy_from_dataset else corner)
+
+    @property
+    def box(self) -> VoxelBox:
+        """The view's box in voxels of its own mag."""
+        return VoxelBox(self.topleft, self.shape)
 
     def bounding_box(self, region: VoxelBox) -> BoundingBox:
         """Return a box of voxels of the view's mag in Mag(1)."""
@@ -82,7 +85,7 @@ def resolve(
 
     Returns
     -------
-    tuple
+    VoxelBox
         First voxel and shape ``(x, y, z)`` in the view's own mag.
 
     Raises
@@ -97,7 +100,7 @@ def resolve(
     --------
     >>> frame = Frame.of(BoundingBox((64, 64, 64), (512, 512, 512)), Mag(2), legacy_from_dataset=False)
     >>> resolve(frame, True, None, (128, 128, 128), (32, 32, 32), None, None, None)
-    ((48, 48, 48), (64, 64, 64))
+    VoxelBox(topleft=(48, 48, 48), shape=(64, 64, 64))
     """
     try:
         region = _resolve(
@@ -115,6 +118,29 @@ def resolve(
             absolute_bounding_box=absolute_bounding_box,
         ) from error.__cause__
     return region
+
+
+def resolve_many(frame: Frame, bounded: bool, boxes: Iterable[NDBoundingBox]) -> tuple[list[Triple], Triple]:
+    """Return the first voxels of boxes, which are in Mag(1), and their shape.
+
+    Raises
+    ------
+    ShapeError
+        If they differ in shape, or there is not one.
+    RegionError, OutOfBoundsError
+        As for `resolve`.
+    """
+    found = [resolve(frame, bounded, None, None, None, None, None, box) for box in boxes]
+    if not found:
+        raise ShapeError("read_many() needs at least one box, got none.")
+    shape = found[0].shape
+    for position, (_, other) in enumerate(found):
+        if other != shape:
+            raise ShapeError(
+                f"boxes[{position}] has {other} voxels in mag {_named(frame.mag)}, boxes[0] has {shape}; give boxes of "
+                "one shape, or read them one by one."
+            )
+    return [topleft for topleft, _ in found], shape
 
 
 def resolve_for_data(
@@ -159,9 +185,9 @@ def resolve_for_data(
             relative_bounding_box=relative_bounding_box,
             absolute_bounding_box=absolute_bounding_box,
         ) from error.__cause__
-    if region[1] != shape:
+    if region.shape != shape:
         raise ShapeError(
-            f"The data have the shape {shape} (x, y, z), but the bounding box has {region[1]} voxels in "
+            f"The data have the shape {shape} (x, y, z), but the bounding box has {region.shape} voxels in "
             f"mag {_named(frame.mag)}. Give data of its shape, or an offset instead of the box."
         )
     return region
@@ -205,7 +231,7 @@ def _resolve(
     if relative_offset is not None or relative_bounding_box is not None:
         (x, y, z), (left, top, front) = corner, frame.topleft
         corner = (x + left, y + top, z + front)
-    return corner, extent
+    return VoxelBox(corner, extent)
 
 
 def _legacy_region(frame: Frame, offset: Vec3IntLike | None, size: Vec3IntLike | None) -> VoxelBox:
@@ -213,29 +239,31 @@ def _legacy_region(frame: Frame, offset: Vec3IntLike | None, size: Vec3IntLike |
     if size is None:
         if offset is not None:
             raise RegionError(f"an offset needs a size; give size=(x, y, z) in mag {_named(frame.mag)}.")
-        return frame.topleft, frame.shape
+        return VoxelBox(frame.topleft, frame.shape)
     if offset is None:
         warn_deprecated(
             f"A size alone is deprecated. It was taken in mag {_named(frame.mag)}, from the view's top left; use "
             "relative_offset=(0, 0, 0) and a size in Mag(1)."
         )
-        return frame.topleft, _triple(size)
+        return VoxelBox(frame.topleft, _triple(size))
     (x, y, z), (left, top, front) = _triple(offset), frame.legacy_origin
-    return (x + left, y + top, z + front), _triple(size)
+    return VoxelBox((x + left, y + top, z + front), _triple(size))
 
 
 def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
     (x, y, z), (width, height, depth) = region
     if width < 1 or height < 1 or depth < 1:
         raise RegionError(
-            f"the region has the size {region[1]} in mag {_named(frame.mag)}; each axis needs at least 1 voxel."
+            f"the region has the size {region.shape} in mag {_named(frame.mag)}; each axis needs at least 1 voxel."
         )
     if x < 0 or y < 0 or z < 0:
         raise RegionError(
-            f"the region begins at {region[0]} in mag {_named(frame.mag)}; its top left must not be negative."
+            f"the region begins at {region.topleft} in mag {_named(frame.mag)}; its top left must not be negative."
         )
     if x + width > _FARTHEST or y + height > _FARTHEST or z + depth > _FARTHEST:
-        raise RegionError(f"the region begins at {region[0]} and has the size {region[1]}, beyond all coordinates.")
+        raise RegionError(
+            f"the region begins at {region.topleft} and has the size {region.shape}, beyond all coordinates."
+        )
     if bounded:
         (left, top, front), (columns, rows, slices) = frame.topleft, frame.shape
         if (
@@ -246,14 +274,14 @@ def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
             or y + height > top + rows
             or z + depth > front + slices
         ):
-            view = frame.bounding_box((frame.topleft, frame.shape))
+            view = frame.bounding_box(frame.box)
             raise OutOfBoundsError(
                 f"the region {frame.bounding_box(region)} leaves the view, {view} (both in Mag(1)). Give a region "
                 "inside it, or take a larger view; to reach beyond Layer.bounding_box, a view has to be read-only."
             )
 
 
-def _in_mag(corner: Triple, extent: Triple, mag: Triple) -> VoxelBox:
+def _in_mag(corner: Triple, extent: Triple, mag: Triple) -> tuple[Triple, Triple]:
     (x, y, z), (width, height, depth), (mx, my, mz) = corner, extent, mag
     if x % mx or y % my or z % mz or width % mx or height % my or depth % mz:
         raise RegionError(
@@ -263,7 +291,7 @@ def _in_mag(corner: Triple, extent: Triple, mag: Triple) -> VoxelBox:
     return (x // mx, y // my, z // mz), (width // mx, height // my, depth // mz)
 
 
-def _corners(box: NDBoundingBox) -> VoxelBox:
+def _corners(box: NDBoundingBox) -> tuple[Triple, Triple]:
     """Return the first voxel and the size of a box, in the units of the box."""
     if type(box) is BoundingBox:
         return box.topleft.to_tuple(), box.size.to_tuple()

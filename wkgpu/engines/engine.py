@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from wkgpu.engines.kernel import Kernel
+from wkgpu.engines.tuning import Tuning
 from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
@@ -36,6 +37,11 @@ class Engine(Protocol):
     @property
     def xp(self) -> ModuleType:
         """The array module whose arrays it returns, for example NumPy: what a per-chunk function computes with."""
+        ...
+
+    @property
+    def tuning(self) -> Tuning:
+        """How operations cut their work for it."""
         ...
 
     def active(self) -> AbstractContextManager[Any]:

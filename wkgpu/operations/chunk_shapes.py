@@ -1,18 +1,18 @@
-"""The chunks that a view is worked on in: their shapes, and their boxes in Mag(1)."""
+"""The chunks that are worked on one by one: their shapes, and their boxes in Mag(1)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, overload
+from typing import NamedTuple, overload
 
 from wkgpu.errors import ShapeError
+from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-
-if TYPE_CHECKING:
-    from wkgpu.dataset.chunked_view import ChunkedView
+from wkgpu.geometry.voxel_box import Triple, triple
+from wkgpu.storage.spec import ArraySpec
 
 _COMPARED_BYTES = 1 << 26  # of each view at a time: many chunks, and little beside what a worker holds anyway
 
@@ -20,7 +20,7 @@ _COMPARED_BYTES = 1 << 26  # of each view at a time: many chunks, and little bes
 class ChunkBoxes(Sequence[NDBoundingBox]):
     """The boxes of the chunks of a box, the last axis fastest.
 
-    Each is made when it is asked for, because a large box may have more chunks than memory has room for.
+    Each is made when it is asked for, because a large box may have more chunks than fit into memory.
 
     Raises
     ------
@@ -67,29 +67,73 @@ class ChunkBoxes(Sequence[NDBoundingBox]):
         return self._box.with_topleft(topleft).with_size(end - topleft)
 
 
-def shard_shape_in_mag1(view: ChunkedView) -> Vec3Int:
-    """Return the shape of a file of the view's mag, in Mag(1)."""
-    return view.info.shard_shape * view.mag.to_vec3_int()
+class ChunkRule(NamedTuple):
+    """What the shapes of a view's chunks must be multiples of.
+
+    Attributes
+    ----------
+    spec : ArraySpec
+        Of the mag.
+    mag : Mag
+        Magnification.
+    read_only : bool
+        Whether chunks are only read: then several may share a file.
+    name : str
+        What messages call the view.
+    """
+
+    spec: ArraySpec
+    mag: Mag
+    read_only: bool
+    name: str
+
+    @property
+    def shard_shape(self) -> Vec3Int:
+        """Shape of a file in Mag(1)."""
+        return Vec3Int(self.spec.shard_shape) * self.mag.to_vec3_int()
+
+    def chosen(self, chunk_shape: Vec3IntLike | None) -> Vec3Int:
+        """Return the chunk shape, in Mag(1), that a caller chose; by default one shard.
+
+        Raises
+        ------
+        ShapeError
+            If it is not positive, or not a multiple of the view's shards (of its chunks, if it is read-only).
+        """
+        return self.shard_shape if chunk_shape is None else self.checked(chunk_shape)
+
+    def checked(self, chunk_shape: Vec3IntLike | None) -> Vec3Int:
+        """Return the chunk shape, in Mag(1), that a caller chose; see `chosen`."""
+        shape, mag = _positive(chunk_shape), self.mag.to_vec3_int()
+        unit, name = (self.spec.chunk_shape, "chunks") if self.read_only else (self.spec.shard_shape, "shards")
+        if any(shape % (mag * unit)):
+            raise ShapeError(
+                f"The chunk shape {shape.to_tuple()} must be a multiple of the {name} of {self.name}, which are "
+                f"{(mag * unit).to_tuple()} in Mag(1)"
+                + (
+                    "."
+                    if self.read_only
+                    else ", so that no two chunks share a file. A read-only view takes smaller ones."
+                )
+            )
+        return shape
 
 
-def checked_chunk_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> Vec3Int:
-    """Return the chunk shape, in Mag(1), that somebody chose for a view.
+def matching_shapes(
+    source: ChunkRule, target: ChunkRule, source_shape: Vec3IntLike | None, target_shape: Vec3IntLike | None
+) -> tuple[Vec3Int, Vec3Int]:
+    """Return the chunk shapes of two views, in Mag(1); by default the larger of both views' shards.
 
     Raises
     ------
     ShapeError
-        If it is not positive, or no multiple of the view's shards (of its chunks, if it is read-only).
+        If one of them is missing, or does not fit its view.
     """
-    shape = _positive(chunk_shape)
-    info, mag = view.info, view.mag.to_vec3_int()
-    unit, name = (info.chunk_shape, "chunks") if view.read_only else (info.shard_shape, "shards")
-    if any(shape % (unit * mag)):
-        raise ShapeError(
-            f"The chunk shape {shape.to_tuple()} must be a multiple of the {name} of {view!r}, which are "
-            f"{(unit * mag).to_tuple()} in Mag(1)"
-            + ("." if view.read_only else ", so that no two chunks share a file. A read-only view takes smaller ones.")
-        )
-    return shape
+    if (source_shape is None) != (target_shape is None):
+        raise ShapeError(f"source_chunk_shape={source_shape} and target_chunk_shape={target_shape}: give both or none.")
+    if source_shape is None:
+        source_shape = target_shape = Vec3Int(map(max, source.shard_shape, target.shard_shape))
+    return source.checked(source_shape), target.checked(target_shape)
 
 
 def matching_boxes(
@@ -102,7 +146,7 @@ def matching_boxes(
     source, target : NDBoundingBox
         Of two views, in Mag(1).
     source_shape, target_shape : Vec3Int
-        Chunk shapes. The borders between chunks of the target are multiples of its one.
+        Chunk shapes. The borders between chunks of the target are multiples of the target's chunk shape.
 
     Raises
     ------
@@ -138,18 +182,32 @@ def matching_boxes(
     return pairs
 
 
-def compared_shape(view: ChunkedView, chunk_shape: Vec3IntLike | None) -> Vec3Int:
-    """Return how much of a view to compare at a time, in voxels of its mag, where a chunk shape was chosen in Mag(1).
+def compared_shape(spec: ArraySpec, mag: Mag, chunk_shape: Vec3IntLike | None) -> Triple:
+    """Return how much to compare at a time, in voxels of the mag, where a chunk shape was chosen in Mag(1).
 
     Raises
     ------
     ShapeError
-        If it is not positive, or no multiple of the view's mag.
+        If it is not positive, or not a multiple of the mag.
     """
-    shape, mag = comparison_shape(view) if chunk_shape is None else _positive(chunk_shape), view.mag.to_vec3_int()
-    if any(shape % mag):
-        raise ShapeError(f"The chunk shape {shape.to_tuple()}, in Mag(1), must be a multiple of mag {view.mag}.")
-    return shape // mag
+    if chunk_shape is None:
+        return comparison_shape(spec)
+    shape, factors = _positive(chunk_shape), mag.to_vec3_int()
+    if any(shape % factors):
+        raise ShapeError(f"The chunk shape {shape.to_tuple()}, in Mag(1), must be a multiple of mag {mag}.")
+    return triple(shape // factors)
+
+
+def comparison_shape(spec: ArraySpec) -> Triple:
+    """Return how much of a mag to compare at a time, in its voxels: a shard, halved until it fits memory easily."""
+    shape, smallest = list(spec.shard_shape), spec.chunk_shape
+    while prod(shape) * spec.voxel_bytes > _COMPARED_BYTES:
+        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Only whole chunks are read.
+        axis = max(range(3), key=lambda axis: (shape[axis] // smallest[axis], axis))
+        if shape[axis] <= smallest[axis]:
+            break
+        shape[axis] = -(-shape[axis] // (2 * smallest[axis])) * smallest[axis]
+    return triple(shape)
 
 
 def _positive(chunk_shape: Vec3IntLike | None) -> Vec3Int:
@@ -160,17 +218,3 @@ def _positive(chunk_shape: Vec3IntLike | None) -> Vec3Int:
     if min(shape) < 1:
         raise ShapeError(f"The chunk shape {shape.to_tuple()} must be at least 1 along each axis.")
     return shape
-
-
-def comparison_shape(view: ChunkedView) -> Vec3Int:
-    """Return how much of a view to compare at a time, in Mag(1): a shard, or a part of one that fits memory easily."""
-    info = view.info
-    shape, smallest = list(info.shard_shape), info.chunk_shape
-    while prod(shape) * info.voxel_type.itemsize * info.num_channels > _COMPARED_BYTES:
-        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Only whole
-        # chunks are read.
-        axis = max(range(3), key=lambda axis: (shape[axis] // smallest[axis], axis))
-        if shape[axis] <= smallest[axis]:
-            break
-        shape[axis] = -(-shape[axis] // (2 * smallest[axis])) * smallest[axis]
-    return Vec3Int(shape) * view.mag.to_vec3_int()

@@ -1,52 +1,75 @@
-"""Whether two views have the same voxels."""
+"""Whether two regions have the same voxels."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from operator import add, sub
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
+from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
-from wkgpu.operations.chunk_shapes import comparison_shape
-from wkgpu.operations.tiling import blocks_around
+from wkgpu.operations.array_region import ArrayRegion
+from wkgpu.operations.chunk_shapes import compared_shape, comparison_shape
+from wkgpu.operations.jobs import Executor, finished_jobs
+from wkgpu.operations.tiling import boxes_around
 from wkgpu.operations.transfer import boxes_are_equal
 
-if TYPE_CHECKING:
-    from wkgpu.dataset.view import View
+Pair: TypeAlias = tuple[ArrayRegion, ArrayRegion]
 
 
-def are_equal(views: tuple[View, View]) -> bool:
-    """Whether two views of one mag and size have the same voxels; what is read at once fits memory easily."""
-    one, other = views
-    shape = triple(comparison_shape(one) // one.mag.to_vec3_int())
+def regions_are_equal(
+    regions: Pair, chunk_shape: Vec3IntLike | None, executor: Executor | None, progress_desc: str | None
+) -> bool:
+    """Whether two regions of one mag and size have the same voxels; see `View.content_is_equal`.
+
+    Parameters
+    ----------
+    chunk_shape : (x, y, z), optional
+        What is compared at a time, in Mag(1).
+    """
+    one, other = regions
+    specs = [region.array.current().spec for region in regions]
+    if len({(spec.dtype, spec.num_channels) for spec in specs}) > 1:
+        return False
+    parts = stored_pairs(regions, compared_shape(specs[0], one.mag, chunk_shape))
+    jobs = ((one.part(part), other.part(facing)) for part, facing in parts)
+    boxes = [one.part(part).bounding_box for part, _ in parts]
+    outcomes = finished_jobs(parts_are_equal, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+    with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
+        return all(equal for _, equal in outcomes)
+
+
+def parts_are_equal(regions: Pair) -> bool:
+    """Whether two regions of one mag and size have the same voxels; what is read at once fits memory easily."""
+    one, other = regions
     return all(
-        boxes_are_equal(one._array, other._array, one._engine, (part.topleft, facing.topleft), part.shape)
-        for part, facing in stored_pairs(views, shape)
+        boxes_are_equal(one.array, other.array, one.engine, (part.topleft, facing.topleft), part.shape)
+        for part, facing in stored_pairs(regions, comparison_shape(one.array.current().spec))
     )
 
 
-def stored_pairs(views: tuple[View, View], shape: Triple) -> list[tuple[VoxelBox, VoxelBox]]:
-    """Return the parts of two views of one mag and size that can differ, because one of them has a shard there.
+def stored_pairs(regions: Pair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]]:
+    """Return the parts of two regions of one mag and size that can differ, because one of them has a shard there.
 
     Parameters
     ----------
     shape : tuple of int
-        Voxels ``(x, y, z)`` of a part; borders between parts of the first view are multiples of it.
+        Voxels ``(x, y, z)`` of a part; borders between parts of the first region are multiples of it.
 
     Returns
     -------
     list of (VoxelBox, VoxelBox)
         Each part in the own grids of both.
     """
-    one, other = views
-    mine, others = (VoxelBox(view._frame.topleft, view._frame.shape) for view in views)
-    if min(mine.shape) < 1:
+    one, other = regions
+    if min(one.box.shape) < 1:
         return []
-    shift = triple(map(sub, others.topleft, mine.topleft))
-    stored = [VoxelBox(*shard) for shard in one._array.shard_boxes(mine)]
+    shift = triple(map(sub, other.box.topleft, one.box.topleft))
+    stored = [VoxelBox(*shard) for shard in one.array.shard_boxes(one.box)]
     stored += [
-        VoxelBox(triple(map(sub, topleft, shift)), extent) for topleft, extent in other._array.shard_boxes(others)
+        VoxelBox(triple(map(sub, topleft, shift)), extent) for topleft, extent in other.array.shard_boxes(other.box)
     ]
     return [
         (part, VoxelBox(triple(map(add, part.topleft, shift)), part.shape))
-        for part in blocks_around(stored, shape, mine)
+        for part in boxes_around(stored, shape, one.box)
     ]

@@ -20,8 +20,8 @@ _Result = TypeVar("_Result")
 def get_executor(kind: str, **options: Any) -> Iterator[Executor]:
     """Return an executor, as a context manager that ends its threads or processes.
 
-    Executors from elsewhere do as well: whatever has the interface of `concurrent.futures.Executor` can be given to
-    `View.for_each_chunk` and its like. Those of cluster_tools get many jobs at once: on Slurm, array jobs of up to
+    Any `concurrent.futures` executor works: whatever has the interface of `concurrent.futures.Executor` can be given
+    to `View.for_each_chunk` and its like. Those of cluster_tools get many jobs at once: on Slurm, array jobs of up to
     1,000 tasks.
 
     Parameters

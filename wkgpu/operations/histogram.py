@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,11 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from wkgpu.engines import get_engine
 from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import ArgumentError
+from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
-from wkgpu.operations.reductions import Counts, reduce_view
-
-if TYPE_CHECKING:
-    from wkgpu.dataset.view import View
+from wkgpu.operations.reductions import Counts, min_max_of, reduce_region
 
 _BYTES_OF_BIN = 32  # its edge and its count, and what NumPy makes beside them
 
@@ -24,31 +22,31 @@ Range: TypeAlias = tuple[float, float] | None
 
 
 def histogram_of(
-    view: View, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
+    region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
 ) -> Histogram:
     """Return the counts and the edges of bins; see `View.histogram`."""
-    dtype = view.get_dtype()
+    dtype = region.array.spec.dtype
     if dtype.kind in "iu" and dtype.itemsize <= 2:
-        return _of_few_values(view, bins, value_range, executor, progress_desc)
+        return _of_few_values(region, bins, value_range, executor, progress_desc)
     needs_extremes = value_range is None and np.ndim(bins) == 0
-    extremes = np.array(view.min_max(executor, progress_desc) if needs_extremes else [], dtype)
+    extremes = np.array(min_max_of(region, executor, progress_desc) if needs_extremes else [], dtype)
     edges = _numpy_or_error(np.histogram_bin_edges, extremes, bins, value_range)
     in_kernel = edges if edges.dtype.kind == "f" else edges.astype(np.float64)
     factor = _bins_per_unit(edges) if np.ndim(bins) == 0 else 0.0
     counting = Counts("histogram", len(edges) - 1, (np.require(in_kernel, requirements=["C", "W"]), factor))
-    results, missing = reduce_view(view, counting, executor, progress_desc)
+    results, missing = reduce_region(region, counting, executor, progress_desc)
     of_zero, _ = np.histogram(np.zeros(1, dtype), edges)
     return sum(results, missing * of_zero.astype(np.int64)), edges
 
 
 def _of_few_values(
-    view: View, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
+    region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
 ) -> Histogram:
     """Count each value of integers of 8 or 16 bits, and leave it to NumPy which bins they belong to."""
-    dtype = view.get_dtype()
+    dtype = region.array.spec.dtype
     kinds = 1 << 8 * dtype.itemsize
     least = -kinds // 2 if dtype.kind == "i" else 0
-    results, missing = reduce_view(view, Counts("count_values", kinds, (least, kinds)), executor, progress_desc)
+    results, missing = reduce_region(region, Counts("count_values", kinds, (least, kinds)), executor, progress_desc)
     counts = sum(results, np.zeros(kinds, np.int64))
     counts[-least] += missing
     present = np.flatnonzero(counts)
@@ -65,7 +63,7 @@ def _bins_per_unit(edges: NDArray[Any]) -> float:
 
 
 def _numpy_or_error(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call a function of NumPy that refuses bins and ranges which are none."""
+    """Call a function of NumPy that refuses invalid bins and ranges."""
     _, bins, value_range = arguments
     try:
         if isinstance(bins, str):

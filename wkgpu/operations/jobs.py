@@ -97,7 +97,7 @@ def finished_jobs(
 ) -> Generator[tuple[int, _Result]]:
     """Yield the position and the result of each job as soon as it has ended; see `run_jobs`.
 
-    Whoever has seen enough closes the generator: that cancels what has not begun, and waits for what runs.
+    To close the generator cancels what has not begun, and waits for what runs.
 
     Examples
     --------
@@ -129,14 +129,14 @@ def _on(
     jobs: Iterable[_Job],
     boxes: Sequence[NDBoundingBox] | None,
 ) -> Generator[tuple[int, _Result]]:
-    size, most = _batch_size(executor), _most_at_once(executor)
+    size, pending = _batch_size(executor), _max_pending(executor)
     run = uuid4().hex
     waiting: Iterator[_Numbered[_Job]] = ((job, (run, position)) for position, job in enumerate(jobs))
     begun: dict[Future[_Result], int] = {}
     ended: SimpleQueue[Future[_Result]] = SimpleQueue()  # in the order of time, so that the first failure is the first
     try:
         while True:
-            while len(begun) + size <= most and (first := next(waiting, None)) is not None:
+            while len(begun) + size <= pending and (first := next(waiting, None)) is not None:
                 batch = _Batch(function, first, waiting, size)
                 futures = batch.begin(executor, boxes)
                 begun.update(zip(futures, batch.positions, strict=True))
@@ -242,7 +242,7 @@ def _batch_size(executor: Executor) -> int:
     return min(_JOBS_PER_WORKER * (_workers(executor) or _MAX_BATCH), _MAX_BATCH)
 
 
-def _most_at_once(executor: Executor) -> int:
+def _max_pending(executor: Executor) -> int:
     """Return how many jobs to hand out at a time: a million futures would be slow, and hold all of their jobs."""
     size = _batch_size(executor)
     if size > 1:
@@ -265,7 +265,7 @@ def _result(future: Future[_Result], position: int, boxes: Sequence[NDBoundingBo
 
 
 def _name(position: int, boxes: Sequence[NDBoundingBox] | None) -> str:
-    return f"This happened in chunk {position}" + (f", {boxes[position]} (in Mag(1))." if boxes else ".")
+    return f"While processing chunk {position}" + (f", {boxes[position]} (in Mag(1))." if boxes else ".")
 
 
 @contextmanager

@@ -1,27 +1,24 @@
-"""Voxels of one or more views through a function into another view."""
+"""Apply a function to the voxels of one or more regions and write the results to another one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from wkgpu.dataset.regions import resolve
 from wkgpu.engines import Engine
 from wkgpu.errors import RegionError, ShapeError
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
+from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.streaming import has_data, stream
 from wkgpu.operations.voxel_map import PreparedMap, VoxelMap
 from wkgpu.operations.voxels import Array
 
-if TYPE_CHECKING:
-    from wkgpu.dataset.view import View
 
-
-class Mapping:
+class MapTransformation:
     """See `wkgpu.operations.streaming.Transformation`.
 
     Parameters
@@ -95,74 +92,54 @@ class Mapping:
         return not has_data(target)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is made anew in another process."""
+        """Leave out what another process makes for itself."""
         return {name: value for name, value in self.__dict__.items() if name != "_prepared"} | {"_uploaded": {}}
 
 
-def map_views(
+def map_regions(
     voxel_map: VoxelMap,
-    sources: Sequence[View],
-    target: View,
+    sources: Sequence[ArrayRegion],
+    target: ArrayRegion,
     constants: tuple[Any, ...],
     executor: Executor | None,
     progress_desc: str | None,
 ) -> None:
-    """Fill a view with what a map makes of others, on the device of the first one; see `View.map_voxels`."""
-    target._check_writable()
+    """Fill a region with what a map makes of others, on the engine of the first one; see `View.map_voxels`."""
     voxel_map.check_process(executor)
-    boxes, goal = [_box(view, sources[0]) for view in sources], _box(target, sources[0])
-    for view, box in zip([*sources, target], [*boxes, goal], strict=True):
-        _check_fit(view, box, sources[0], boxes[0])
-    for view, box in zip(sources, boxes, strict=True):
-        _check_apart(view, box, target, goal)
+    for region in (*sources, target):
+        _check_fit(region, sources[0])
+    for region in sources:
+        _check_apart(region, target)
     _check_channels(sources, target)
-    dtypes = [view.get_dtype() for view in sources]
-    shifts = [triple(map(int.__sub__, box.topleft, goal.topleft)) for box in boxes]
-    mapping = Mapping(voxel_map, dtypes, target.get_dtype(), constants, shifts)
+    dtypes = [region.array.spec.dtype for region in (*sources, target)]
+    shifts = [triple(map(int.__sub__, region.box.topleft, target.box.topleft)) for region in sources]
+    transformation = MapTransformation(voxel_map, dtypes[:-1], dtypes[-1], constants, shifts)
     stream(
-        [view._array for view in sources], target._array, goal, mapping, target.mag, sources[0]._engine.name, executor,
-        progress_desc,
+        [region.array for region in sources], target.array, target.box, transformation, target.mag, sources[0].device,
+        executor, progress_desc,
     )  # fmt: skip
-    box_in_mag1 = target._frame.bounding_box(goal)
-    if not target.bounding_box.contains_bbox(box_in_mag1):
-        target._grow(box_in_mag1)
 
 
-def box_of(view: View) -> VoxelBox:
-    """Return the box of a view in its own grid.
-
-    Raises
-    ------
-    RegionError
-        If it is empty.
-    """
-    return VoxelBox(*resolve(view._frame, False, None, None, None, None, None, None))
-
-
-def _box(view: View, first: View) -> VoxelBox:
-    """Return the voxels that are meant by a view: of a whole mag those where the first view lies."""
-    return box_of(first if view._pads else view)
-
-
-def _check_fit(view: View, box: VoxelBox, first: View, region: VoxelBox) -> None:
-    if view.mag != first.mag or box.shape != region.shape:
+def _check_fit(region: ArrayRegion, first: ArrayRegion) -> None:
+    if region.mag != first.mag or region.box.shape != first.box.shape:
         raise ShapeError(
-            f"{view!r} has {box.shape} voxels of mag {view.name}, and {first!r} has {region.shape} of mag "
-            f"{first.name}; give views of one mag and size."
+            f"{region.name} has {region.box.shape} voxels of mag {region.mag.to_layer_name()}, and {first.name} has "
+            f"{first.box.shape} of mag {first.mag.to_layer_name()}; give views of one mag and size."
         )
 
 
-def _check_apart(view: View, box: VoxelBox, target: View, goal: VoxelBox) -> None:
-    """See that no voxel is written before it is read: jobs run in any order."""
-    if box != goal and box.intersection(goal) and view.path.resolve() == target.path.resolve():
+def _check_apart(source: ArrayRegion, target: ArrayRegion) -> None:
+    """Check that no voxel is written before it is read: jobs run in any order."""
+    overlaps = source.box != target.box and source.box.intersection(target.box)
+    if overlaps and source.path.resolve() == target.path.resolve():
         raise RegionError(
-            f"{target!r} would be written while {view!r}, which covers a part of it, is read; map in place, to a "
-            "disjoint view, or to another mag."
+            f"{target.name} would be written while {source.name}, which covers a part of it, is read; map in place, to "
+            "a disjoint view, or to another mag."
         )
 
 
-def _check_channels(sources: Sequence[View], target: View) -> None:
-    channels = [view.num_channels for view in (*sources, target)]
+def _check_channels(sources: Sequence[ArrayRegion], target: ArrayRegion) -> None:
+    channels = [region.array.spec.num_channels for region in (*sources, target)]
     if channels[0] != channels[-1] or not set(channels[1:-1]) <= {1, channels[0]}:
         raise ShapeError(
             f"The voxels to map have {channels[0]} channel(s), those of the other views {channels[1:-1]}, and those of "

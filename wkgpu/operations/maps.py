@@ -24,7 +24,7 @@ from wkgpu.operations.voxel_map import PreparedMap, VoxelMap
 Dtype: TypeAlias = np.dtype[np.generic]
 Number: TypeAlias = int | float
 
-_MOST_EXACT = 1 << 53  # integers up to here are exact in float64
+_MAX_EXACT = 1 << 53  # integers up to here are exact in float64
 
 # ---- What a caller makes
 
@@ -93,7 +93,7 @@ def relabel(table: ArrayLike | MappingType[int, int], default: int | None = None
     Raises
     ------
     ArgumentError
-        If something in the table is no integer.
+        If something in the table is not an integer.
 
     Examples
     --------
@@ -130,12 +130,12 @@ def mask(outside: Number = 0) -> VoxelMap:
 
 
 class BuiltinMap(VoxelMap):
-    """A map that comes with wkgpu, of one view if nothing else is said."""
+    """A map that comes with wkgpu, of one view by default."""
 
     count = 1
 
     @abstractmethod
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
         """Return the kernel's name, and its constants in the types of the voxels, so that nothing is widened."""
 
     def prepared(self, sources: Sequence[Dtype], target: Dtype, constants: tuple[Any, ...]) -> PreparedMap:
@@ -145,8 +145,8 @@ class BuiltinMap(VoxelMap):
                 f"{self!r} maps voxels of {self.count} view(s), without constants; it got {len(sources)} view(s) and "
                 f"{len(constants)} constant(s)."
             )
-        name, fitted = self.fitted(sources[0], target)
-        return PreparedMap(NamedKernel("mapping", name), fitted)
+        name, bound = self.bind(sources[0], target)
+        return PreparedMap(NamedKernel("mapping", name), bound)
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ class Threshold(BuiltinMap):
         """Do it with NumPy."""
         return np.where(np.greater_equal(voxels[0], self.at), self.above, self.below)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         below, above = _as(target, self.below), _as(target, self.above)
         at = _ceil_in(source, self.at)
         return "threshold", (source.type(0), below, below) if at is None else (at, below, above)
@@ -179,8 +179,8 @@ class Clip(BuiltinMap):
         """Do it with NumPy."""
         return np.clip(voxels[0], self.low, self.high)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         low, high = _ceil_in(source, self.low), _floor_in(source, self.high)
         if low is None or high is None or low > high:
             raise ArgumentError(f"No {source} lies from {self.low} to {self.high}; clip() to numbers that do.")
@@ -208,13 +208,13 @@ class Rescale(BuiltinMap):
         (first, last), (begin, end) = self.source_range, self.target_range
         return (end - begin) / (last - first)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         low, high = sorted(self.target_range)
         if target.kind != "f":
             low, high = math.ceil(low), math.floor(high)
             _as(target, low), _as(target, high)
-            if max(-low, high) > _MOST_EXACT or low > high:
+            if max(-low, high) > _MAX_EXACT or low > high:
                 raise ArgumentError(f"rescale() to {self.target_range} is not exact in float64; give smaller numbers.")
         name = "rescale_to_float" if target.kind == "f" else "rescale_to_integer"
         numbers = self.source_range[0], self._factor, self.target_range[0], low, high
@@ -237,8 +237,8 @@ class Relabel(BuiltinMap):
             found, ids = found.astype(object), ids.astype(object)
         return np.where(inside, found, ids if self.default is None else self.default)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         _check_ids(source, target, keeps=self.default is None)
         table = _ids_as(target, self.table[: _bounds(source)[1] + 1])
         if self.default is None:
@@ -261,8 +261,8 @@ class SparseRelabel(BuiltinMap):
         found = [new_ids.get(old, old if self.default is None else self.default) for old in ids.ravel().tolist()]
         return _integers(found).reshape(ids.shape)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         _check_ids(source, target, keeps=self.default is None)
         least, most = _bounds(source)
         possible = ((self.keys >= least) & (self.keys <= most)).astype(bool)
@@ -285,8 +285,8 @@ class Mask(BuiltinMap):
         """Do it with NumPy."""
         return np.where(np.asarray(voxels[1]) != 0, voxels[0], self.outside)
 
-    def fitted(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
-        """See `BuiltinMap.fitted`."""
+    def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
+        """See `BuiltinMap.bind`."""
         return "mask", (_as(source, self.outside),)
 
 
@@ -304,13 +304,13 @@ def _as(dtype: Dtype, number: Number) -> Any:
     if dtype.kind != "f":
         least, most = _bounds(dtype)
         if not least <= number <= most or number != math.floor(number):
-            raise DtypeError(f"{number} is no {dtype}; give a number that the voxels can have.")
+            raise DtypeError(f"{number} cannot be represented as {dtype}; give a number that the voxels can have.")
         return dtype.type(int(number))
     return dtype.type(number)
 
 
 def _ceil_in(dtype: Dtype, number: Number) -> Any:
-    """Return the least value of a dtype that is not less than a number, if there is one; of floats the nearest."""
+    """Return the smallest value of a dtype that is not less than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)
     least, most = _bounds(dtype)
@@ -318,7 +318,7 @@ def _ceil_in(dtype: Dtype, number: Number) -> Any:
 
 
 def _floor_in(dtype: Dtype, number: Number) -> Any:
-    """Return the greatest value of a dtype that is not more than a number, if there is one; of floats the nearest."""
+    """Return the largest value of a dtype that is not more than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)
     least, most = _bounds(dtype)

@@ -1,4 +1,4 @@
-"""Files of a volume annotation merged into the shards of another mag: their voxels take the place of those there.
+"""Files of a volume annotation merged into the shards of another mag: their voxels replace those of the shards.
 
 A file of an annotation holds one chunk. The work on one shard is cut into *cells*: boxes of whole chunks of the target
 that hold whole files, where the shapes allow it, so that no file is decoded twice and no chunk encoded twice. Of the
@@ -7,7 +7,7 @@ target, only cells are read that the files do not fill.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import gcd, lcm, prod
 from typing import Any, NamedTuple
 
@@ -15,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import Engine
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.errors import DtypeError, MismatchError, RegionError, ShapeError
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
+from wkgpu.operations.array_region import ArrayRegion
+from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.transfer import in_storage_order, read_stack
 from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
-_MOST_VOXEL_BYTES = 1 << 30  # new voxels in memory: a default shard of uint8, which is then encoded and written once
+_MAX_VOXEL_BYTES = 1 << 30  # new voxels in memory: a default shard of uint8, which is then encoded and written once
 
 
 class Cells(NamedTuple):
@@ -40,6 +45,105 @@ class Cells(NamedTuple):
             topleft, is_new = self.topleft[first : first + count], self.is_new[first : first + count]
             order = is_new.all(axis=(1, 2, 3)).argsort(kind="stable")
             yield Cells(self.shape, topleft[order], is_new[order])
+
+
+class MergeJob(NamedTuple):
+    """A shard to change.
+
+    Attributes
+    ----------
+    target, source : ArrayRegion
+        The shard, and the mag whose files are merged.
+    files : int64 (n, 3)
+        First voxels ``(x, y, z)`` of these files.
+    """
+
+    target: ArrayRegion
+    source: ArrayRegion
+    files: Ints
+
+
+def merge_regions(
+    target: ArrayRegion, source: ArrayRegion, executor: Executor | None, progress_desc: str | None
+) -> VoxelBox | None:
+    """Overlay all files of another mag; see `MagView.merge_with_view`.
+
+    Returns
+    -------
+    VoxelBox
+        What holds the boxes of all files; None if there are no files.
+    """
+    check_mergeable(target, source)
+    boxes = source.array.shard_boxes()
+    if not boxes:
+        return None
+    files, file_shape = np.array([topleft for topleft, _ in boxes], np.int64), source.array.spec.shard_shape
+    shard_shape = target.array.spec.shard_shape
+    jobs = [
+        MergeJob(target.part(VoxelBox(shard, shard_shape)), source, files[inside])
+        for shard, inside in files_by_shard(files, file_shape, shard_shape)
+    ]
+    shard_boxes = [job.target.bounding_box for job in jobs]
+    run_jobs(merge_shard, jobs, executor=executor, boxes=shard_boxes, progress_desc=progress_desc)
+    return VoxelBox.from_corners(files.min(axis=0).tolist(), (files.max(axis=0) + file_shape).tolist())
+
+
+def merge_shard(job: MergeJob) -> None:
+    """Change the shard of one job, in this process or another one."""
+    target = job.target
+    merge_files(target.array, job.source.array, target.engine, target.box.topleft, job.files)
+
+
+def merge_boxes(
+    target: ArrayRegion, source: ArrayRegion, shard_box: NDBoundingBox, boxes: Sequence[NDBoundingBox]
+) -> None:
+    """Overlay files of another mag, given by their boxes in Mag(1), on one shard; see `MagView.merge_chunk`."""
+    check_mergeable(target, source)
+    (shard,) = _file_corners([shard_box], target.array.spec.shard_shape, target.mag)
+    files = _file_corners(boxes, source.array.spec.shard_shape, target.mag)
+    merge_files(target.array, source.array, target.engine, triple(shard.tolist()), files)
+
+
+def check_mergeable(target: ArrayRegion, source: ArrayRegion) -> None:
+    """Check that files of a mag can be merged into another one.
+
+    Raises
+    ------
+    MismatchError, DtypeError, ShapeError
+        If they differ in magnification, dtype or channels, or the source has several chunks in a file.
+    """
+    ours, theirs = target.array.spec, source.array.spec
+    if source.mag != target.mag:
+        raise MismatchError(
+            f"{source.name} has the mag {source.mag}, {target.name} has {target.mag}; merge mags that are equal."
+        )
+    if theirs.dtype != ours.dtype:
+        raise DtypeError(
+            f"{source.name} has voxels of {theirs.dtype}, {target.name} of {ours.dtype}; merge equal dtypes."
+        )
+    if theirs.num_channels != ours.num_channels:
+        raise ShapeError(
+            f"{source.name} has {theirs.num_channels} channels, {target.name} has {ours.num_channels}; merge as many."
+        )
+    if theirs.chunks_in_shard != 1:
+        raise ShapeError(
+            f"{source.name} has {theirs.chunks_in_shard} chunks in a file, so its files do not tell which voxels are "
+            "set; rechunk() it to one chunk in a file, which leaves files of zeros out."
+        )
+
+
+def _file_corners(boxes: Sequence[NDBoundingBox], file_shape: Triple, mag: Mag) -> Ints:
+    """Return the first voxels, in the mag's own grid, (n, 3), of boxes in Mag(1) that each are that of a file."""
+    found = np.array([(*box.topleft_xyz, *box.size_xyz) for box in boxes], np.int64).reshape(-1, 6)
+    shape = np.multiply(file_shape, mag.to_tuple())
+    topleft, size = found[:, :3], found[:, 3:]
+    is_file = ((topleft >= 0) & (topleft % shape == 0) & (size == shape)).all(axis=1)
+    if not is_file.all():
+        raise RegionError(
+            f"{boxes[int(is_file.argmin())]} is not the box of a file; a box has {shape.tolist()} voxels of Mag(1) "
+            "and begins at a multiple of them. Use those of MagView.get_bounding_boxes_on_disk()."
+        )
+    return topleft // mag.to_tuple()
 
 
 def files_by_shard(files: Ints, file_shape: Triple, shard_shape: Triple) -> Iterator[tuple[Triple, list[int]]]:
@@ -61,8 +165,8 @@ def files_by_shard(files: Ints, file_shape: Triple, shard_shape: Triple) -> Iter
 def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard: Triple, files: Ints) -> None:
     """Overlay those parts of files that lie in one shard.
 
-    The shard is locked and written anew once for each GiB of voxels. If that fails, what was written before is in
-    force, and the rest of the shard is as it was.
+    The shard is locked and written once for each GiB of voxels. If that fails, what was written before stays written,
+    and the rest of the shard is as it was.
 
     Parameters
     ----------
@@ -74,7 +178,7 @@ def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard:
         First voxels of the source's files. One that does not exist holds the fill value.
     """
     cells = _cells(target.spec, source.spec.chunk_shape, shard, files)
-    at_once = max(_MOST_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
+    at_once = max(_MAX_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
     with engine.active():
         for batch in cells.batches(at_once):
             _merge_cells(target, source, engine, batch)
@@ -87,7 +191,7 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
     for shard_write in target.stack_writes(corners, cells.shape):
         with shard_write as plan:
-            if keeping:  # read under the shard's lock: no write gets lost
+            if keeping:  # read under the shard's lock, so no concurrent write is lost
                 old = read_stack(target, engine, corners[:keeping], cells.shape)
                 _keep(engine, voxels, old, ~cells.is_new[:keeping])
             engine.write(plan, in_storage_order(target.spec, voxels))
@@ -131,6 +235,6 @@ def _cell_shape(spec: ArraySpec, file_shape: Triple) -> Triple:
     """Return the smallest multiple of chunks and of files, or one chunk where that fits no shard, or no memory."""
     x, y, z = map(lcm, spec.chunk_shape, file_shape)
     is_fitting = not any(map(int.__mod__, spec.shard_shape, (x, y, z)))
-    if is_fitting and x * y * z * spec.voxel_bytes <= _MOST_VOXEL_BYTES:
+    if is_fitting and x * y * z * spec.voxel_bytes <= _MAX_VOXEL_BYTES:
         return x, y, z
     return spec.chunk_shape

@@ -1,6 +1,6 @@
-"""All voxels of a view made a few numbers: block by block, with the next voxels being fetched meanwhile.
+"""Reductions over the voxels of a region: job by job, while the next voxels are being read.
 
-Shards that do not exist are not looked at: their voxels are zero, and only counted. A voxel has a value for each of its
+Shards that do not exist are not read: their voxels are zero, and only counted. A voxel has a value for each of its
 channels, and what is reduced is values.
 """
 
@@ -8,35 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import Engine, get_engine
 from wkgpu.engines.kernel import SLOTS, NamedKernel
-from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.engines.tuning import Tuning
+from wkgpu.errors import DtypeError
 from wkgpu.geometry.voxel_box import VoxelBox, bisected
+from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.mapping import box_of
-from wkgpu.operations.streaming import fetched
-from wkgpu.operations.tiling import block_shape, blocks_around
+from wkgpu.operations.streaming import prefetched
+from wkgpu.operations.tiling import boxes_around, job_shape
 from wkgpu.operations.voxels import Array
-from wkgpu.settings import config
-from wkgpu.storage.stored_array import StoredArray, open_array
-
-if TYPE_CHECKING:
-    from wkgpu.dataset.view import View
-
-_PIECE_BYTES = 16 << 20  # of voxels that are held at a time, and again as many are being read
-_PIECE_BYTES_ON_GPU = 128 << 20
-_ROWS_PER_THREAD = 2
-_ROWS_ON_GPU = 1 << 12  # that the warps of a GPU share
-_LEAST_WIDTH_ON_GPU = 32
-_SHARED_COUNTERS = 64  # copies of the counters, so that few threads of a GPU wait for each other
-_LABELLED_VALUES = 1 << 18  # in one table, which stays in a core's cache
-_LABELLED_VALUES_ON_GPU = 1 << 12  # by one thread
 
 
 class Reduction(Protocol):
@@ -64,7 +50,7 @@ class MinMax(NamedTuple):
 
     def add(self, engine: Engine, values: Array, known: list[Array]) -> None:
         """See `Reduction.add`."""
-        rows, width = _rows(engine, values.size)
+        rows, width = _rows(engine.tuning, values.size)
         lowest = engine.xp.repeat(values[:1], rows * SLOTS)
         highest = lowest.copy()
         engine.launch(NamedKernel("reductions", "find_extremes"), rows, width, values, width, lowest, highest)
@@ -92,12 +78,11 @@ class Counts(NamedTuple):
 
     def begin(self, engine: Engine) -> Array:
         """See `Reduction.begin`."""
-        copies = _ROWS_PER_THREAD * max(config.threads, 1) if engine.name == "cpu" else _SHARED_COUNTERS
-        return engine.zeros((copies * self.bins,), np.dtype(np.int64))
+        return engine.zeros((engine.tuning.counters * self.bins,), np.dtype(np.int64))
 
     def add(self, engine: Engine, values: Array, known: Array) -> None:
         """See `Reduction.add`."""
-        rows, width = _rows(engine, values.size, known.size // self.bins)
+        rows, width = _rows(engine.tuning, values.size, known.size // self.bins)
         arguments = (engine.asarray(value) if isinstance(value, np.ndarray) else value for value in self.arguments)
         engine.launch(NamedKernel("reductions", self.kernel), rows, width, values, width, known, *arguments)
 
@@ -116,10 +101,10 @@ class Labels(NamedTuple):
 
     def add(self, engine: Engine, values: Array, known: list[tuple[Array, Array]]) -> None:
         """See `Reduction.add`."""
-        xp, on_cpu = engine.xp, engine.name == "cpu"
-        width = min(_LABELLED_VALUES if on_cpu else _LABELLED_VALUES_ON_GPU, values.size)
+        xp, tuning = engine.xp, engine.tuning
+        width = min(tuning.labelled_values, values.size)
         rows = -(-values.size // width)
-        share = width if on_cpu else 1  # on a GPU one thread follows the runs of a row
+        share = min(tuning.labelled_width, width)  # one thread follows the runs of a row
         runs = engine.zeros((rows,), np.dtype(np.int64))
         engine.launch(NamedKernel("reductions", "count_runs"), rows, share, values, width, runs)
         # Tables are so long that two thirds of their places are taken at most.
@@ -149,81 +134,96 @@ def merged(xp: Any, parts: Iterable[tuple[Array, Array]]) -> tuple[Array, Array]
 
 
 class ReduceJob(NamedTuple):
-    """A block to reduce.
+    """A part of a region to reduce."""
 
-    Attributes
-    ----------
-    path : Path
-        Folder of the mag.
-    device : str
-        Name of the engine.
-    block : VoxelBox
-        In the mag's own grid.
-    """
-
-    path: Path
-    device: str
+    region: ArrayRegion
     reduction: Reduction
-    block: VoxelBox
 
 
-def reduce_view(
-    view: View, reduction: Reduction, executor: Executor | None, progress_desc: str | None
+def min_max_of(
+    region: ArrayRegion, executor: Executor | None, progress_desc: str | None
+) -> tuple[int, int] | tuple[float, float]:
+    """Return the least and the greatest value; see `View.min_max`."""
+    results, missing = reduce_region(region, MinMax(), executor, progress_desc)
+    values = np.concatenate([*results, np.zeros(int(missing > 0), region.array.spec.dtype)])
+    least, most = values.min().item(), values.max().item()
+    return least + 0, most + 0  # without the sign of -0.0, which depends on the order of the work
+
+
+def label_counts_of(
+    region: ArrayRegion, executor: Executor | None, progress_desc: str | None
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the integers that occur, and their counts; see `View.count_labels`."""
+    results, missing = reduce_region(region, Labels(), executor, progress_desc)
+    zeros = np.zeros(int(missing > 0), region.array.spec.dtype), np.full(int(missing > 0), missing, np.int64)
+    return merged(np, [*results, zeros])
+
+
+def check_integers(dtype: np.dtype[np.generic], method: str) -> None:
+    """Check that voxels can be ids.
+
+    Raises
+    ------
+    DtypeError
+        If they are floats.
+    """
+    if dtype.kind not in "iu":
+        raise DtypeError(f"{method}() of {dtype} voxels; ids are integers. Use histogram() or min_max() for floats.")
+
+
+def reduce_region(
+    region: ArrayRegion, reduction: Reduction, executor: Executor | None, progress_desc: str | None
 ) -> tuple[list[Any], int]:
-    """Reduce all voxels of a view that are in shards which exist.
+    """Reduce all voxels of a region that are in shards which exist.
 
     Returns
     -------
     list, int
-        What was made of each block, and how many values the voxels have, with all channels, of shards that do not
+        What was made of each job's part, and how many values the voxels have, with all channels, of shards that do not
         exist.
-
-    Raises
-    ------
-    RegionError
-        If the view is empty.
     """
-    array, region = view._array, box_of(view)
-    blocks = _blocks(array, region)
-    jobs = [ReduceJob(array.path, view._engine.name, reduction, block) for block in blocks]
-    boxes = [BoundingBox(block.topleft, block.shape).from_mag_to_mag1(view.mag) for block in blocks]
-    results = run_jobs(reduce_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
-    missing = prod(region.shape) - sum(prod(block.shape) for block in blocks)
-    return results, missing * array.spec.num_channels
+    parts = _stored_parts(region)
+    jobs = [ReduceJob(part, reduction) for part in parts]
+    boxes = [part.bounding_box for part in parts]
+    results = run_jobs(reduce_part, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+    missing = prod(region.box.shape) - sum(prod(part.box.shape) for part in parts)
+    return results, missing * region.array.spec.num_channels
 
 
-def reduce_block(job: ReduceJob) -> Any:
-    """Reduce one block, in this process or another one."""
-    array, engine = open_array(job.path), get_engine(job.device)
-    nbytes = _PIECE_BYTES if engine.name == "cpu" else _PIECE_BYTES_ON_GPU
-    pieces = list(bisected(job.block, array.spec.chunk_shape, nbytes // array.spec.voxel_bytes))
+def reduce_part(job: ReduceJob) -> Any:
+    """Reduce the part of one job, in this process or another one."""
+    (region, reduction), array, engine = job, job.region.array, job.region.engine
+    spec = array.current().spec
+    tiles = list(bisected(region.box, spec.chunk_shape, engine.tuning.reduced_bytes // spec.voxel_bytes))
     with engine.active():
-        known = job.reduction.begin(engine)
-        for _, (voxels,) in fetched([array], engine, lambda piece: (piece,), pieces):
-            job.reduction.add(engine, voxels.T.reshape(-1), known)
-            del voxels  # before the next ones are asked for: two pieces are held at a time
-        return job.reduction.end(engine, known)
+        known = reduction.begin(engine)
+        for _, (voxels,) in prefetched([array], engine, lambda tile: (tile,), tiles):
+            reduction.add(engine, voxels.T.reshape(-1), known)
+            del voxels  # before the next ones are requested: two tiles are held at a time
+        return reduction.end(engine, known)
 
 
-def _blocks(array: StoredArray, region: VoxelBox) -> list[VoxelBox]:
+def _stored_parts(region: ArrayRegion) -> list[ArrayRegion]:
     """Return the parts of a region whose voxels are not known to be zero, ascending by z, y, x."""
-    shape = block_shape(array.spec, array.spec.chunk_shape)
-    stored = (VoxelBox(*shard) for shard in array.shard_boxes(region))
-    return blocks_around(stored if array.spec.has_zero_fill else [region], shape, region)
+    spec = region.array.spec
+    shape = job_shape(spec, spec.chunk_shape)
+    stored = (VoxelBox(*shard) for shard in region.array.shard_boxes(region.box))
+    boxes = boxes_around(stored if spec.has_zero_fill else [region.box], shape, region.box)
+    return [region.part(box) for box in boxes]
 
 
-def _rows(engine: Engine, size: int, most: int | None = None) -> tuple[int, int]:
+def _rows(tuning: Tuning, size: int, counters: int | None = None) -> tuple[int, int]:
     """Return into how many rows values are cut, and how many a row has.
 
     Parameters
     ----------
-    most : int, optional
-        On the CPU, where each row has counters of its own: for how many there are some.
+    counters : int, optional
+        Sets of counters that exist. Unless the engine's rows share them, each row has its own.
     """
-    if engine.name == "cpu":
-        width = -(-size // (most or _ROWS_PER_THREAD * max(config.threads, 1)))
-    else:
-        width = max(-(-size // _ROWS_ON_GPU), _LEAST_WIDTH_ON_GPU)
+    rows = tuning.rows
+    if counters is not None and tuning.counters >= rows:
+        rows = min(rows, counters)
+    width = max(-(-size // rows), tuning.min_width)
     return -(-size // width), width
 
 

@@ -1,7 +1,7 @@
-"""A mag written anew in another layout: raw, LZ4 or LZ4HC, with other chunks and shards.
+"""Rewriting a mag in another layout: raw, LZ4 or LZ4HC, with other chunks and shards.
 
-The work is cut into *blocks* of whole target shards, each of which is one job: no two jobs write the same file, and
-within a job the engine already uses all threads.
+The box of a job is one of whole target shards: no two jobs write the same file, and within a job the engine already
+uses all threads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import has_data
-from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
+from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.shard_index import shard_indexes
@@ -29,11 +29,11 @@ from wkgpu.storage.stores.local.file_copy import copy_file
 from wkgpu.storage.stores.local.file_swap import FileSwap, workspace_of
 from wkgpu.storage.stores.local.links import first_link
 
-_MOST_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
+_MAX_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
 
 
 class RewriteJob(NamedTuple):
-    """A block of target shards to write.
+    """A box of target shards to write.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class RewriteJob(NamedTuple):
         Folders of two mags.
     device : str
         Name of the engine.
-    block : VoxelBox
-        A box of whole target shards.
+    box : VoxelBox
+        Whole target shards.
     """
 
     source: Path
     target: Path
     device: str
-    block: VoxelBox
+    box: VoxelBox
 
 
 def rewrite(
@@ -73,10 +73,9 @@ def rewrite(
     device : str
         Name of the engine that decodes and encodes.
     """
-    blocks = _blocks(source, target.spec)
-    jobs = [RewriteJob(source.path, target.path, device, block) for block in blocks]
-    boxes = [BoundingBox(block.topleft, block.shape).from_mag_to_mag1(mag) for block in blocks]
-    run_jobs(rewrite_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+    jobs = [RewriteJob(source.path, target.path, device, box) for box in _job_boxes(source, target.spec)]
+    boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
+    run_jobs(rewrite_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
 
 
 def rewrite_in_place(
@@ -90,7 +89,7 @@ def rewrite_in_place(
 ) -> None:
     """Give a mag another layout. New shards are made in a hidden folder of the mag, and then swapped with the old ones.
 
-    Only shards and the header are swapped; all else in the folder stays. Whatever fails, and whenever the process dies,
+    Only shards and the header are swapped; all else in the folder stays. Whatever fails, and whenever the process ends,
     the old voxels or the new ones are there, whole; see `wkgpu.storage.stores.local.file_swap`.
 
     Parameters
@@ -101,7 +100,7 @@ def rewrite_in_place(
     Raises
     ------
     MismatchError
-        If another process has written to the mag in the meantime; it then stays as it is.
+        If another process has written to the mag since; it then stays as it is.
     StorageAccessError
         If a folder of shards is a link: files are only swapped in folders of the mag itself.
     """
@@ -137,13 +136,11 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
             pass
 
 
-def rewrite_block(job: RewriteJob) -> None:
-    """Write the shards of one block, in this process or another one."""
+def rewrite_box(job: RewriteJob) -> None:
+    """Write the shards of one job, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
-    stored = [
-        box for box in shards_in(source, job.block) if Path(source.shard_path(shard_number(source, box))).exists()
-    ]
-    if not stored:  # another process has deleted files; this is noticed before the swap
+    stored = [box for box in shards_in(source, job.box) if Path(source.shard_path(shard_number(source, box))).exists()]
+    if not stored:  # another process has deleted files; detected when the folders are swapped
         return
     if source.spec == target.spec:
         others = []
@@ -159,7 +156,7 @@ def rewrite_block(job: RewriteJob) -> None:
     engine = get_engine(job.device)
     kept = set(stored) if source.spec.shard_shape == target.spec.shard_shape else set()
     with engine.active():
-        for part in _parts(_around(stored, job.block), source.spec, target.spec):
+        for part in _parts(_around(stored, job.box), source.spec, target.spec):
             _rewrite_part(source, target, engine, part, kept)
 
 
@@ -185,30 +182,30 @@ def _rewrite_part(
     for shard in shards_in(target, part):
         inside = shard.intersection(part)
         assert inside is not None
-        piece = voxels[:, *inside.slices_in(part)]
-        if shard in kept or has_data(piece, target.spec):
-            write_box(target, engine, inside.topleft, piece)
+        in_shard = voxels[:, *inside.slices_in(part)]
+        if shard in kept or has_data(in_shard, target.spec):
+            write_box(target, engine, inside.topleft, in_shard)
             kept.discard(shard)
 
 
 # ---- How the work is cut
 
 
-def _blocks(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
-    """Return the blocks of target shards in which anything is stored, ascending by z, y, x."""
-    shape = block_shape(spec, source.spec.chunk_shape)
-    return blocks_around((VoxelBox(*shard) for shard in source.shard_boxes()), shape)
+def _job_boxes(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
+    """Return the boxes of target shards in which anything is stored, ascending by z, y, x."""
+    shape = job_shape(spec, source.spec.chunk_shape)
+    return boxes_around((VoxelBox(*shard) for shard in source.shard_boxes()), shape)
 
 
 def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:
     """Cut a box at borders of chunks, until each part may be held in memory."""
     units = triple(map(lcm, source.chunk_shape, target.chunk_shape))
-    return bisected(box, units, _MOST_READ_BYTES // target.voxel_bytes)
+    return bisected(box, units, _MAX_READ_BYTES // target.voxel_bytes)
 
 
-def _around(boxes: list[VoxelBox], block: VoxelBox) -> VoxelBox:
-    """Return the smallest box around those parts of boxes that lie in a block."""
-    inside = [part for box in boxes if (part := box.intersection(block)) is not None]
+def _around(boxes: list[VoxelBox], outer: VoxelBox) -> VoxelBox:
+    """Return the smallest box around those parts of boxes that lie in another one."""
+    inside = [part for box in boxes if (part := box.intersection(outer)) is not None]
     begin = (min(part.topleft[axis] for part in inside) for axis in range(3))
     found = VoxelBox.from_corners(begin, (max(part.end[axis] for part in inside) for axis in range(3)))
     assert found is not None

@@ -1,8 +1,8 @@
-"""Voxels of mags, through a kernel, into another mag: block by block, with the next voxels being fetched meanwhile.
+"""Apply a kernel to the voxels of one or more mags and write the result to another, while the next voxels are read.
 
-A *block* is a box of whole target shards and one job: no two jobs write the same file. What a job writes at once is a
-*part*, mostly a whole shard, because each write to a compressed shard writes all of it. A part is computed in *pieces*,
-as many source voxels as are held at a time: while one is computed, the next one is read.
+The box of a job is one of whole target shards: no two jobs write the same file. What a job writes at once is a *part*,
+mostly a whole shard, because each write to a compressed shard writes all of it. A part is computed in *tiles*, as many
+source voxels as are held at a time: while one is computed, the next one is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
 from wkgpu.operations.ahead import Ahead
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.tiling import block_shape, blocks_around, shard_number, shards_in
+from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
@@ -29,9 +29,7 @@ from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, open_array
 
 _PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
-_PIECE_BYTES = 128 << 20  # of source voxels: smaller pieces were slower, for the threads that wait at the end of each
-_PIECE_BYTES_ON_GPU = 256 << 20
-_MOST_PIECE_BYTES = 1 << 30  # what one target chunk may be made of; above it, rather chunks are decoded twice
+_MAX_TILE_BYTES = 1 << 30  # what one target chunk may be made of; above it, rather chunks are decoded twice
 
 
 class Transformation(Protocol):
@@ -66,7 +64,7 @@ class Transformation(Protocol):
         target : VoxelBox
             What is computed.
         arrays : sequence of array (channel, x, y, z)
-            The voxels of the `needed` boxes, in Fortran order. They may be changed.
+            The voxels of the `source_boxes`, in Fortran order. They may be changed.
         out, inside : array (channel, x, y, z), VoxelBox
             Memory in Fortran order of a box that holds `target`, and that box.
         """
@@ -74,7 +72,7 @@ class Transformation(Protocol):
 
 
 class StreamJob(NamedTuple):
-    """A block of target shards to write.
+    """A box of target shards to write.
 
     Attributes
     ----------
@@ -82,7 +80,7 @@ class StreamJob(NamedTuple):
         Folders of mags.
     device : str
         Name of the engine.
-    block : VoxelBox
+    box : VoxelBox
         The part of whole target shards that is to be written.
     follows_links : bool
         As for the target's `StoredArray`.
@@ -92,7 +90,7 @@ class StreamJob(NamedTuple):
     target: Path
     device: str
     transformation: Transformation
-    block: VoxelBox
+    box: VoxelBox
     follows_links: bool = False
 
 
@@ -121,15 +119,15 @@ def stream(
     """
     paths = tuple(source.path for source in sources)
     jobs = [
-        StreamJob(paths, target.path, device, transformation, block, target.follows_links or config.foreign_writes)
-        for block in _blocks(sources, target, region, transformation)
+        StreamJob(paths, target.path, device, transformation, box, target.follows_links or config.foreign_writes)
+        for box in _job_boxes(sources, target, region, transformation)
     ]
-    boxes = [BoundingBox(job.block.topleft, job.block.shape).from_mag_to_mag1(mag) for job in jobs]
-    run_jobs(stream_block, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
+    boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
+    run_jobs(stream_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
 
 
-def stream_block(job: StreamJob) -> None:
-    """Compute and write one block, in this process or another one."""
+def stream_box(job: StreamJob) -> None:
+    """Compute and write the box of one job, in this process or another one."""
     sources, target = (
         [open_array(path) for path in job.sources],
         open_array(job.target, follows_links=job.follows_links),
@@ -139,52 +137,52 @@ def stream_block(job: StreamJob) -> None:
     most = _PART_BYTES // target.spec.voxel_bytes
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
-        for part in bisected(job.block, units, most):
+        for part in bisected(job.box, units, most):
             out = engine.empty((target.spec.num_channels, *part.shape), target.spec.memory_dtype)
-            pieces = _pieces(part, units, voxel_bytes, engine)
-            for piece, arrays in fetched(sources, engine, job.transformation.source_boxes, pieces):
-                job.transformation.apply(engine, piece, arrays, out, part)
-                del arrays  # before the one after the next piece is read
+            tiles = _tiles(part, units, voxel_bytes, engine)
+            for tile, arrays in prefetched(sources, engine, job.transformation.source_boxes, tiles):
+                job.transformation.apply(engine, tile, arrays, out, part)
+                del arrays  # before the one after the next tile is read
             _write(target, engine, part, out)
             del out  # before the memory of the next part is taken
 
 
-def fetched(
+def prefetched(
     sources: Sequence[StoredArray],
     engine: Engine,
-    needed: Callable[[VoxelBox], tuple[VoxelBox, ...]],
-    pieces: list[VoxelBox],
+    source_boxes: Callable[[VoxelBox], tuple[VoxelBox, ...]],
+    tiles: list[VoxelBox],
 ) -> Iterator[tuple[VoxelBox, list[Array]]]:
-    """Yield the voxels that each piece is made of, and read those of the next one meanwhile.
+    """Yield the voxels that each tile is made of, while those of the next one are read.
 
-    No more than two pieces are held, if whoever takes them lets go of one before he asks for the next.
+    No more than two tiles are held, if the consumer drops each before requesting the next.
 
     Parameters
     ----------
-    needed : callable
-        Returns the box of each source for a piece.
+    source_boxes : callable
+        Returns the box of each source for a tile.
     """
 
-    def fetch(piece: VoxelBox) -> list[Array]:
-        return [read_box(source, engine, *box) for source, box in zip(sources, needed(piece), strict=True)]
+    def fetch(tile: VoxelBox) -> list[Array]:
+        return [read_box(source, engine, *box) for source, box in zip(sources, source_boxes(tile), strict=True)]
 
-    if len(pieces) == 1:
-        yield pieces[0], fetch(pieces[0])
+    if len(tiles) == 1:
+        yield tiles[0], fetch(tiles[0])
         return
     streams = side_streams()
 
-    def fetch_ahead(piece: VoxelBox) -> list[Array]:
+    def fetch_ahead(tile: VoxelBox) -> list[Array]:
         with in_streams(streams):
-            return fetch(piece)
+            return fetch(tile)
 
-    coming = [Ahead(partial(fetch_ahead, piece)) for piece in pieces]
+    coming = [Ahead(partial(fetch_ahead, tile)) for tile in tiles]
     try:
         coming[0].start()
-        for number, piece in enumerate(pieces):
+        for number, tile in enumerate(tiles):
             arrays = coming[number].result()
-            if number + 1 < len(pieces):
+            if number + 1 < len(tiles):
                 coming[number + 1].start()
-            yield piece, arrays
+            yield tile, arrays
             engine.wait()  # the thread that reads ahead knows nothing of kernels that still use this memory
             del arrays
     finally:
@@ -224,11 +222,11 @@ def has_data(voxels: Any, spec: ArraySpec | None = None) -> bool:
 # ---- How the work is cut
 
 
-def _blocks(
+def _job_boxes(
     sources: Sequence[StoredArray], target: StoredArray, region: VoxelBox, transformation: Transformation
 ) -> list[VoxelBox]:
-    """Return the blocks that must be written, ascending by z, y, x."""
-    shape = block_shape(target.spec, _units(sources, target, transformation))
+    """Return the boxes of the jobs that must be done, ascending by z, y, x."""
+    shape = job_shape(target.spec, _units(sources, target, transformation))
     touched = [region]
     if transformation.preserves_zero and all(array.spec.has_zero_fill for array in (*sources, target)):
         stored = [VoxelBox(*shard) for shard in target.shard_boxes(region)]
@@ -237,11 +235,11 @@ def _blocks(
                 box for shard in source.shard_boxes() if (box := transformation.target_box(number, VoxelBox(*shard)))
             ]
         touched = stored
-    return blocks_around(touched, shape, region)
+    return boxes_around(touched, shape, region)
 
 
 def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
-    """Return the least target voxels that are computed without decoding or encoding a chunk twice."""
+    """Return the fewest target voxels that are computed without decoding or encoding a chunk twice."""
     units = list(target.spec.chunk_shape)
     for source in sources:
         for axis, (length, ratio) in enumerate(zip(source.spec.chunk_shape, transformation.ratio, strict=True)):
@@ -249,14 +247,14 @@ def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: 
     return units[0], units[1], units[2]
 
 
-def _pieces(part: VoxelBox, units: Triple, voxel_bytes: int, engine: Engine) -> list[VoxelBox]:
-    """Cut a part in pieces of whole chunks; only chunks of very many source voxels are cut as well.
+def _tiles(part: VoxelBox, units: Triple, voxel_bytes: int, engine: Engine) -> list[VoxelBox]:
+    """Cut a part into tiles of whole chunks; only chunks of very many source voxels are cut as well.
 
     Parameters
     ----------
     voxel_bytes : int
         Bytes of the source voxels that a target voxel is made of.
     """
-    most = _PIECE_BYTES if engine.name == "cpu" else _PIECE_BYTES_ON_GPU
-    pieces = bisected(part, units, most // voxel_bytes)
-    return [part for piece in pieces for part in bisected(piece, (1, 1, 1), max(_MOST_PIECE_BYTES // voxel_bytes, 1))]
+    max_voxels = max(_MAX_TILE_BYTES // voxel_bytes, 1)
+    uncut = bisected(part, units, engine.tuning.streamed_bytes // voxel_bytes)
+    return [tile for box in uncut for tile in bisected(box, (1, 1, 1), max_voxels)]

@@ -10,7 +10,7 @@ from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
-_BLOCK_BYTES = 16 << 20  # small shards are handled together up to this, so that a job is worth its overhead
+_JOB_BYTES = 16 << 20  # small shards are one job up to this, so that it is worth its overhead
 
 
 def cells(box: VoxelBox, shape: Triple) -> Iterator[Triple]:
@@ -29,20 +29,20 @@ def shard_number(array: StoredArray, shard: VoxelBox) -> Triple:
     return triple(low // length for low, length in zip(shard.topleft, array.spec.shard_shape, strict=True))
 
 
-def block_shape(spec: ArraySpec, least: Triple) -> Triple:
-    """Return a multiple of the shards that one job writes: small ones together, and at least ``least`` voxels."""
+def job_shape(spec: ArraySpec, minimum: Triple) -> Triple:
+    """Return the voxels of one job, a multiple of the shards: small ones together, and at least ``minimum`` voxels."""
     shape = list(spec.shard_shape)
-    for axis, length in enumerate(least):
+    for axis, length in enumerate(minimum):
         while shape[axis] < length:
             shape[axis] *= 2
-    while 2 * prod(shape) * spec.voxel_bytes <= _BLOCK_BYTES:
+    while 2 * prod(shape) * spec.voxel_bytes <= _JOB_BYTES:
         shape[shape.index(min(shape))] *= 2
     return triple(shape)
 
 
-def blocks_around(boxes: Iterable[VoxelBox], shape: Triple, region: VoxelBox | None = None) -> list[VoxelBox]:
+def boxes_around(boxes: Iterable[VoxelBox], shape: Triple, region: VoxelBox | None = None) -> list[VoxelBox]:
     """Return the cells of a grid that boxes touch, ascending by z, y, x; of a region, the parts that lie in it."""
     inside = boxes if region is None else [part for box in boxes if (part := box.intersection(region))]
     corners = {corner for box in inside for corner in cells(box, shape)}
-    blocks = [VoxelBox(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
-    return blocks if region is None else [part for block in blocks if (part := block.intersection(region))]
+    found = [VoxelBox(corner, shape) for corner in sorted(corners, key=lambda corner: corner[::-1])]
+    return found if region is None else [part for box in found if (part := box.intersection(region))]

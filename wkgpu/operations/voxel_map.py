@@ -24,7 +24,7 @@ class PreparedMap(NamedTuple):
     Attributes
     ----------
     kernel : Kernel
-        Of the topic ``mapping``, or of a function of the user's.
+        Of the topic ``mapping``, or of a user function.
     constants : tuple of numbers and arrays
         What its function is called with after the voxels.
     """
@@ -61,7 +61,7 @@ class FunctionMap(VoxelMap):
     def __init__(self, function: Callable[..., Any]) -> None:
         function = getattr(function, "py_func", function)  # Numba's dispatchers are compiled for one machine
         if not isinstance(function, FunctionType):
-            raise ArgumentError(f"{function!r} is no Python function; give one that is written with def or lambda.")
+            raise ArgumentError(f"{function!r} is not a Python function; give one that is written with def or lambda.")
         self.function = function
         functools.update_wrapper(self, function)
 
@@ -99,7 +99,9 @@ class FunctionMap(VoxelMap):
                 f"{name} cannot be sent to other processes, because {module} has no such name; {advice}"
             )
         if module == "__main__" and not hasattr(sys.modules["__main__"], "__file__") and _spawns(executor):
-            raise ArgumentError(f"{name} was typed in, so that no new process can import it; {advice}")
+            raise ArgumentError(
+                f"{name} is defined in an interactive session; worker processes cannot import it: {advice}"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._is_found() and self._found() is self:
@@ -147,7 +149,7 @@ def voxel_map(function: Callable[..., Any]) -> VoxelMap:
     Raises
     ------
     ArgumentError
-        If it is no Python function.
+        If it is not a Python function.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Data that somebody wants to write, as voxels of a mag."""
+"""Data to be written, as voxels of a mag."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_voxels(data: Any, spec: ArraySpec, engine: Engine) -> Array:
     ----------
     data : array (x, y, z) or (channel, x, y, z)
         NumPy, CuPy, or anything with DLPack, in any byte order and with any strides. Three axes are for one channel.
-    layout : ArraySpec
+    spec : ArraySpec
         Of the mag that it must fit.
     engine : Engine
         Where it is to be.

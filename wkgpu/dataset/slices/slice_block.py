@@ -12,7 +12,7 @@ from wkgpu.operations.voxels import Array
 
 
 class SliceBlock:
-    """Slices ``(channel, a, b)`` of one shape, one behind the other, on the machine where the first one was.
+    """Slices ``(channel, a, b)`` of one shape, consecutively, on the device of the first one.
 
     Each is in Fortran order, whatever it was in: that is the order within chunks, and to turn a slice once is cheaper
     than to gather a chunk across pages.
@@ -43,9 +43,9 @@ class SliceBlock:
         """Return one slice."""
         return self._images[..., number]
 
-    def last_images(self, most: int) -> list[Array]:
-        """Return the last slices, at most so many."""
-        return [self.image(number) for number in range(max(0, self.count - most), self.count)]
+    def last_images(self, limit: int) -> list[Array]:
+        """Return the last slices, at most ``limit``."""
+        return [self.image(number) for number in range(max(0, self.count - limit), self.count)]
 
     def voxels(self, count: int, axis: int) -> Array:
         """Return the first slices as an array ``(channel, x, y, z)``."""

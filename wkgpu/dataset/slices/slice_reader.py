@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Self
 
-from wkgpu.engines import Engine
 from wkgpu.geometry.vec3_int import XYZ_AXES
 from wkgpu.geometry.voxel_box import Triple
+from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.transfer import read_box
 from wkgpu.operations.voxels import Array
-from wkgpu.storage.stored_array import StoredArray
 
 _log = logging.getLogger(__name__)
 
@@ -24,16 +23,12 @@ class BufferedSliceReader(Iterator[Array]):
     out stays as it is. Buffers end between two chunks where they can, so that no chunk is decoded twice if
     ``buffer_size`` is at least a chunk's depth.
 
-    Entering it begins with the first slice, each time anew.
+    Each time it is entered, it begins with the first slice.
 
     Parameters
     ----------
-    array : StoredArray
-        The mag.
-    engine : Engine
-        Where slices are read to.
-    topleft, shape : tuple of int
-        First voxel and voxels ``(x, y, z)`` of the box, in the mag's own grid.
+    region : ArrayRegion
+        The box, and the engine that slices are read by.
     buffer_size : int
         Slices that are read at once.
     axis : int
@@ -49,18 +44,12 @@ class BufferedSliceReader(Iterator[Array]):
 
     def __init__(
         self,
-        array: StoredArray,
-        engine: Engine,
-        topleft: Triple,
-        shape: Triple,
+        region: ArrayRegion,
         buffer_size: int,
         axis: int,
         use_logging: bool = False,
     ) -> None:
-        self._array = array
-        self._engine = engine
-        self._topleft = topleft
-        self._shape = shape
+        self._region = region
         self._buffer_size = buffer_size
         self._axis = axis
         self._use_logging = use_logging
@@ -92,9 +81,9 @@ class BufferedSliceReader(Iterator[Array]):
         return next(self._slices)
 
     def _read(self) -> Iterator[Array]:
-        first = self._topleft[self._axis]
-        end = first + self._shape[self._axis]
-        depth = self._array.spec.chunk_shape[self._axis]
+        box = self._region.box
+        first, end = box.topleft[self._axis], box.end[self._axis]
+        depth = self._region.array.spec.chunk_shape[self._axis]
         across: tuple[Any, ...] = (slice(None),) * (1 + self._axis)
         while first < end:
             last = min(end, end_between(first, self._buffer_size, depth) or first + self._buffer_size)
@@ -105,10 +94,10 @@ class BufferedSliceReader(Iterator[Array]):
             first = last
 
     def _read_between(self, first: int, last: int) -> Array:
-        topleft, shape = list(self._topleft), list(self._shape)
+        topleft, shape = map(list, self._region.box)
         topleft[self._axis], shape[self._axis] = first, last - first
         begin = perf_counter()
-        buffer = read_box(self._array, self._engine, as_triple(topleft), as_triple(shape))
+        buffer = read_box(self._region.array, self._region.engine, as_triple(topleft), as_triple(shape))
         if self._use_logging:
             _log.info(
                 "Read slices %d to %d along %s in %.2f s", first, last - 1, XYZ_AXES[self._axis], perf_counter() - begin
@@ -116,15 +105,15 @@ class BufferedSliceReader(Iterator[Array]):
         return buffer
 
 
-def end_between(first: int, most: int, depth: int) -> int | None:
-    """Return the last multiple of ``depth`` behind ``first``, at most ``most`` away; None where there is none.
+def end_between(first: int, limit: int, depth: int) -> int | None:
+    """Return the last multiple of ``depth`` behind ``first``, at most ``limit`` away; None if there is not one.
 
     Examples
     --------
     >>> end_between(12, 32, 32), end_between(12, 10, 32)
     (32, None)
     """
-    border = (first + most) // depth * depth
+    border = (first + limit) // depth * depth
     return border if border > first else None
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import perf_counter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
 from wkgpu.dataset.slices.slice_block import SliceBlock, slices_last
 from wkgpu.dataset.slices.slice_reader import as_triple, end_between
+from wkgpu.engines import Engine
 from wkgpu.errors import HandleError, ShapeError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3IntLike
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.storage.spec import ArraySpec
-
-if TYPE_CHECKING:
-    from wkgpu.dataset.slices.sliced_view import SlicedView
+from wkgpu.storage.stored_array import StoredArray
 
 HELD_BYTES = 256 << 20
 """Up to so many bytes of slices are held for compressed shards: each write of a part copies the rest of the file."""
@@ -41,8 +41,14 @@ class BufferedSliceWriter:
 
     Parameters
     ----------
-    view : View
-        Where to write.
+    array : StoredArray
+        The mag.
+    engine : Engine
+        What takes the slices.
+    frame : callable
+        Returns the frame of the view that is written to: that of a `MagView` grows with what is written.
+    write : callable
+        Writes voxels ``(channel, x, y, z)`` from a first voxel on, which is in Mag(1): ``write(voxels, (x, y, z))``.
     topleft : tuple of int
         First voxel ``(x, y, z)`` of the first slice, in the mag's own grid.
     buffer_size : int
@@ -63,14 +69,20 @@ class BufferedSliceWriter:
 
     def __init__(
         self,
-        view: SlicedView,
+        array: StoredArray,
+        engine: Engine,
+        frame: Callable[[], Frame],
+        write: Callable[[Array, Triple], None],
         topleft: Triple,
         buffer_size: int,
         axis: int,
         bounded: bool,
         use_logging: bool = False,
     ) -> None:
-        self._view = view
+        self._array = array
+        self._engine = engine
+        self._frame = frame
+        self._write = write
         self._topleft = topleft
         self._buffer_size = buffer_size
         self._axis = axis
@@ -141,7 +153,7 @@ class BufferedSliceWriter:
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> None:
-        """Write what is held, and go on elsewhere.
+        """Write what is held, and continue elsewhere.
 
         Parameters
         ----------
@@ -153,7 +165,7 @@ class BufferedSliceWriter:
         >>> writer.reset_offset(absolute_offset=(1024, 0, 0))  # doctest: +SKIP
         """
         topleft = first_voxel(
-            self._view._frame, None, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
+            self._frame(), None, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
         )
         self._flush()
         self._topleft, self._sent = topleft, 0
@@ -162,8 +174,8 @@ class BufferedSliceWriter:
 
     def _checked(self, data: Any) -> Array:
         """Return a slice as an array ``(channel, a, b)`` that can be written where it comes to lie."""
-        view, spec = self._view, self._view._array.spec
-        image = view._engine.as_input(data)
+        spec = self._array.spec
+        image = self._engine.as_input(data)
         if image.ndim == 2:
             image = image[None]
         if image.ndim != 3 or image.shape[0] != spec.num_channels:
@@ -173,9 +185,11 @@ class BufferedSliceWriter:
                 f"has {channels} channel(s); send ({channels}, a, b){' or (a, b)' if channels == 1 else ''}."
             )
         across = (slice(None),) * (1 + self._axis)
-        voxels = as_voxels(image[(*across, None)], spec, view._engine)
+        voxels = as_voxels(image[(*across, None)], spec, self._engine)
         _, x, y, z = voxels.shape
-        resolve_for_data(view._frame, self._bounded, (x, y, z), None, None, self._in_finest_mag(self._sent), None, None)
+        resolve_for_data(
+            self._frame(), self._bounded, (x, y, z), None, None, self._in_finest_mag(self._sent), None, None
+        )
         return voxels[(*across, 0)]
 
     def _in_finest_mag(self, number: int, corner: tuple[int, int] = (0, 0)) -> Triple:
@@ -185,7 +199,7 @@ class BufferedSliceWriter:
         return as_triple(
             [
                 (first + step) * factor
-                for first, step, factor in zip(self._topleft, steps, self._view._frame.mag, strict=True)
+                for first, step, factor in zip(self._topleft, steps, self._frame().mag, strict=True)
             ]
         )
 
@@ -216,8 +230,8 @@ class BufferedSliceWriter:
     def _new_block(self, image: Array, shape: tuple[int, ...], held: int = 0) -> SliceBlock:
         first = self._topleft[self._axis] + self._sent - held
         slice_bytes = image.dtype.itemsize * int(np.prod(shape))
-        capacity = held_slices(self._view._array.spec, self._axis, first, self._buffer_size, slice_bytes)
-        return SliceBlock(image, shape, max(capacity, held + 1), self._view._engine)
+        capacity = held_slices(self._array.spec, self._axis, first, self._buffer_size, slice_bytes)
+        return SliceBlock(image, shape, max(capacity, held + 1), self._engine)
 
     # ---- Writing
 
@@ -228,7 +242,7 @@ class BufferedSliceWriter:
             return
         first, count = self._first, block.count - keep
         begin = perf_counter()
-        self._view.write(block.voxels(count, self._axis), absolute_offset=self._in_finest_mag(first))
+        self._write(block.voxels(count, self._axis), self._in_finest_mag(first))
         if self._use_logging:
             slices = self._topleft[self._axis] + first
             _log.info(
@@ -246,9 +260,9 @@ class BufferedSliceWriter:
         )
         for corner, size in borders:
             if count and min(size):
-                zeros = np.zeros((channels, *size, count), self._view._array.spec.memory_dtype)
+                zeros = np.zeros((channels, *size, count), self._array.spec.memory_dtype)
                 offset = self._in_finest_mag(self._sent - position, corner)
-                self._view.write(zeros.transpose(slices_last(self._axis)), absolute_offset=offset)
+                self._write(zeros.transpose(slices_last(self._axis)), offset)
 
 
 def held_slices(spec: ArraySpec, axis: int, first: int, buffer_size: int, slice_bytes: int) -> int:
@@ -259,15 +273,15 @@ def held_slices(spec: ArraySpec, axis: int, first: int, buffer_size: int, slice_
     Examples
     --------
     >>> from wkgpu.storage.codecs import LZ4
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), (LZ4,))
-    >>> held_slices(layout, 2, 0, 32, 1 << 20), held_slices(layout, 2, 12, 32, 1 << 30)
+    >>> spec = ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (32, 32, 32), (LZ4,))
+    >>> held_slices(spec, 2, 0, 32, 1 << 20), held_slices(spec, 2, 12, 32, 1 << 30)
     (256, 20)
-    >>> held_slices(layout, 2, 0, 5, 1 << 30)
+    >>> held_slices(spec, 2, 0, 5, 1 << 30)
     32
     """
-    most = buffer_size if not spec.codecs else max(buffer_size, HELD_BYTES // slice_bytes)
+    limit = buffer_size if not spec.codecs else max(buffer_size, HELD_BYTES // slice_bytes)
     shard_depth, chunk_depth = spec.shard_shape[axis], spec.chunk_shape[axis]
-    end = end_between(first, most, shard_depth) or end_between(first, most, chunk_depth)
+    end = end_between(first, limit, shard_depth) or end_between(first, limit, chunk_depth)
     return (end or first + chunk_depth - first % chunk_depth) - first
 
 
@@ -284,6 +298,6 @@ def first_voxel(
         corner, _ = resolve(
             frame, False, offset, None, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
         )
-    else:  # one voxel, because nobody knows yet how many slices there will be, and how large
+    else:  # one voxel, because the number and the size of the slices are not known yet
         corner, _ = resolve_for_data(frame, False, (1, 1, 1), offset, relative_offset, absolute_offset, None, None)
     return corner

@@ -31,6 +31,7 @@ from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_p
 from wkgpu.engines.interchange import shared
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.tuning import Tuning
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
 from wkgpu.kernels.cpu import placement, reader
@@ -61,6 +62,17 @@ class CpuEngine:
     def __init__(self) -> None:
         self._team = ThreadTeam()
         self._buffers = ThreadBuffers()
+
+    @property
+    def tuning(self) -> Tuning:
+        """See `Engine.tuning`; two rows a thread, each with counters of its own."""
+        rows = 2 * max(config.threads, 1)
+        # Smaller steps of a transformation were slower, for the threads that wait at the end of each. A table of labels
+        # stays in a core's cache.
+        return Tuning(
+            streamed_bytes=128 << 20, reduced_bytes=16 << 20, rows=rows, min_width=1, counters=rows,
+            labelled_values=1 << 18, labelled_width=1 << 18,
+        )  # fmt: skip
 
     def active(self) -> AbstractContextManager[Any]:
         """There is no other device."""

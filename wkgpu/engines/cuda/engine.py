@@ -30,6 +30,7 @@ from wkgpu.engines.engine import Engine
 from wkgpu.engines.footprint import check_comparison_plan, check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.tuning import Tuning
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
 from wkgpu.forking import loading
 from wkgpu.storage.codecs import Codec
@@ -86,6 +87,14 @@ class CudaEngine:
     def xp(self) -> ModuleType:
         """CuPy."""
         return self.device.xp
+
+    @property
+    def tuning(self) -> Tuning:
+        """See `Engine.tuning`; warps share rows, and enough counters that few threads wait for each other."""
+        return Tuning(
+            streamed_bytes=256 << 20, reduced_bytes=128 << 20, rows=1 << 12, min_width=32, counters=64,
+            labelled_values=1 << 12, labelled_width=1,
+        )  # fmt: skip
 
     @property
     def nbytes_kept(self) -> int:

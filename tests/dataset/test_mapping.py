@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from arrays import is_simulated, on_device
+from arrays import is_simulated, on_device, tune
 from datasets import VOXEL_SIZE, counted, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,12 +146,11 @@ class TestMapVoxels:
         source.map_voxels(lambda a: (np.float64(a) - 56) * 1.5, target)
         np.testing.assert_array_equal(read(target), np.trunc((data.astype(float) - 56) * 1.5))
 
-    def test_in_pieces(self, filled, place, monkeypatch):
-        """A part of the target is made of many pieces, each of which is read while another one is computed."""
+    def test_in_tiles(self, filled, place, monkeypatch):
+        """A part of the target is made of many tiles, each of which is read while another one is computed."""
         from wkgpu.operations import streaming
 
-        monkeypatch.setattr(streaming, "_PIECE_BYTES", 512)
-        monkeypatch.setattr(streaming, "_PIECE_BYTES_ON_GPU", 512)
+        tune(monkeypatch, streamed_bytes=512)
         monkeypatch.setattr(streaming, "_PART_BYTES", 4096)
         source, data = filled((20, 17, 9), shard=32)
         target = place("uint16", shard=32)
@@ -239,7 +238,7 @@ for method in ("spawn", "fork"):
         print(method, error)
 """
         spawned, forked = run_python(script).splitlines()
-        assert "typed in" in spawned
+        assert "interactive session" in spawned
         assert forked == "fork works"
 
     def test_maps_can_be_pickled(self):
@@ -297,7 +296,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("function", "reason"),
         [
-            (lambda value: value.foo, r"foo[\s\S]*test_mapped_view.py[\s\S]*map_chunk"),
+            (lambda value: value.foo, r"foo[\s\S]*test_mapping.py[\s\S]*map_chunk"),
             (lambda value: unknown + value, "unknown"),  # noqa: F821
             (lambda value: (value, value), "no number"),
             (lambda value: "text", "no number"),

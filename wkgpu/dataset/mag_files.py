@@ -1,0 +1,153 @@
+"""The files of a mag as a whole: rewritten in another layout, in place or as a copy in another dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from wkgpu.dataset.folder_change import NewFolder
+from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.metadata.properties import DatasetProperties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile
+from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
+from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.operations.array_region import ArrayRegion
+from wkgpu.operations.jobs import Executor
+from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
+from wkgpu.storage.codecs import Compression, pipeline_of
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+
+
+class LayerListing(NamedTuple):
+    """A layer, as the properties file of its dataset lists it.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    folder, dataset : Path
+        Its folder, and that of its dataset.
+    file : PropertiesFile
+        Of the dataset.
+    properties : callable
+        Returns what was read last.
+    changing : callable
+        Returns a context manager that reads the properties of the dataset, and saves them at its end.
+    """
+
+    name: str
+    folder: Path
+    dataset: Path
+    file: PropertiesFile
+    properties: Callable[[], LayerProperties]
+    changing: Callable[[], AbstractContextManager[DatasetProperties]]
+
+
+def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -> ArraySpec | None:
+    """Return the layout that `MagView.compress` gives a mag; None if its files are compressed already.
+
+    Raises
+    ------
+    ArgumentError
+        If the codec does not compress.
+    """
+    wanted = pipeline_of(codec)
+    if not wanted:
+        raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
+    spec = array.current().spec
+    if codec is not True or not spec.codecs:
+        return replace(spec, codecs=wanted)
+    if in_place and () not in array.pipelines():  # LZ4 and LZ4HC may be mixed
+        return None
+    return spec
+
+
+def rewrite_mag(
+    mag: ArrayRegion, layer: LayerListing | None, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
+) -> None:
+    """Give a mag another layout in place, and list the shape of its shards; see `MagView.rechunk`."""
+    save = _save_of(mag.path, mag.mag, layer)
+    if mag.array.has_spec(spec):
+        settle_mag(mag.path, mag.mag, layer)
+        save()
+        return
+    rewrite_in_place(mag.path, mag.mag, spec, mag.device, executor, progress_desc, save)
+
+
+def copy_alone(
+    mag: ArrayRegion, target: Path, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
+) -> None:
+    """Write a copy of a mag into a folder of mags that are not listed."""
+    with NewFolder(target / mag.mag.to_layer_name(), None) as folder:
+        _write_copy(mag, folder, spec, executor, progress_desc)
+        folder.place()
+
+
+def add_copy(
+    mag: ArrayRegion,
+    target: LayerListing,
+    spec: ArraySpec,
+    box: NDBoundingBox,
+    executor: Executor | None,
+    progress_desc: str | None,
+) -> None:
+    """Add a copy of a mag to a layer of another dataset. When it is whole it is listed, and the layer holds the box.
+
+    Raises
+    ------
+    NameTakenError
+        If the layer has this mag.
+    """
+    _check_free(target.properties(), mag.mag, target.dataset)
+    name = mag.mag.to_layer_name()
+    with NewFolder(target.folder / name, target.file) as folder:
+        _write_copy(mag, folder, spec, executor, progress_desc)
+        with target.changing() as properties:
+            listed = properties.layer(target.name)
+            _check_free(listed, mag.mag, target.dataset)
+            listed.add_mag(mag.mag, f"./{target.name}/{name}", spec.shard_shape)
+            if not box.is_empty():
+                known = listed.bounding_box
+                listed.bounding_box = box if known.is_empty() else known.extended_by(box)
+            folder.place()
+
+
+def settle_mag(path: Path, mag: Mag, layer: LayerListing | None) -> None:
+    """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
+    with suppress(WkgpuError):
+        settle_rewrite(path, _save_of(path, mag, layer))
+
+
+def _save_of(path: Path, mag: Mag, layer: LayerListing | None) -> Callable[[], None]:
+    """Return what lets the properties file say which shape shards have, also after a crash of an earlier rewrite."""
+    return partial(_save_shard_shape, path, mag, layer)
+
+
+def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
+    if layer is None:
+        return
+    shard_shape = open_array(path).spec.shard_shape
+    if layer.properties().cube_length(mag) != shard_shape[0]:
+        with layer.changing() as properties:
+            properties.layer(layer.name).change_shard_shape(mag, shard_shape)
+
+
+def _write_copy(
+    mag: ArrayRegion, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
+) -> None:
+    target = create_array(folder.building, spec, mag.array.data_format)
+    rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc)
+
+
+def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:
+    if listed.has_mag(mag):
+        raise NameTakenError(
+            f"Layer {listed.name!r} of {dataset} has a mag {mag} already; delete it with delete_mag(), or choose "
+            "another target."
+        )
