@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import reduce
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
+from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides
+from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
+from wkgpu.dataset.changes.rewriting import compress_dataset
 from wkgpu.dataset.discovery import find_layer
-from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
@@ -27,9 +29,8 @@ from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
 from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
-from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
-from wkgpu.dataset.shapes import Shape
+from wkgpu.dataset.shapes import Compression, Shape
 from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
@@ -44,13 +45,16 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.operations.downsampling.interpolation import InterpolationMode
+from wkgpu.operations.downsampling.sampling_modes import SamplingModes
+from wkgpu.operations.jobs import Executor
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
 from wkgpu.storage.stores.local.links import check_inside
 from wkgpu.storage.stores.local.paths import local_path
 
 
-class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
+class Dataset(TellsWhatIsAbsent):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the
@@ -257,7 +261,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         LayerNotFoundError
             If there is no such layer.
         ArgumentError
-            If the layer is none of segments.
+            If the layer is not a segmentation layer.
         """
         layer = self.get_layer(layer_name)
         if not isinstance(layer, SegmentationLayer):
@@ -514,6 +518,157 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         with FolderRemoval(layer.path, self._file), self._changing() as properties:
             properties.remove_layer(layer_name)
 
+    # ---- All layers
+
+    def compress(self, executor: Executor | None = None) -> None:
+        """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
+
+        Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
+        `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
+        a warning names.
+
+        Parameters
+        ----------
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the dataset is read-only.
+        MismatchError
+            If another process has written to a mag concurrently; that mag stays as it was.
+
+        Examples
+        --------
+        >>> Dataset.open("cortex").compress()  # doctest: +SKIP
+        """
+        compress_dataset(self, executor)
+
+    @accepts_legacy("sampling_mode", "coarsest_mag", "executor")
+    def downsample(
+        self,
+        *,
+        sampling_mode: str | SamplingModes = SamplingModes.ANISOTROPIC,
+        coarsest_mag: MagLike | None = None,
+        interpolation_mode: str | InterpolationMode = "default",
+        compress: Compression = True,
+        executor: Executor | None = None,
+        progress_desc: str | None = None,
+    ) -> None:
+        """Add to each layer the mags that are coarser than those it has; see `Layer.downsample`.
+
+        A layer continues from its coarsest mag, and mags that exist stay as they are. Layers without mags, and those
+        that have one as coarse as asked for, are left alone. So are layers of another format than WKW, and those with
+        a mag at a URL, which a warning names.
+
+        Parameters
+        ----------
+        sampling_mode : str or SamplingModes
+            Which axes get coarser.
+        coarsest_mag : Mag, int, str or (x, y, z), optional
+            The mag to end with; by default each layer has its own, with at most 100 voxels along x and y.
+        interpolation_mode : str
+            By default the median for images and the mode for segmentations.
+        compress : bool or str
+            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
+        progress_desc : str, optional
+            Text of the progress bars; by default they name the layer and the mags.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the dataset is read-only.
+        SamplingError, InterpolationError, ArgumentError
+            As for `Layer.downsample`.
+
+        Examples
+        --------
+        >>> Dataset.open("cortex").downsample(coarsest_mag=16)  # doctest: +SKIP
+        """
+        downsample_dataset(self, sampling_mode, coarsest_mag, interpolation_mode, compress, executor, progress_desc)
+
+    @accepts_legacy()
+    def copy_dataset(
+        self,
+        new_dataset_path: str | os.PathLike[str],
+        *,
+        voxel_size: Any = None,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        data_format: str | DataFormat | None = None,
+        compress: Compression | None = None,
+        exists_ok: bool = False,
+        executor: Executor | None = None,
+        voxel_size_with_unit: VoxelSize | None = None,
+        layers_to_ignore: Iterable[str] | None = None,
+    ) -> Dataset:
+        """Copy the dataset, in the layout that it has or in another one.
+
+        Where the layout stays the same, files are copied as they are, without decoding them, and share the disk's
+        blocks with the old ones where the file system can do that. Each mag is listed in the copy when it is whole.
+        No process may write to this dataset concurrently.
+
+        All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
+        attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
+        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the
+        properties file does not describe in a way that can be understood, are left out, and a warning names them.
+
+        Parameters
+        ----------
+        new_dataset_path : path
+            Folder of the copy, which gives it its name. It must not exist, or be empty.
+        voxel_size : (x, y, z), optional
+            Of the copy, in nanometers; by default that of this dataset.
+        chunk_shape, shard_shape : int or (x, y, z), optional
+            Voxels of a mag that are encoded at once, and in one file; by default as each mag has them.
+        chunks_per_shard : int or (x, y, z), optional
+            Deprecated: chunks in one file, instead of `shard_shape`.
+        data_format : str or DataFormat, optional
+            ``"wkw"``, which is all that is written.
+        compress : bool or str, optional
+            True to LZ4 what is raw, ``"lz4"`` or ``"lz4hc"`` for one codec everywhere, False for raw voxels; by default
+            as each mag is.
+        exists_ok : bool
+            Whether the copy may be a dataset already. Its layers and mags stay; those of this one join them, and must
+            have other names, or be mags that a layer of that name does not have yet. Boxes grow as needed.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+        voxel_size_with_unit : VoxelSize, optional
+            The voxel size in another unit; it counts more than `voxel_size`.
+        layers_to_ignore : iterable of str, optional
+            Names of layers to leave out.
+
+        Returns
+        -------
+        Dataset
+            The copy, on this dataset's device.
+
+        Raises
+        ------
+        AlreadyExistsError, NameTakenError
+            If the folder holds something, or the dataset there has a mag that would be copied.
+        MismatchError
+            If the dataset there has another voxel size, or a layer there another category, dtype or number of channels.
+        ShapeError, ArgumentError, UnsupportedError
+            For shapes that do not fit each other or the format, and for other formats.
+
+        Examples
+        --------
+        >>> dataset.copy_dataset("archive/cortex", compress="lz4hc", layers_to_ignore=["guess"])  # doctest: +SKIP
+        """
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
+        copy = DatasetCopy(self, wanted, layers_to_ignore)
+        size = voxel_size_with_unit
+        if size is None:
+            size = self.voxel_size_with_unit if voxel_size is None else VoxelSize(voxel_size)
+        target = Dataset(new_dataset_path, voxel_size_with_unit=size, exist_ok=exists_ok, device=self.device)
+        copy.make(target, executor)
+        return target
+
     # ---- What the properties file says
 
     @contextmanager
@@ -536,7 +691,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         check_inside(self._file.path, self.path, self._allow_foreign_writes)
 
     def _refresh(self) -> None:
-        """Take over what other processes have changed."""
+        """Reload the properties file."""
         with self._lock:
             self._adopt(self._file.load())
 
@@ -563,7 +718,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
             warnings.warn(f"A layer is left out: {reason}", stacklevel=2)
         self._known_reasons = reasons
 
-    # ---- How it shows itself, and travels
+    # ---- Representation and pickling
 
     def __repr__(self) -> str:
         return f"Dataset({self.path!r})"

@@ -1,9 +1,8 @@
-"""Files that a layer lists besides its mags, as meshes and agglomerates, copied into another dataset."""
+"""Files that a layer lists besides its mags, such as meshes and agglomerates, copied into another dataset."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import ExitStack
 from copy import deepcopy
 from itertools import chain, count
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wkgpu.dataset.folder_change import NewFolder
+from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import attachment_entries
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
@@ -48,7 +48,7 @@ class CopiedAttachments:
     NotFoundError
         If one does not exist.
     AlreadyExistsError
-        If there is something in the place of a copy.
+        If there is something where a copy would be.
     PropertiesError
         If a kind or a file has a name that leads elsewhere.
     ReadOnlyError
@@ -80,7 +80,7 @@ class CopiedAttachments:
         self._held.__exit__(kind, error, traceback)
 
     def place(self) -> None:
-        """Move the copies, which are whole, to their places, while the properties are locked."""
+        """Move the copies, which are whole, to their places while the properties are locked."""
         for copy in self._copies:
             copy.place()
 
@@ -92,10 +92,9 @@ class CopiedAttachments:
         if not source.exists():
             raise NotFoundError(f"{source} does not exist, but is an attachment of a layer; remove it from the list.")
         if (outside := _path_outside(source, dataset)) is not None:
-            warnings.warn(
+            warn_caller(
                 f"The attachment {source} is not copied: {outside} lies outside of the dataset. To have it in the "
-                "copy, copy it by hand, and list it there.",
-                stacklevel=2,
+                "copy, copy it by hand, and list it there."
             )
             _remove(self.listed, kind, entry)
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from wkgpu.dataset.attachments import CopiedAttachments
-from wkgpu.dataset.dataset import Dataset
-from wkgpu.dataset.layer import Layer
+from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.mag_files import check_headers, settle_layer
+from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
@@ -19,6 +19,10 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local.links import check_inside
 from wkgpu.storage.wkw.header import WkwHeader
+
+if TYPE_CHECKING:
+    from wkgpu.dataset.dataset import Dataset
+    from wkgpu.dataset.layer import Layer
 
 _OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
 
@@ -56,6 +60,52 @@ class LayoutOverrides(NamedTuple):
         return spec
 
 
+class DatasetCopy:
+    """A dataset that is going to be copied. Nothing is written before all layers are known to fit.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The original.
+    wanted : LayoutOverrides
+        How to store the copy.
+    layers_to_ignore : iterable of str, optional
+        Names of layers to leave out.
+
+    Raises
+    ------
+    UnsupportedError, ShapeError, ArgumentError, MismatchError
+        As from `LayerCopy`.
+    """
+
+    def __init__(self, dataset: Dataset, wanted: LayoutOverrides, layers_to_ignore: Iterable[str] | None) -> None:
+        ignored = {layers_to_ignore} if isinstance(layers_to_ignore, str) else set(layers_to_ignore or ())
+        self._properties = dataset._properties
+        self._layers = [
+            copy
+            for name, layer in dataset.layers.items()
+            if name not in ignored and (copy := LayerCopy.of(layer, wanted))
+        ]
+        for broken in self._properties.broken_layers:
+            if broken.name not in ignored:
+                warn_caller(f"Layer {broken.name!r} is not copied: {broken.reason}")
+
+    def make(self, target: Dataset, executor: Executor | None) -> None:
+        """Write the copy into a dataset.
+
+        Raises
+        ------
+        NameTakenError, MismatchError, ReadOnlyError, NotFoundError, FormatError, StorageAccessError
+            As from `LayerCopy.check_room` and `LayerCopy.make`.
+        """
+        for copy in self._layers:
+            copy.check_room(target)
+        with target._changing() as properties:
+            add_missing(properties.document, self._properties.document)
+        for copy in self._layers:
+            copy.make(target, executor)
+
+
 class LayerCopy:
     """A layer that is going to be copied. Nothing is written before all layers are known to fit.
 
@@ -77,7 +127,7 @@ class LayerCopy:
     """
 
     def __init__(self, layer: Layer, mags: Sequence[MagView], wanted: LayoutOverrides) -> None:
-        layer._check_headers()
+        check_headers(layer)
         self._layer = layer
         self._layouts = {mag_view.mag: wanted.of(mag_view._array.spec) for mag_view in mags}
 
@@ -130,7 +180,7 @@ class LayerCopy:
             If files are missing, damaged, or cannot be read or written.
         """
         twin = self._twin(target)
-        twin._settle()
+        settle_layer(twin)
         for mag, spec in self._layouts.items():
             text = f"Copying {self._layer.name} {mag}"
             self._layer.mags[mag]._add_copy(twin, spec, self._layer.bounding_box, executor, text)
