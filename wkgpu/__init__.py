@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from wkgpu.dataset.metadata.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
     from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
     from wkgpu.dataset.metadata.layer_category import LayerCategoryType as LayerCategoryType
+    from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration as DatasetViewConfiguration
+    from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration as LayerViewConfiguration
     from wkgpu.dataset.metadata.voxel_size import LengthUnit as LengthUnit
     from wkgpu.dataset.metadata.voxel_size import VoxelSize as VoxelSize
     from wkgpu.dataset.open_mag import open_mag as open_mag
@@ -53,9 +55,11 @@ _MODULES = {
     "COLOR_CATEGORY": "wkgpu.dataset.metadata.layer_category",
     "DataFormat": "wkgpu.dataset.metadata.data_format",
     "Dataset": "wkgpu.dataset.dataset",
+    "DatasetViewConfiguration": "wkgpu.dataset.metadata.view_configuration",
     "Finding": "wkgpu.engines.cuda.diagnosis",
     "Layer": "wkgpu.dataset.layer",
     "LayerCategoryType": "wkgpu.dataset.metadata.layer_category",
+    "LayerViewConfiguration": "wkgpu.dataset.metadata.view_configuration",
     "LengthUnit": "wkgpu.dataset.metadata.voxel_size",
     "Mag": "wkgpu.geometry.mag",
     "MagLike": "wkgpu.geometry.mag",

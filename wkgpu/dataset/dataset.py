@@ -15,8 +15,10 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
-from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides
+from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
+from wkgpu.dataset.changes.layer_entries import properties_like, write_layer
 from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
+from wkgpu.dataset.changes.references import add_layer_reference, layer_at
 from wkgpu.dataset.changes.rewriting import compress_dataset
 from wkgpu.dataset.discovery import find_layer
 from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
@@ -28,6 +30,7 @@ from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCa
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration
 from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
 from wkgpu.dataset.shapes import Compression, Shape
@@ -37,7 +40,6 @@ from wkgpu.errors import (
     MismatchError,
     NameTakenError,
     ReadOnlyError,
-    ShapeError,
     WkgpuError,
 )
 from wkgpu.forking import child_safe
@@ -210,6 +212,31 @@ class Dataset(TellsWhatIsAbsent):
         return self._properties.voxel_size
 
     @property
+    def default_view_configuration(self) -> DatasetViewConfiguration | None:
+        """How WEBKNOSSOS shows the dataset at first; None where nothing is said. Set it to save another one.
+
+        What is saved replaces all that wkgpu knows of the configuration; keys of the file that it does not know stay.
+        None removes the configuration.
+
+        Raises
+        ------
+        PropertiesError
+            If the file holds values of the wrong type.
+        ArgumentError
+            When it is set to something else than a `DatasetViewConfiguration`, or to one with values of the wrong type.
+
+        Examples
+        --------
+        >>> dataset.default_view_configuration = DatasetViewConfiguration(zoom=2, position=(8, 8, 8))  # doctest: +SKIP
+        """
+        return DatasetViewConfiguration.saved_in(self._properties.document, f"{self._file.path}")
+
+    @default_view_configuration.setter
+    def default_view_configuration(self, configuration: DatasetViewConfiguration | None) -> None:
+        with self._changing() as properties:
+            DatasetViewConfiguration.save_in(properties.document, configuration)
+
+    @property
     def read_only(self) -> bool:
         """Whether all changes are refused."""
         return self._read_only
@@ -355,12 +382,16 @@ class Dataset(TellsWhatIsAbsent):
         Raises
         ------
         MismatchError
-            If the layer exists with another category, dtype or number of channels than were given.
+            If the layer exists with another category, dtype or number of channels than were given, or another
+            `data_format` than one that is not the default.
         """
+        wanted_format = DataFormat.parse(data_format)
+        exists = layer_name in self._layers
         layer = LayerProperties.new(
-            layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
-        )
-        if layer_name not in self._layers:
+            layer_name, category, dtype, num_channels,
+            DEFAULT_DATA_FORMAT if exists else wanted_format, bounding_box, largest_segment_id,
+        )  # fmt: skip
+        if not exists:
             with suppress(NameTakenError):  # another process may be faster
                 return self._add_layer(layer)
         found = self.get_layer(layer_name)
@@ -368,6 +399,8 @@ class Dataset(TellsWhatIsAbsent):
             "category": (category, found.category),
             "dtype": (None if dtype is None else layer.dtype, found.dtype),
             "num_channels": (num_channels, found.num_channels),
+            # The default may not have been given.
+            "data_format": (None if wanted_format is DEFAULT_DATA_FORMAT else wanted_format, found.data_format),
         }
         for argument, (wanted, existing) in asked.items():
             if wanted is not None and wanted != existing:
@@ -375,7 +408,7 @@ class Dataset(TellsWhatIsAbsent):
         return found
 
     def add_layer_like(self, other_layer: Layer, layer_name: str) -> Layer:
-        """Add a layer without mags that has category, type, channels and bounding box of another one.
+        """Add a layer without mags that has category, type, channels, box and view configuration of another one.
 
         Parameters
         ----------
@@ -394,16 +427,7 @@ class Dataset(TellsWhatIsAbsent):
         >>> dataset.add_layer_like(dataset.get_layer("color"), "denoised")  # doctest: +SKIP
         Layer('denoised', dtype=uint8, num_channels=1)
         """
-        largest = other_layer.largest_segment_id if isinstance(other_layer, SegmentationLayer) else None
-        return self.add_layer(
-            layer_name,
-            other_layer.category,
-            dtype=other_layer.dtype,
-            num_channels=other_layer.num_channels,
-            data_format=other_layer.data_format,
-            bounding_box=other_layer.bounding_box,
-            largest_segment_id=largest,
-        )
+        return self._add_layer(properties_like(other_layer, layer_name))
 
     def write_layer(
         self,
@@ -451,26 +475,10 @@ class Dataset(TellsWhatIsAbsent):
         >>> dataset.write_layer("cells", "segmentation", np.ones((64, 64, 64), "uint32"))  # doctest: +SKIP
         SegmentationLayer('cells', dtype=uint32, num_channels=1)
         """
-        if data.ndim not in (3, 4):
-            raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
-        layer = self.add_layer(
-            layer_name,
-            category,
-            dtype=str(data.dtype).removeprefix("torch."),
-            num_channels=1 if data.ndim == 3 else data.shape[0],
-            data_format=data_format,
-        )
-        try:
-            mag_view = layer.add_mag(
-                mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
-            )
-            mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
-            if downsample:
-                layer.downsample()
-        except BaseException:
-            self.delete_layer(layer_name)
-            raise
-        return layer
+        return write_layer(
+            self, layer_name, category, data, data_format, downsample,
+            (chunk_shape, shard_shape, chunks_per_shard), absolute_offset, mag,
+        )  # fmt: skip
 
     @accepts_legacy()
     def add_layer_for_existing_files(
@@ -503,6 +511,101 @@ class Dataset(TellsWhatIsAbsent):
         >>> dataset.add_layer_for_existing_files("cells", "segmentation")  # doctest: +SKIP
         """
         return self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+
+    @accepts_legacy()
+    def add_layer_as_copy(
+        self,
+        foreign_layer: Layer | str | os.PathLike[str],
+        new_layer_name: str | None = None,
+        *,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        data_format: str | DataFormat | None = None,
+        compress: Compression | None = None,
+        exists_ok: bool = False,
+        executor: Executor | None = None,
+        with_attachments: bool = True,
+    ) -> Layer:
+        """Copy a layer of another dataset, or of this one, in the layout that it has or in another one.
+
+        Where the layout stays the same, files are copied as they are, without decoding them. All that the properties
+        file says about the layer is copied, also what wkgpu does not know. Attachments outside of the other dataset's
+        folder are left out, and a warning names them; `Attachments.add_attachment_as_copy` copies one of them.
+
+        Parameters
+        ----------
+        foreign_layer : Layer or path
+            The layer, or the path of its folder in a dataset.
+        new_layer_name : str, optional
+            Name of the copy; by default that of the layer.
+        chunk_shape, shard_shape, chunks_per_shard, data_format, compress
+            As for `copy_dataset`.
+        exists_ok : bool
+            Whether the dataset may have a layer of this name, which gets the mags. It must not have any of them.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+        with_attachments : bool
+            Whether to copy the attachments of the layer.
+
+        Returns
+        -------
+        Layer
+            The copy. If a new layer cannot be copied whole, there is none.
+
+        Raises
+        ------
+        NameTakenError
+            If the dataset has a layer of this name, or with `exists_ok` one of its mags.
+        MismatchError
+            If the layer that exists has another category, dtype or number of channels.
+        UnsupportedError
+            If the layer has another format than WKW, a mag at a URL, or its path is a URL.
+        InvalidNameError, NotFoundError, LayerNotFoundError, ShapeError, ArgumentError, ReadOnlyError
+            For a name or a path that cannot be used, shapes that do not fit, and a read-only dataset.
+
+        Examples
+        --------
+        >>> dataset.add_layer_as_copy(other.get_layer("cells"), "cells_v2", compress="lz4hc")  # doctest: +SKIP
+        SegmentationLayer('cells_v2', dtype=uint32, num_channels=1)
+        """
+        layer = foreign_layer if isinstance(foreign_layer, Layer) else layer_at(self, foreign_layer)
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
+        name = layer.name if new_layer_name is None else new_layer_name
+        return copy_layer(self, layer, name, wanted, exists_ok, executor, with_attachments)
+
+    def add_layer_as_ref(
+        self, foreign_layer: Layer | str | os.PathLike[str], new_layer_name: str | None = None
+    ) -> Layer:
+        """List a layer of another dataset, whose files stay where they are.
+
+        Its mags are foreign: they are read-only here, unless the dataset is opened with ``allow_foreign_writes``, and
+        their files are never deleted. Mags at a URL and layers of other formats can be listed like this, too, and are
+        errors when they are read.
+
+        Parameters
+        ----------
+        foreign_layer : Layer or path
+            The layer, or the path of its folder in a dataset.
+        new_layer_name : str, optional
+            Name of the layer here; by default that which it has there.
+
+        Raises
+        ------
+        NameTakenError
+            If the dataset has a layer of this name.
+        MismatchError
+            If the layer is one of this dataset.
+        InvalidNameError, NotFoundError, LayerNotFoundError, UnsupportedError, ArgumentError, ReadOnlyError
+            For a name or a path that cannot be used, and a read-only dataset.
+
+        Examples
+        --------
+        >>> dataset.add_layer_as_ref("archive/cortex/color").get_mag(1).read_only  # doctest: +SKIP
+        True
+        """
+        layer = foreign_layer if isinstance(foreign_layer, Layer) else layer_at(self, foreign_layer)
+        return add_layer_reference(self, layer, layer.name if new_layer_name is None else new_layer_name)
 
     @accepts_legacy()
     def delete_layer(self, layer_name: str) -> None:

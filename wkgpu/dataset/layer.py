@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wkgpu.absent_names import TellsWhatIsAbsent
+from wkgpu.dataset.changes.copying import LayoutOverrides
 from wkgpu.dataset.changes.mag_files import add_mag, check_headers, delete_mag, header_difference
 from wkgpu.dataset.changes.mag_pyramid import MagPyramid, source_and_mags, source_mag
+from wkgpu.dataset.changes.references import add_mag_copy, add_mag_reference, mag_of
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
+from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
 from wkgpu.dataset.shapes import Compression, Shape, check_spec, new_spec
-from wkgpu.errors import MagNotFoundError, NameTakenError, WkgpuError
+from wkgpu.errors import ArgumentError, MagNotFoundError, NameTakenError, WkgpuError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -33,6 +36,7 @@ from wkgpu.storage.stores.local.paths import listed_path
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
+    from wkgpu.dataset.segmentation_layer import SegmentationLayer
 
 
 class Layer(TellsWhatIsAbsent):
@@ -130,6 +134,64 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self, box: NDBoundingBox) -> None:
         with self._dataset._changing() as properties:
             properties.layer(self.name).bounding_box = box
+
+    @property
+    def default_view_configuration(self) -> LayerViewConfiguration | None:
+        """How WEBKNOSSOS shows the layer at first; None where nothing is said. Set it to save another one.
+
+        What is saved replaces all that wkgpu knows of the configuration; keys of the file that it does not know stay.
+        None removes the configuration.
+
+        Raises
+        ------
+        PropertiesError
+            If the file holds values of the wrong type.
+        ArgumentError
+            When it is set to something else than a `LayerViewConfiguration`, or to one with values of the wrong type.
+
+        Examples
+        --------
+        >>> layer.default_view_configuration = LayerViewConfiguration(color=(255, 0, 0))  # doctest: +SKIP
+        """
+        where = f"{self._dataset._file.path}: layer {self.name!r}"
+        return LayerViewConfiguration.saved_in(self._properties.document, where)
+
+    @default_view_configuration.setter
+    def default_view_configuration(self, configuration: LayerViewConfiguration | None) -> None:
+        with self._dataset._changing() as properties:
+            LayerViewConfiguration.save_in(properties.layer(self.name).document, configuration)
+
+    def as_segmentation_layer(self) -> SegmentationLayer:
+        """Return this layer, as what a type checker knows for a segmentation.
+
+        Raises
+        ------
+        ArgumentError
+            A `TypeError`, if it is not a segmentation.
+
+        Examples
+        --------
+        >>> dataset.get_layer("cells").as_segmentation_layer().largest_segment_id  # doctest: +SKIP
+        2504697
+        """
+        raise ArgumentError(
+            f"Layer {self.name!r} is a {self.category} layer; add a layer with category='segmentation' for segments."
+        )
+
+    def as_color_layer(self) -> Layer:
+        """Return this layer, if it is an image.
+
+        Raises
+        ------
+        ArgumentError
+            A `TypeError`, if it is a segmentation.
+
+        Examples
+        --------
+        >>> dataset.get_layer("color").as_color_layer()  # doctest: +SKIP
+        Layer('color', dtype=uint8, num_channels=1)
+        """
+        return self
 
     # ---- Mags
 
@@ -242,6 +304,98 @@ class Layer(TellsWhatIsAbsent):
         mag_view = self.get_mag(mag)
         check_spec(mag_view._array.spec, chunk_shape, shard_shape, chunks_per_shard, compress)
         return mag_view
+
+    @accepts_legacy()
+    def add_mag_as_copy(
+        self,
+        foreign_mag_view_or_path: MagView | str | os.PathLike[str],
+        *,
+        mag: MagLike | None = None,
+        extend_layer_bounding_box: bool = True,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        compress: Compression | None = None,
+        exists_ok: bool = False,
+        executor: Executor | None = None,
+        progress_desc: str | None = None,
+    ) -> MagView:
+        """Copy a mag of another layer, in the layout that it has or in another one.
+
+        Where the layout stays the same, files are copied as they are, without decoding them. The mag is listed when it
+        is whole.
+
+        Parameters
+        ----------
+        foreign_mag_view_or_path : MagView or path
+            The mag, or the path of its folder, in a dataset or in none.
+        mag : Mag, int, str or (x, y, z), optional
+            Which mag of this layer it becomes; by default the one that it is.
+        extend_layer_bounding_box : bool
+            Whether this layer's bounding box grows to hold that of the other layer.
+        chunk_shape, shard_shape, chunks_per_shard, compress
+            As for `Dataset.copy_dataset`.
+        exists_ok : bool
+            Accepted for compatibility and ignored: a mag that the layer has is always an error.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+        progress_desc : str, optional
+            Text of the progress bar.
+
+        Raises
+        ------
+        NameTakenError, AlreadyExistsError
+            If the layer has this mag, or there are files where the new ones would be.
+        MismatchError
+            If the mag has another dtype, number of channels or format than this layer.
+        UnsupportedError
+            If the mag is at a URL.
+        NotFoundError, ShapeError, ArgumentError, ReadOnlyError
+            For a path that holds no mag, shapes that do not fit, and a read-only dataset.
+
+        Examples
+        --------
+        >>> layer.add_mag_as_copy(other_layer.get_mag(1), shard_shape=1024)  # doctest: +SKIP
+        """
+        source = mag_of(self, foreign_mag_view_or_path)
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, None, compress)
+        return add_mag_copy(self, source, mag, extend_layer_bounding_box, wanted, executor, progress_desc)
+
+    def add_mag_as_ref(
+        self,
+        foreign_mag_view_or_path: MagView | str | os.PathLike[str],
+        *,
+        mag: MagLike | None = None,
+        extend_layer_bounding_box: bool = True,
+    ) -> MagView:
+        """List a mag of another layer, whose files stay where they are.
+
+        If they lie outside of this dataset's folder, the mag is foreign: it is read-only here, unless the dataset is
+        opened with ``allow_foreign_writes``. Its files are never deleted.
+
+        Parameters
+        ----------
+        foreign_mag_view_or_path, mag, extend_layer_bounding_box
+            As for `add_mag_as_copy`. Of a dataset, the mag may also be at a URL; it is an error when it is read.
+
+        Raises
+        ------
+        NameTakenError
+            If the layer has this mag.
+        MismatchError
+            If the mag has another dtype, number of channels or format than this layer.
+        UnsupportedError
+            If the path is a URL, or the properties file is so old that its mags have no paths.
+        NotFoundError, ArgumentError, ReadOnlyError
+            For a path that holds no mag, and a read-only dataset.
+
+        Examples
+        --------
+        >>> layer.add_mag_as_ref("archive/cortex/color/2-2-1").is_remote_to_dataset  # doctest: +SKIP
+        True
+        """
+        source = mag_of(self, foreign_mag_view_or_path)
+        return add_mag_reference(self, source, mag, extend_layer_bounding_box)
 
     def delete_mag(self, mag: MagLike) -> None:
         """Delete a mag with its files; files outside of the layer's folder are left alone.

@@ -42,3 +42,20 @@ def usable_mags(layer: Layer, doing: str) -> list[MagView]:
                 f"{url_of(mag_view.path)}, and only local files are supported."
             )
     return [mag_view for mag_view in found if not is_remote(mag_view.path)]
+
+
+def format_problem(layer: Layer) -> str | None:
+    """Return a sentence about a layer whose voxels wkgpu cannot read."""
+    if layer.data_format is DataFormat.WKW:
+        return None
+    return (
+        f"Layer {layer.name!r} of {layer.dataset.path} is {layer.data_format.value}, and this version of wkgpu reads "
+        "WKW only."
+    )
+
+
+def remote_problem(mag_view: MagView) -> str | None:
+    """Return a sentence about a mag that is not a local file."""
+    if not is_remote(mag_view.path):
+        return None
+    return f"Mag {mag_view.name} is at {url_of(mag_view.path)}, and only local files are supported."

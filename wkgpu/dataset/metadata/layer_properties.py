@@ -138,11 +138,6 @@ class LayerProperties:
                 raise PropertiesError(f"{self._where} lists mag {mag} twice; remove one of both from the file.")
 
     @property
-    def file(self) -> Path:
-        """The properties file."""
-        return self._file
-
-    @property
     def _where(self) -> str:
         return f"{self._file}: layer {self.document.get('name')!r:.300}"
 
@@ -298,7 +293,7 @@ class LayerProperties:
 
     def remove_mag(self, mag: Mag) -> None:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
-        entry, entries = self._mag_entry(mag), self._mag_entries[1]
+        entry, entries = self.mag_entry(mag), self._mag_entries[1]
         entries[:] = [other for other in entries if other is not entry]
 
     def cube_length(self, mag: Mag) -> Any:
@@ -309,7 +304,7 @@ class LayerProperties:
         MagNotFoundError
             If the layer does not list the mag.
         """
-        return self._mag_entry(mag).get("cubeLength")
+        return self.mag_entry(mag).get("cubeLength")
 
     def change_shard_shape(self, mag: Mag, shard_shape: Sequence[int]) -> None:
         """Say that the files of a mag have another shape ``(x, y, z)`` now, in its own voxels.
@@ -319,14 +314,20 @@ class LayerProperties:
         MagNotFoundError
             If the layer does not list the mag.
         """
-        self._mag_entry(mag)["cubeLength"] = shard_shape[0]
+        self.mag_entry(mag)["cubeLength"] = shard_shape[0]
 
-    def _mag_entry(self, mag: Mag) -> Document:
+    def mag_entry(self, mag: Mag) -> Document:
+        """Return the entry of a mag, or raise a `MagNotFoundError`."""
         key, entries = self._mag_entries
         for entry in entries:
             if self._mag_of(entry, key) == mag:
                 return entry
         raise MagNotFoundError(f"Layer {self.name!r} has no mag {mag}.")
+
+    @property
+    def has_mag_paths(self) -> bool:
+        """Whether an entry can say where a mag lies; in older files it lies in the layer's folder."""
+        return self._mag_entries[0] == "mag"
 
     @property
     def _mag_entries(self) -> tuple[str, list[Document]]:
@@ -355,7 +356,7 @@ def attachment_entries(attachments: Any) -> Iterator[tuple[str, Document]]:
 
 
 def required(document: Document, key: str, where: str) -> Any:
-    """Return the value of a key that must be there, or raise a `PropertiesError` that says where it is missing."""
+    """Return the value of a key, or raise a `PropertiesError` that says where it is missing."""
     try:
         return document[key]
     except KeyError:
@@ -363,7 +364,7 @@ def required(document: Document, key: str, where: str) -> Any:
 
 
 def checked_bounding_box(box: Any) -> NDBoundingBox:
-    """Return the box of a layer, or raise a `RegionError` if it is none or has a negative top left."""
+    """Return the box of a layer, or raise a `RegionError` for what cannot be one."""
     if not isinstance(box, NDBoundingBox):
         raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
     if min(box.topleft) < 0:
