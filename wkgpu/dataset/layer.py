@@ -13,9 +13,10 @@ import numpy as np
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import LayoutOverrides
-from wkgpu.dataset.changes.mag_files import add_mag, check_headers, delete_mag, header_difference
+from wkgpu.dataset.changes.mag_entries import add_mag, check_headers, delete_mag, header_difference
 from wkgpu.dataset.changes.mag_pyramid import MagPyramid, source_and_mags, source_mag
 from wkgpu.dataset.changes.references import add_mag_copy, add_mag_reference, mag_of
+from wkgpu.dataset.changes.renaming import rename_layer
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.mag_view import MagView
@@ -71,8 +72,31 @@ class Layer(TellsWhatIsAbsent):
 
     @property
     def name(self) -> str:
-        """Name of the layer, and of its folder."""
+        """Name of the layer, and of its folder. Set it to rename both.
+
+        Folder and properties file change together: whatever fails, and whenever the process dies, the layer is found
+        whole under the old name or under the new one. All paths into the folder follow, and so do this object and its
+        mags. Smaller views, and objects of other processes, do not: they raise an error when they are used. No process
+        may write to the layer concurrently.
+
+        Raises
+        ------
+        NameTakenError, AlreadyExistsError
+            When it is set to the name of another layer, or there are files where the folder would be.
+        InvalidNameError
+            When it is set to what cannot be the name of a folder everywhere.
+        ReadOnlyError
+            If the dataset is read-only.
+
+        Examples
+        --------
+        >>> dataset.get_layer("cells").name = "nuclei"  # doctest: +SKIP
+        """
         return self._properties.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        rename_layer(self, name)
 
     @property
     def path(self) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.changes.mag_files import check_headers, check_layer_folder, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY

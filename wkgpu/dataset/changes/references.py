@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.dataset.changes.copying import LayoutOverrides, copy_mag, extend_box
-from wkgpu.dataset.changes.mag_files import check_layer_folder, check_mag_is_free, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_layer_folder, check_mag_is_free, settle_layer
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document

@@ -269,7 +269,13 @@ class LayerProperties:
         for listed in self.mags:
             names = (listed.mag.to_layer_name(), listed.mag.to_long_layer_name())
             paths += [f"{self.name}/{name}" for name in names] if listed.path is None else [listed.path]
-        return paths + [str(entry["path"]) for _, entry in attachment_entries(self.document.get("attachments"))]
+        return paths + [entry["path"] for _, entry in attachment_entries(self.document.get("attachments"))]
+
+    @property
+    def path_entries(self) -> list[Document]:
+        """The entries of mags and attachments that say a path."""
+        mags = [entry for entry in self._mag_entries[1] if entry.get("path") is not None]
+        return mags + [entry for _, entry in attachment_entries(self.document.get("attachments"))]
 
     def has_mag(self, mag: Mag) -> bool:
         """Whether the layer lists this mag."""
@@ -297,13 +303,7 @@ class LayerProperties:
         entries[:] = [other for other in entries if other is not entry]
 
     def cube_length(self, mag: Mag) -> Any:
-        """Edge of the mag's shards in its own voxels, as the file says it; None where it says nothing.
-
-        Raises
-        ------
-        MagNotFoundError
-            If the layer does not list the mag.
-        """
+        """Edge of the mag's shards in its own voxels, if the file says it; or raise a `MagNotFoundError`."""
         return self.mag_entry(mag).get("cubeLength")
 
     def change_shard_shape(self, mag: Mag, shard_shape: Sequence[int]) -> None:

@@ -74,7 +74,7 @@ def settle_layer(layer: Layer) -> None:
     dataset._refresh()
     listed = dataset._properties.layer(layer.name)
     inside = {(dataset.path / path).parent for path in listed.paths if path.startswith(f"./{layer.name}/")}
-    for folder in {layer.path, *inside}:
+    for folder in {dataset.path, layer.path, *inside}:
         settle_folder(folder, dataset._file)
     for mag_view in layer.mags.values():
         if not mag_view.is_remote_to_dataset:
