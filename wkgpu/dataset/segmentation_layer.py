@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wkgpu.dataset.attachments import Attachments
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.view import View
@@ -27,6 +28,17 @@ class SegmentationLayer(Layer):
     def largest_segment_id(self, value: int | None) -> None:
         with self._dataset._changing() as properties:
             properties.layer(self.name).largest_segment_id = value
+
+    @property
+    def attachments(self) -> Attachments:
+        """What belongs to the segmentation besides its voxels: meshes, agglomerates, connectomes, indexes of segments.
+
+        Examples
+        --------
+        >>> [mesh.name for mesh in layer.attachments.meshes]  # doctest: +SKIP
+        ['skin']
+        """
+        return Attachments(self)
 
     @accepts_legacy()
     def refresh_largest_segment_id(

@@ -103,7 +103,7 @@ class CopiedAttachments:
             check_inside(self._layer / kind, self._layer.parent, False)
             name = _free_name(source.name, {name for (other, _), name in self._names.items() if other == kind})
             copy = self._held.enter_context(NewFolder(self._layer / kind / name, self._file))
-            _copy(source, copy.building)
+            copy_files(source, copy.building)
             self._copies.append(copy)
             self._names[found] = name
         entry["path"] = f"./{self._layer.name}/{kind}/{self._names[found]}"
@@ -135,7 +135,8 @@ def _free_name(name: str, taken: set[str]) -> str:
     return next(free for free in names if free.casefold() not in known)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with all files in it."""
     if not source.is_dir():
         copy_file(source, target)
         return
