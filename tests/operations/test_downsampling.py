@@ -417,7 +417,7 @@ class TestFailures:
         assert list(made.mags) == [1]
         assert hidden(made.path) == []
 
-    def test_nobody_sees_a_part_of_a_mag(self, made, monkeypatch):
+    def test_no_reader_sees_a_part_of_a_mag(self, made, monkeypatch):
         def look(source, target, *arguments, **options):
             seen.append(list(wk.Dataset.open(made.dataset.path).get_layer("color").mags))
 

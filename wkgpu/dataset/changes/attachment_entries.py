@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wkgpu.dataset.changes.attachment_copies import copy_files
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries
-from wkgpu.errors import ArgumentError, NameTakenError, NotFoundError, PropertiesError, UnsupportedError
+from wkgpu.errors import NameTakenError, NotFoundError, PropertiesError, UnsupportedError
 from wkgpu.storage.stores.local.links import check_inside
 from wkgpu.storage.stores.local.paths import entry_path, is_remote, listed_path, url_of
 
 if TYPE_CHECKING:
-    from wkgpu.dataset.attachments import Attachment
+    from wkgpu.dataset.metadata.attachment_kinds import Attachment
     from wkgpu.dataset.segmentation_layer import SegmentationLayer
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _SUFFIXES = {"hdf5": ".hdf5", "json": ".json"}  # of formats that are one file
-
-
-def attachment_name(name: Any) -> str:
-    """Return the name of an attachment, or raise an `ArgumentError` if it cannot be one."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or set(name) == {"."}:
-        raise ArgumentError(f"An attachment cannot have the name {name!r}; take letters (a-z, A-Z), digits and _ - .")
-    return name
 
 
 def entries_of(properties: LayerProperties, key: str) -> list[Document]:

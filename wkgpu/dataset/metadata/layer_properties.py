@@ -232,7 +232,7 @@ class LayerProperties:
 
     @property
     def _axis_order(self) -> dict[str, int]:
-        """Positions of x, y and z in the stored arrays, which the mags of today's files say."""
+        """Positions of x, y and z in the stored arrays, which the mags of current files say."""
         for entry in self.document.get("mags") or ():
             order = entry.get("axisOrder") or {}
             if {"x", "y"} <= order.keys():

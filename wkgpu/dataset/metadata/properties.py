@@ -1,4 +1,4 @@
-"""What ``datasource-properties.json`` says, of today's files and of older ones.
+"""What ``datasource-properties.json`` says, of current files and of older ones.
 
 The objects here and in `layer_properties` are views of the JSON document: they read the keys that wkgpu knows, change
 them in place, and so leave every other key as it is. A layer that cannot be understood is set aside: it stays in the
