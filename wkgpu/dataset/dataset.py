@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
-from wkgpu.dataset.changes.layer_entries import properties_like, write_layer
+from wkgpu.dataset.changes.layer_entries import get_or_add_layer, properties_like, write_layer
 from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
 from wkgpu.dataset.changes.references import add_layer_reference, layer_at
 from wkgpu.dataset.changes.rewriting import compress_dataset
@@ -38,7 +38,6 @@ from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
     MismatchError,
-    NameTakenError,
     ReadOnlyError,
     WkgpuError,
 )
@@ -385,27 +384,9 @@ class Dataset(TellsWhatIsAbsent):
             If the layer exists with another category, dtype or number of channels than were given, or another
             `data_format` than one that is not the default.
         """
-        wanted_format = DataFormat.parse(data_format)
-        exists = layer_name in self._layers
-        layer = LayerProperties.new(
-            layer_name, category, dtype, num_channels,
-            DEFAULT_DATA_FORMAT if exists else wanted_format, bounding_box, largest_segment_id,
-        )  # fmt: skip
-        if not exists:
-            with suppress(NameTakenError):  # another process may be faster
-                return self._add_layer(layer)
-        found = self.get_layer(layer_name)
-        asked = {
-            "category": (category, found.category),
-            "dtype": (None if dtype is None else layer.dtype, found.dtype),
-            "num_channels": (num_channels, found.num_channels),
-            # The default may not have been given.
-            "data_format": (None if wanted_format is DEFAULT_DATA_FORMAT else wanted_format, found.data_format),
-        }
-        for argument, (wanted, existing) in asked.items():
-            if wanted is not None and wanted != existing:
-                raise MismatchError(f"Layer {layer_name!r} exists with {argument}={existing}, not {wanted}.")
-        return found
+        return get_or_add_layer(
+            self, layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
+        )
 
     def add_layer_like(self, other_layer: Layer, layer_name: str) -> Layer:
         """Add a layer without mags that has category, type, channels, box and view configuration of another one.

@@ -1,22 +1,60 @@
-"""Layers that are added to a dataset: with an array, or like another one."""
+"""Layers that are added to a dataset: of a kind, with an array, or like another one."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.metadata.data_format import DataFormat
+from numpy.typing import DTypeLike
+
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.shapes import Shape
-from wkgpu.errors import ShapeError
+from wkgpu.errors import MismatchError, NameTakenError, ShapeError
 from wkgpu.geometry.mag import MagLike
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.operations.voxels import Array
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
     from wkgpu.dataset.layer import Layer
+
+
+def get_or_add_layer(
+    dataset: Dataset,
+    name: str,
+    category: LayerCategoryType,
+    dtype: DTypeLike | None,
+    num_channels: int | None,
+    data_format: str | DataFormat,
+    bounding_box: NDBoundingBox | None,
+    largest_segment_id: int | None,
+) -> Layer:
+    """Return a layer of a kind, and add it before if there is none; see `Dataset.get_or_add_layer`."""
+    wanted_format = DataFormat.parse(data_format)
+    exists = name in dataset.layers
+    listed = LayerProperties.new(
+        name, category, dtype, num_channels, DEFAULT_DATA_FORMAT if exists else wanted_format, bounding_box,
+        largest_segment_id,
+    )  # fmt: skip
+    if not exists:
+        with suppress(NameTakenError):  # another process may be faster
+            return dataset._add_layer(listed)
+    found = dataset.get_layer(name)
+    asked = {
+        "category": (category, found.category),
+        "dtype": (None if dtype is None else listed.dtype, found.dtype),
+        "num_channels": (num_channels, found.num_channels),
+        # The default may not have been given.
+        "data_format": (None if wanted_format is DEFAULT_DATA_FORMAT else wanted_format, found.data_format),
+    }
+    for argument, (wanted, existing) in asked.items():
+        if wanted is not None and wanted != existing:
+            raise MismatchError(f"Layer {name!r} exists with {argument}={existing}, not {wanted}.")
+    return found
 
 
 def write_layer(

@@ -39,7 +39,7 @@ def rename_layer(layer: Layer, name: str) -> None:
         return
     settle_layer(layer)
     source, place = layer.path, layer.path.with_name(name)
-    dataset._properties.check_name_is_free(name)
+    dataset._properties.check_name_is_free(name, "choose another name")
     with (
         FolderMove(place, dataset._file) as folder,
         _restored_if_it_fails(layer),
@@ -63,17 +63,19 @@ def _follow(layer: Layer, source: Path, place: Path) -> None:
 
 @contextmanager
 def _restored_if_it_fails(layer: Layer) -> Iterator[None]:
-    dataset = layer.dataset
+    dataset, old = layer.dataset, layer.name
     with dataset._lock:
         layers, mags = dataset._layers, dict(layer.mags)
         paths = {mag: mag_view.path for mag, mag_view in mags.items()}
         try:
             yield
         except BaseException:
+            if layer.name != old:  # an interrupt came after the change was saved
+                raise
             dataset._layers = layers
             for mag, mag_view in mags.items():
                 mag_view._path = paths[mag]
                 mag_view._forget_files()
-            with suppress(WkgpuError):  # an interrupt may have come after the change was saved
+            with suppress(WkgpuError):
                 dataset._refresh()
             raise

@@ -198,10 +198,10 @@ class DatasetProperties:
         self._entries.append(added.document)
         self._layers.append(added)
 
-    def check_name_is_free(self, name: str) -> None:
+    def check_name_is_free(self, name: str, advice: str = "use get_or_add_layer()") -> None:
         """Raise a `NameTakenError` if there is a layer of a name, also one that cannot be understood."""
         if name in [*(known.name for known in self._layers), *(broken.name for broken in self._broken)]:
-            raise NameTakenError(f"{self._file.parent} has a layer {name!r} already; use get_or_add_layer().")
+            raise NameTakenError(f"{self._file.parent} has a layer {name!r} already; {advice}.")
 
     def rename_layer(self, name: str, new_name: str) -> None:
         """Give a layer another name; all paths into its folder, of whichever layer, and the configuration follow.
@@ -212,7 +212,7 @@ class DatasetProperties:
             If there is a layer of the new name, none of the old one, or one that cannot be understood.
         """
         renamed, folder = self.layer(name), self._place(name)
-        self.check_name_is_free(new_name)
+        self.check_name_is_free(new_name, "choose another name")
         for layer in self._layers:
             for entry in layer.path_entries:
                 place = self._place(entry["path"])
