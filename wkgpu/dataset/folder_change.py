@@ -178,7 +178,7 @@ def settle_folder(folder: Path, file: PropertiesFile | None, name: str | None = 
     Parameters
     ----------
     name : str, optional
-        Whoever is at work on this folder or file is waited for.
+        If another process is at work on this folder or file, that is waited for.
     """
     for workspace in workspaces_in(folder):
         # What cannot be settled stays in its hidden place, and is in the way of nothing.
