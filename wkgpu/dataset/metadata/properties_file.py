@@ -84,8 +84,8 @@ class PropertiesFile:
     def change(self) -> Iterator[DatasetProperties]:
         """Yield the properties as they are now, and write them afterwards, unless the block raises.
 
-        No other thread or process changes the file concurrently, so that no change is lost: keep the block short, and
-        in it decide by the properties that it was given.
+        Nobody else changes the file meanwhile, in whatever thread or process, so that no change is lost: keep the
+        block short, and in it decide by the properties that it was given.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class PropertiesFile:
 
     @contextmanager
     def held(self) -> Iterator[DatasetProperties]:
-        """Yield the properties as they are now, and let no other process or thread change them concurrently.
+        """Yield the properties as they are now, and let no other process or thread change them meanwhile.
 
         Raises
         ------
