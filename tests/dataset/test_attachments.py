@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -113,6 +114,18 @@ def test_the_formats_of_a_kind_are_those_of_the_library(webknossos, tmp_path):
                 else:
                     with pytest.raises(ValueError, match=name):
                         make(tmp_path, "a", data_format=data_format)
+
+
+def test_parameters_are_those_of_the_library(webknossos):
+    for theirs, ours in ((webknossos.Attachments, wk.Attachments), (webknossos.MeshAttachment, wk.MeshAttachment)):
+        for name in set(dir(theirs)) & set(dir(ours)):
+            if not name.startswith("_") and callable(getattr(ours, name)):
+                assert list(inspect.signature(getattr(ours, name)).parameters) == list(
+                    inspect.signature(getattr(theirs, name)).parameters
+                )
+    for name in ("DatasetViewConfiguration", "LayerViewConfiguration"):
+        theirs, ours = (inspect.signature(getattr(library, name)).parameters for library in (webknossos, wk))
+        assert list(theirs) == list(ours)
 
 
 @pytest.mark.parametrize("where", ["inside", "relative", "outside", "dots", "through a link"])
