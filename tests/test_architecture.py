@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-EVERYWHERE = {"errors", "extras", "forking", "geometry", "settings"}
+EVERYWHERE = {"choices", "errors", "extras", "forking", "geometry", "settings"}
 # Package: what it may import of wkgpu besides itself and the modules that serve all packages.
 DEPENDENCIES = {
     "geometry": {"errors"},

@@ -18,12 +18,13 @@ WANTED = {
         merge_chunk get_zarr_array layer mag name path global_offset header size is_remote_to_dataset""",
     wk.Dataset: """open layers get_layer add_layer get_or_add_layer delete_layer get_color_layers
         get_segmentation_layers voxel_size name calculate_bounding_box compress downsample add_layer_for_existing_files
-        copy_dataset""",
+        copy_dataset write_layer add_layer_like add_layer_as_copy add_layer_as_ref default_view_configuration""",
     wk.Layer: """mags get_mag add_mag get_or_add_mag delete_mag get_finest_mag bounding_box dtype dtype_per_channel
-        num_channels category data_format downsample downsample_mag""",
-    wk.SegmentationLayer: "largest_segment_id refresh_largest_segment_id",
+        num_channels category data_format downsample downsample_mag name add_mag_as_copy add_mag_as_ref
+        as_segmentation_layer as_color_layer default_view_configuration""",
+    wk.SegmentationLayer: "largest_segment_id refresh_largest_segment_id attachments",
     wk: """Dataset Layer MagView View Vec3Int VecInt Mag BoundingBox NDBoundingBox ArrayInfo get_executor voxel_map
-        SamplingModes""",
+        SamplingModes Attachments MeshAttachment DatasetViewConfiguration LayerViewConfiguration""",
 }
 
 

@@ -12,13 +12,24 @@ if (_Path(__file__).parents[1] / "pyproject.toml").is_file():
 if TYPE_CHECKING:
     from wkgpu import errors as errors
     from wkgpu.dataset.array_info import ArrayInfo as ArrayInfo
+    from wkgpu.dataset.attachments import Attachments as Attachments
     from wkgpu.dataset.dataset import Dataset as Dataset
     from wkgpu.dataset.layer import Layer as Layer
     from wkgpu.dataset.mag_view import MagView as MagView
+    from wkgpu.dataset.metadata.attachment_kinds import AgglomerateAttachment as AgglomerateAttachment
+    from wkgpu.dataset.metadata.attachment_kinds import Attachment as Attachment
+    from wkgpu.dataset.metadata.attachment_kinds import AttachmentDataFormat as AttachmentDataFormat
+    from wkgpu.dataset.metadata.attachment_kinds import ConnectomeAttachment as ConnectomeAttachment
+    from wkgpu.dataset.metadata.attachment_kinds import CumsumAttachment as CumsumAttachment
+    from wkgpu.dataset.metadata.attachment_kinds import MeshAttachment as MeshAttachment
+    from wkgpu.dataset.metadata.attachment_kinds import SegmentIndexAttachment as SegmentIndexAttachment
+    from wkgpu.dataset.metadata.attachment_kinds import SegmentStatisticsAttachment as SegmentStatisticsAttachment
     from wkgpu.dataset.metadata.data_format import DataFormat as DataFormat
     from wkgpu.dataset.metadata.layer_category import COLOR_CATEGORY as COLOR_CATEGORY
     from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY as SEGMENTATION_CATEGORY
     from wkgpu.dataset.metadata.layer_category import LayerCategoryType as LayerCategoryType
+    from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration as DatasetViewConfiguration
+    from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration as LayerViewConfiguration
     from wkgpu.dataset.metadata.voxel_size import LengthUnit as LengthUnit
     from wkgpu.dataset.metadata.voxel_size import VoxelSize as VoxelSize
     from wkgpu.dataset.open_mag import open_mag as open_mag
@@ -47,22 +58,33 @@ if TYPE_CHECKING:
     from wkgpu.settings import config as config
 
 _MODULES = {
+    "AgglomerateAttachment": "wkgpu.dataset.metadata.attachment_kinds",
     "ArrayInfo": "wkgpu.dataset.array_info",
+    "Attachment": "wkgpu.dataset.metadata.attachment_kinds",
+    "AttachmentDataFormat": "wkgpu.dataset.metadata.attachment_kinds",
+    "Attachments": "wkgpu.dataset.attachments",
     "BoundingBox": "wkgpu.geometry.bounding_box",
     "BoundingBoxLike": "wkgpu.geometry.bounding_box",
     "COLOR_CATEGORY": "wkgpu.dataset.metadata.layer_category",
+    "ConnectomeAttachment": "wkgpu.dataset.metadata.attachment_kinds",
+    "CumsumAttachment": "wkgpu.dataset.metadata.attachment_kinds",
     "DataFormat": "wkgpu.dataset.metadata.data_format",
     "Dataset": "wkgpu.dataset.dataset",
+    "DatasetViewConfiguration": "wkgpu.dataset.metadata.view_configuration",
     "Finding": "wkgpu.engines.cuda.diagnosis",
     "Layer": "wkgpu.dataset.layer",
     "LayerCategoryType": "wkgpu.dataset.metadata.layer_category",
+    "LayerViewConfiguration": "wkgpu.dataset.metadata.view_configuration",
     "LengthUnit": "wkgpu.dataset.metadata.voxel_size",
     "Mag": "wkgpu.geometry.mag",
     "MagLike": "wkgpu.geometry.mag",
     "MagView": "wkgpu.dataset.mag_view",
+    "MeshAttachment": "wkgpu.dataset.metadata.attachment_kinds",
     "NDBoundingBox": "wkgpu.geometry.nd_bounding_box",
     "SEGMENTATION_CATEGORY": "wkgpu.dataset.metadata.layer_category",
     "SamplingModes": "wkgpu.operations.downsampling.sampling_modes",
+    "SegmentIndexAttachment": "wkgpu.dataset.metadata.attachment_kinds",
+    "SegmentStatisticsAttachment": "wkgpu.dataset.metadata.attachment_kinds",
     "SegmentationLayer": "wkgpu.dataset.segmentation_layer",
     "Vec3Int": "wkgpu.geometry.vec3_int",
     "Vec3IntLike": "wkgpu.geometry.vec3_int",

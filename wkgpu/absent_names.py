@@ -19,20 +19,15 @@ _ON_A_SERVER: dict[str, str] = {
     "Layer": "add_remote_mag",
 }
 _IN_THE_LIBRARY: dict[str, str] = {
-    "wkgpu": """AffineCoordinateTransformation AgglomerateAttachment Attachment AttachmentDataFormat
-        AttachmentProperties Attachments AttachmentsProperties ConnectomeAttachment CoordinateTransformation
-        CorruptImageError CumsumAttachment DatasetProperties DatasetViewConfiguration Group ImageConversionError
-        LayerExport LayerProperties LayerViewConfiguration MagViewProperties MeshAttachment Node NormalizedBoundingBox
-        SegmentIndexAttachment SegmentStatisticsAttachment SegmentationLayerProperties Skeleton
-        ThinPlateSplineCoordinateTransformation Tree UnsupportedImageDataError UnsupportedImageFormatError Vec3Float
-        as_vec3_float_or_none as_vec3_int_or_none check_version_in_background get_dataset_converter
-        length_unit_from_str""",
-    "Dataset": """ConversionLayerMapping add_copy_layer add_fs_copy_layer add_layer_as_copy add_layer_as_ref
-        add_layer_from_images add_symlink_layer default_view_configuration from_images fs_copy_dataset resolved_path
-        shallow_copy_dataset""",
-    "Layer": """add_copy_mag add_fs_copy_mag add_mag_as_copy add_mag_as_ref add_mag_from_zarrarray add_symlink_mag
-        as_segmentation_layer attachments coordinate_transformations default_view_configuration export is_foreign
-        is_mag_view_foreign is_remote_to_dataset normalized_bounding_box resolved_path upsample""",
+    "wkgpu": """AffineCoordinateTransformation AttachmentProperties AttachmentsProperties CoordinateTransformation
+        CorruptImageError DatasetProperties Group ImageConversionError LayerExport LayerProperties MagViewProperties
+        Node NormalizedBoundingBox SegmentationLayerProperties Skeleton ThinPlateSplineCoordinateTransformation Tree
+        UnsupportedImageDataError UnsupportedImageFormatError Vec3Float as_vec3_float_or_none as_vec3_int_or_none
+        check_version_in_background get_dataset_converter length_unit_from_str""",
+    "Dataset": """ConversionLayerMapping add_copy_layer add_fs_copy_layer add_layer_from_images add_symlink_layer
+        from_images fs_copy_dataset resolved_path shallow_copy_dataset""",
+    "Layer": """add_copy_mag add_fs_copy_mag add_mag_from_zarrarray add_symlink_mag coordinate_transformations
+        export is_foreign is_mag_view_foreign is_remote_to_dataset normalized_bounding_box resolved_path upsample""",
     "View": "normalized_bounding_box",
     "MagView": "create is_foreign",
 }

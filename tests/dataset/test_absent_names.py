@@ -78,7 +78,13 @@ def test_the_readme_lists_what_is_missing():
     assert sorted(members - listed) == []
 
 
-@pytest.mark.parametrize("name", ["add_layer_like", "write_layer", "read_cxyz", "write_cxyz"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("add_layer_like", "write_layer", "read_cxyz", "write_cxyz", "as_segmentation_layer"),
+        *("add_layer_as_copy", "add_layer_as_ref", "add_mag_as_copy", "add_mag_as_ref"),
+    ],
+)
 def test_parameters_are_those_of_the_library(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -216,7 +216,7 @@ def mag(request, dataset, voxels):
 
 
 def link(mag, target, name="z0/y0/x0.wkw"):
-    """Put a link in the place of a shard or a folder, which becomes what it leads to unless there is something."""
+    """Replace a shard or a folder by a link, which becomes what it leads to unless there is something."""
     if not os.path.lexists(target):
         (mag.path / name).rename(target)
     elif (mag.path / name).is_file():

@@ -1,4 +1,4 @@
-"""The properties file: today's form and older ones, keys that wkgpu does not know, and what a change leaves alone."""
+"""The properties file: its current form, older ones, keys that wkgpu does not know, and what a change leaves alone."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_long_names_of_mag_folders(older, dataset):
 # ---- Today's files
 
 
-def test_a_new_file_has_todays_form(dataset, saved):
+def test_a_new_file_has_the_current_form(dataset, saved):
     layer = dataset.add_layer("cells", "segmentation", dtype="uint16", num_channels=2, largest_segment_id=7)
     layer.bounding_box = wk.BoundingBox((1, 2, 3), (4, 5, 6))
     layer.add_mag("2-2-1", shard_shape=256)

@@ -151,8 +151,9 @@ def test_an_undeclared_kernel_is_not_run(cpu):
 @pytest.mark.parametrize("coarse", [(1, "uint8"), (3, "uint8"), (2, "uint8")])
 def test_a_coarser_mag_with_other_voxels_is_refused(tmp_path, fine, coarse):
     import wkgpu as wk
+    from wkgpu.geometry.voxel_box import VoxelBox
     from wkgpu.operations.downsampling.interpolation import InterpolationMode
-    from wkgpu.operations.downsampling.tiles import downsample_files
+    from wkgpu.operations.downsampling.tiles import downsample
 
     if fine == coarse:
         return
@@ -162,5 +163,6 @@ def test_a_coarser_mag_with_other_voxels_is_refused(tmp_path, fine, coarse):
         layer = dataset.add_layer(f"c{number}", "color", dtype=dtype, num_channels=channels)
         mags.append(layer.add_mag(1 + number, shard_shape=64))
     mags[0].write(np.ones((fine[0], 64, 64, 64), fine[1]))
+    box, magnifications = VoxelBox((0, 0, 0), (64, 64, 64)), tuple(mag.mag for mag in mags)
     with pytest.raises(wk.errors.MismatchError, match=r"channel\(s\) of"):
-        downsample_files(*mags, InterpolationMode.MEDIAN)
+        downsample(*(mag._array for mag in mags), box, magnifications, InterpolationMode.MEDIAN, "cpu")

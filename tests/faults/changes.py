@@ -82,6 +82,10 @@ def _add_layer(root: Path) -> None:
     _dataset(root).add_layer("new", "color")
 
 
+def _rename(root: Path, name: str, new_name: str) -> None:
+    _layer(root, name).name = new_name
+
+
 def _copy(root: Path) -> None:
     """Copy the dataset; a copy that is there is not whole, and goes first, as the error says."""
     from wkgpu.errors import AlreadyExistsError
@@ -136,6 +140,12 @@ CHANGES = (
         ("copy",),
     ),
     Change("copy_dataset", _copy, _delete_copy, ("copy",)),
+    Change(
+        "rename a layer",
+        lambda root: _rename(root, "lz4", "renamed"),
+        lambda root: _rename(root, "renamed", "lz4"),
+        ("dataset/lz4", "dataset/renamed", _PROPERTIES),
+    ),
     Change("add_layer", _add_layer, lambda root: _dataset(root).delete_layer("new"), ("dataset/new", _PROPERTIES)),
     Change(
         "delete_layer",

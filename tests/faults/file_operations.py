@@ -148,6 +148,15 @@ def _add_and_delete(world: World, random: np.random.Generator) -> Attempt:
     return Attempt(call, check)
 
 
+def _rename(world: World, random: np.random.Generator) -> Attempt:
+    def call() -> None:
+        layer = world.small.layer
+        layer.name = "tiny"
+        layer.name = "small"
+
+    return _repeated(world, call, lambda: _has_layout(world))
+
+
 OPERATIONS = (
     Operation("downsample", 3, _downsample),
     Operation("compress", 3, _compress),
@@ -155,4 +164,5 @@ OPERATIONS = (
     Operation("compress to a copy", 2, _compress_to),
     Operation("copy_dataset", 2, _copy),
     Operation("add_mag, delete_mag", 3, _add_and_delete),
+    Operation("rename a layer", 2, _rename),
 )

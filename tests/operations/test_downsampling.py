@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wkgpu as wk
-from wkgpu.dataset import mag_pyramid as coarser_mags
+from wkgpu.dataset.changes import mag_pyramid
 from wkgpu.errors import (
     ArgumentError,
     ChunkError,
@@ -379,13 +379,13 @@ class TestFailures:
     def failing(self, made, monkeypatch):
         """Downsampling to mag 4 fails; to mag 2 it does not."""
 
-        def fails(source, target, *arguments, **options):
-            whole_one(source, target, *arguments, **options)
-            if target.mag == 4:
+        def fails(source, target, region, mags, *arguments, **options):
+            whole_one(source, target, region, mags, *arguments, **options)
+            if mags[1] == 4:
                 raise ChunkError("as if a chunk could not be written")
 
-        whole_one = coarser_mags.downsample_files
-        monkeypatch.setattr(coarser_mags, "downsample_files", fails)
+        whole_one = mag_pyramid.downsample
+        monkeypatch.setattr(mag_pyramid, "downsample", fails)
         return made
 
     def test_of_a_mag_that_fails_nothing_is_left(self, failing):
@@ -417,12 +417,12 @@ class TestFailures:
         assert list(made.mags) == [1]
         assert hidden(made.path) == []
 
-    def test_nobody_sees_a_part_of_a_mag(self, made, monkeypatch):
+    def test_no_reader_sees_a_part_of_a_mag(self, made, monkeypatch):
         def look(source, target, *arguments, **options):
             seen.append(list(wk.Dataset.open(made.dataset.path).get_layer("color").mags))
 
         seen = []
-        monkeypatch.setattr(coarser_mags, "downsample_files", look)
+        monkeypatch.setattr(mag_pyramid, "downsample", look)
         made.downsample_mag(1, 2, **SMALL)
         assert seen == [[1]]
 
@@ -505,9 +505,10 @@ class TestErrors:
 def test_interpolation_modes_by_name(webknossos):
     for mode in InterpolationMode:
         for name in (mode.value, mode.value.upper(), mode.value.title(), mode):
-            assert InterpolationMode.parse(name, "color") is mode
-    assert InterpolationMode.parse("DEFAULT", "color") is InterpolationMode.MEDIAN
-    assert InterpolationMode.parse("default", "segmentation") is InterpolationMode.MODE
+            assert InterpolationMode.parse(name, InterpolationMode.MEDIAN) is mode
+    for default in (InterpolationMode.MEDIAN, InterpolationMode.MODE):
+        assert InterpolationMode.parse("DEFAULT", default) is default
+        assert InterpolationMode.parse("default", default) is default
 
 
 def test_earlier_generations(made):

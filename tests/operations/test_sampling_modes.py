@@ -22,7 +22,7 @@ BOX = wk.BoundingBox((0, 0, 0), (1000, 1000, 1000))
 factors = st.integers(0, 3).map(lambda exponent: 2**exponent)
 from_mags = st.tuples(factors, factors, factors) | factors.map(lambda factor: (factor, factor, factor))
 flat_mags = st.integers(0, 2).flatmap(
-    lambda most: st.integers(0, most).map(lambda least: (2**most, 2**most, 2**least))
+    lambda larger: st.integers(0, larger).map(lambda smaller: (2**larger, 2**larger, 2**smaller))
 )  # what other layers have; with mags that are coarser in z webknossos may search forever
 lengths = st.sampled_from([1.0, 1.25, 1.6, 2.0, 3.0, 10.0]) | st.floats(0.1, 100.0)
 coarsest_mags = st.none() | st.integers(0, 6).map(lambda exponent: (2**exponent,) * 3) | from_mags

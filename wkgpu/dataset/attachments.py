@@ -1,147 +1,259 @@
-"""Files that a layer lists besides its mags, as meshes and agglomerates, copied into another dataset."""
+"""What belongs to a segmentation besides its voxels: meshes, agglomerates, connectomes, and indexes of segments."""
 
 from __future__ import annotations
 
 import os
-import warnings
-from contextlib import ExitStack
-from copy import deepcopy
-from itertools import chain, count
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from wkgpu.dataset.folder_change import NewFolder
-from wkgpu.dataset.metadata.json_document import Document
-from wkgpu.dataset.metadata.layer_properties import attachment_entries
-from wkgpu.dataset.metadata.properties_file import PropertiesFile
-from wkgpu.errors import NotFoundError, PropertiesError
-from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.links import check_inside, real_path_outside
+from wkgpu.dataset.changes.attachment_entries import (
+    add_entry,
+    copy_attachment,
+    entries_of,
+    remove_entry,
+    rename_entry,
+)
+from wkgpu.dataset.metadata.attachment_kinds import (
+    KINDS,
+    AgglomerateAttachment,
+    Attachment,
+    AttachmentDataFormat,
+    ConnectomeAttachment,
+    CumsumAttachment,
+    MeshAttachment,
+    SegmentIndexAttachment,
+    SegmentStatisticsAttachment,
+    attachment_name,
+)
+from wkgpu.errors import ArgumentError, NotFoundError, PropertiesError
+from wkgpu.storage.stores.local.paths import listed_path
+
+if TYPE_CHECKING:
+    from wkgpu.dataset.segmentation_layer import SegmentationLayer
 
 
-class CopiedAttachments:
-    """Copies of the attachments of a layer, which get their places when the properties file of the copy lists them.
+_Kind = TypeVar("_Kind", bound=Attachment)
+PathLike = str | os.PathLike[str]
 
-    Of those that lie outside of the dataset, or hold a link that leads there, nothing is copied or listed, and a
-    warning names them: such a file could be private, and the copy is for others.
+
+class Attachments:
+    """The attachments of a segmentation layer, as the properties file lists them. See `SegmentationLayer.attachments`.
 
     Parameters
     ----------
-    attachments : dict
-        Lists of entries with a ``path``, by kind, as in the properties file. What is at a URL stays there.
-    dataset : Path
-        Folder to which paths are relative.
-    layer : Path
-        Folder of the copied layer; each kind gets a folder in it. Where two attachments of a kind have one name, the
-        second one gets a number.
-    file : PropertiesFile
-        The properties file of the copy.
+    layer : SegmentationLayer
+        The layer.
 
-    Attributes
-    ----------
-    listed : dict
-        How the copy lists its attachments.
-
-    Raises
-    ------
-    NotFoundError
-        If one does not exist.
-    AlreadyExistsError
-        If there is something in the place of a copy.
-    PropertiesError
-        If a kind or a file has a name that leads elsewhere.
-    ReadOnlyError
-        If the folder of a kind exists and is a link that leads out of the copy.
-    StorageAccessError
-        If one is neither a file nor a folder, or cannot be read.
+    Examples
+    --------
+    >>> mesh = MeshAttachment.from_path_and_name("/data/skin.hdf5", "skin", data_format="hdf5")  # doctest: +SKIP
+    >>> layer.attachments.add_attachment_as_copy(mesh).path  # doctest: +SKIP
+    PosixPath('/data/cortex/cells/meshes/skin.hdf5')
     """
 
-    def __init__(self, attachments: Any, dataset: Path, layer: Path, file: PropertiesFile) -> None:
-        self.listed = deepcopy(attachments)
-        self._dataset = dataset
+    def __init__(self, layer: SegmentationLayer) -> None:
         self._layer = layer
-        self._file = file
-        self._names: dict[tuple[str, str], str] = {}  # in the copy, by kind and real path
-        self._copies: list[NewFolder] = []
-        self._held = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as self._held:
-            for kind, entry in attachment_entries(self.listed):
-                if "://" not in entry["path"]:
-                    self._add(kind, entry)
-            self._held = self._held.pop_all()
-        return self
+    # ---- What there is
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._held.__exit__(kind, error, traceback)
+    @property
+    def meshes(self) -> tuple[MeshAttachment, ...]:
+        """The meshes, in the order of the file."""
+        return self._all(MeshAttachment)
 
-    def place(self) -> None:
-        """Move the copies, which are whole, to their places, while the properties are locked."""
-        for copy in self._copies:
-            copy.place()
+    @property
+    def agglomerates(self) -> tuple[AgglomerateAttachment, ...]:
+        """The agglomerates, in the order of the file."""
+        return self._all(AgglomerateAttachment)
 
-    def _add(self, kind: str, entry: Document) -> None:
-        path, dataset = entry["path"], self._dataset
-        source = dataset / path
-        if not kind.isidentifier() or source.name in ("", "..") or source == dataset:
-            raise PropertiesError(f"{dataset} lists an attachment {kind!r} at {path!r}; correct its name.")
-        if not source.exists():
-            raise NotFoundError(f"{source} does not exist, but is an attachment of a layer; remove it from the list.")
-        if (outside := _path_outside(source, dataset)) is not None:
-            warnings.warn(
-                f"The attachment {source} is not copied: {outside} lies outside of the dataset. To have it in the "
-                "copy, copy it by hand, and list it there.",
-                stacklevel=2,
-            )
-            _remove(self.listed, kind, entry)
-            return
-        found = kind, os.path.realpath(source)
-        if found not in self._names:
-            check_inside(self._layer / kind, self._layer.parent, False)
-            name = _free_name(source.name, {name for (other, _), name in self._names.items() if other == kind})
-            copy = self._held.enter_context(NewFolder(self._layer / kind / name, self._file))
-            _copy(source, copy.building)
-            self._copies.append(copy)
-            self._names[found] = name
-        entry["path"] = f"./{self._layer.name}/{kind}/{self._names[found]}"
+    @property
+    def connectomes(self) -> tuple[ConnectomeAttachment, ...]:
+        """The connectomes, in the order of the file."""
+        return self._all(ConnectomeAttachment)
+
+    @property
+    def segment_index(self) -> SegmentIndexAttachment | None:
+        """The segment index, if there is one."""
+        return next(iter(self._all(SegmentIndexAttachment)), None)
+
+    @property
+    def cumsum(self) -> CumsumAttachment | None:
+        """The cumsum file, if there is one."""
+        return next(iter(self._all(CumsumAttachment)), None)
+
+    @property
+    def segment_statistics(self) -> SegmentStatisticsAttachment | None:
+        """The segment statistics, if there are some."""
+        return next(iter(self._all(SegmentStatisticsAttachment)), None)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the layer has no attachments."""
+        return not any(map(self._all, KINDS))
+
+    def _all(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
+        listed = entries_of(self._layer._properties, kind.key())
+        return tuple(self._read(kind, entry) for entry in listed)
+
+    def _read(self, kind: type[_Kind], entry: dict[str, Any]) -> _Kind:
+        path = listed_path(self._layer.dataset.path, entry["path"])
+        try:
+            data_format = AttachmentDataFormat.parse(entry.get("dataFormat"))
+        except ArgumentError as error:
+            raise PropertiesError(
+                f"{self._layer.dataset._file.path}: layer {self._layer.name!r}: {kind.type_name} {path}: {error}"
+            ) from error
+        return kind(str(entry.get("name", path.stem)), path, data_format)
+
+    # ---- Changes
+
+    def add_attachment_as_ref(self, attachment: _Kind, *, new_name: str | None = None) -> _Kind:
+        """List an attachment where it lies; of a kind of which there is only one, instead of that.
+
+        Its path is written relative to the dataset's folder if it lies in it. It need not exist, and may be a URL.
+
+        Parameters
+        ----------
+        attachment : Attachment
+            Of another layer, or from `Attachment.from_path_and_name`.
+        new_name : str, optional
+            Its name here.
+
+        Returns
+        -------
+        Attachment
+            As this layer lists it.
+
+        Raises
+        ------
+        NameTakenError
+            If the layer has one of this kind and name.
+        ArgumentError, ReadOnlyError
+            For what is no attachment, a name that cannot be used, and a read-only dataset.
+
+        Examples
+        --------
+        >>> layer.attachments.add_attachment_as_ref(other.attachments.meshes[0])  # doctest: +SKIP
+        """
+        attachment = _checked(attachment)
+        if new_name is not None:
+            attachment = replace(attachment, name=attachment_name(new_name))
+        add_entry(self._layer, attachment)
+        return self._listed(attachment)
+
+    def add_attachment_as_copy(self, attachment: _Kind) -> _Kind:
+        """Copy an attachment into the folder of its kind in the layer's folder, and list it.
+
+        The copy has the name of the attachment, with the suffix of its format. It is listed when it is whole.
+
+        Parameters
+        ----------
+        attachment : Attachment
+            Of another layer, or from `Attachment.from_path_and_name`.
+
+        Returns
+        -------
+        Attachment
+            The copy.
+
+        Raises
+        ------
+        NameTakenError, AlreadyExistsError
+            If the layer has one of this kind and name, or there is a file where the copy would be.
+        NotFoundError
+            If it does not exist.
+        UnsupportedError
+            If it is at a URL; `add_attachment_as_ref` lists it.
+        ArgumentError, ReadOnlyError
+            For what is no attachment, and a read-only dataset.
+
+        Examples
+        --------
+        >>> layer.attachments.add_attachment_as_copy(other.attachments.meshes[0])  # doctest: +SKIP
+        """
+        copy_attachment(self._layer, _checked(attachment))
+        return self._listed(attachment)
+
+    def add_attachments(self, *other: Attachment) -> list[Attachment]:
+        """List attachments where they lie; see `add_attachment_as_ref`."""
+        return [self.add_attachment_as_ref(attachment) for attachment in other]
+
+    def add_copy_attachments(self, *other: Attachment) -> list[Attachment]:
+        """Copy attachments; see `add_attachment_as_copy`."""
+        return [self.add_attachment_as_copy(attachment) for attachment in other]
+
+    def add_mesh(self, path: PathLike, *, name: str, data_format: str | AttachmentDataFormat) -> MeshAttachment:
+        """List a mesh where it lies; a relative path counts from the dataset. See `add_attachment_as_ref`."""
+        return self._add(MeshAttachment, path, name, data_format)
+
+    def add_agglomerate(
+        self, path: PathLike, *, name: str, data_format: str | AttachmentDataFormat
+    ) -> AgglomerateAttachment:
+        """List an agglomerate where it lies; a relative path counts from the dataset. See `add_attachment_as_ref`."""
+        return self._add(AgglomerateAttachment, path, name, data_format)
+
+    def add_connectome(
+        self, path: PathLike, *, name: str, data_format: str | AttachmentDataFormat
+    ) -> ConnectomeAttachment:
+        """List a connectome where it lies; a relative path counts from the dataset. See `add_attachment_as_ref`."""
+        return self._add(ConnectomeAttachment, path, name, data_format)
+
+    def set_segment_index(
+        self, path: PathLike, *, name: str, data_format: str | AttachmentDataFormat
+    ) -> SegmentIndexAttachment:
+        """List the segment index; a relative path counts from the dataset. See `add_attachment_as_ref`."""
+        return self._add(SegmentIndexAttachment, path, name, data_format)
+
+    def set_cumsum(self, path: PathLike, *, name: str, data_format: str | AttachmentDataFormat) -> CumsumAttachment:
+        """List the cumsum file; a relative path counts from the dataset. See `add_attachment_as_ref`."""
+        return self._add(CumsumAttachment, path, name, data_format)
+
+    def rename_attachment(self, attachment: _Kind, *, new_name: str) -> _Kind:
+        """Give an attachment of this layer another name; its file keeps its own.
+
+        Raises
+        ------
+        NotFoundError
+            If the layer does not list it.
+        NameTakenError, ArgumentError, ReadOnlyError
+            If the layer has one of this name, for a name that cannot be used, and a read-only dataset.
+        """
+        renamed = replace(_checked(attachment), name=attachment_name(new_name))
+        rename_entry(self._layer, attachment, renamed.name)
+        return self._listed(renamed)
+
+    def delete_attachment(self, attachment: Attachment) -> None:
+        """Remove an attachment from the list; its file stays.
+
+        Raises
+        ------
+        NotFoundError
+            If the layer does not list it.
+        ReadOnlyError
+            If the dataset is read-only.
+        """
+        remove_entry(self._layer, _checked(attachment))
+
+    def _add(self, kind: type[_Kind], path: PathLike, name: str, data_format: str | AttachmentDataFormat) -> _Kind:
+        dataset = self._layer.dataset.path
+        return self.add_attachment_as_ref(
+            kind.from_path_and_name(path, name, data_format=data_format, dataset_path=dataset)
+        )
+
+    def _listed(self, attachment: _Kind) -> _Kind:
+        """Return an attachment as this layer lists it now."""
+        for listed in self._all(type(attachment)):
+            if listed.name == attachment.name:
+                return listed
+        raise NotFoundError(f"Layer {self._layer.name!r} has no {attachment.type_name} {attachment.name!r} any more.")
+
+    def __repr__(self) -> str:
+        found: Iterable[Attachment] = (attachment for kind in KINDS for attachment in self._all(kind))
+        return f"Attachments({list(found)})"
 
 
-def _remove(attachments: dict[str, Any], kind: str, entry: dict[str, Any]) -> None:
-    """Take an entry out of what `attachment_entries` goes through."""
-    if isinstance(attachments[kind], list):
-        attachments[kind] = [other for other in attachments[kind] if other is not entry]
-    else:
-        del attachments[kind]
-
-
-def _path_outside(source: Path, dataset: Path) -> str | None:
-    """Return the real path of a file or a folder outside of the dataset that an attachment leads to."""
-    outside = real_path_outside(source, dataset)
-    for parent, folders, files in os.walk(source) if outside is None else ():
-        for path in (Path(parent, name) for name in (*folders, *files)):
-            if path.is_symlink() and (outside := real_path_outside(path, dataset)) is not None:
-                return outside
-    return outside
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    """Return a name, with a number if another attachment of its kind has it, whatever the case of its letters."""
-    known = {other.casefold() for other in taken}
-    path = Path(name)
-    names = chain([name], (f"{path.stem}-{number}{path.suffix}" for number in count(2)))
-    return next(free for free in names if free.casefold() not in known)
-
-
-def _copy(source: Path, target: Path) -> None:
-    if not source.is_dir():
-        copy_file(source, target)
-        return
-    target.mkdir()
-    for parent, _, files in os.walk(source):
-        for file in files:
-            path = Path(parent, file)
-            copy_file(path, target / path.relative_to(source))
+def _checked(attachment: _Kind) -> _Kind:
+    if not isinstance(attachment, Attachment) or not attachment.container_name:
+        raise ArgumentError(f"{attachment!r} is no attachment; make one with MeshAttachment.from_path_and_name().")
+    return attachment

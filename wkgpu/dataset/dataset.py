@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import reduce
 from pathlib import Path
@@ -15,8 +15,12 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
+from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
+from wkgpu.dataset.changes.layer_entries import get_or_add_layer, properties_like, write_layer
+from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
+from wkgpu.dataset.changes.references import add_layer_reference, layer_at
+from wkgpu.dataset.changes.rewriting import compress_dataset
 from wkgpu.dataset.discovery import find_layer
-from wkgpu.dataset.downsampled_dataset import DownsampledDataset
 from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
@@ -26,17 +30,15 @@ from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCa
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration
 from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
-from wkgpu.dataset.rewritable_dataset import RewritableDataset
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
-from wkgpu.dataset.shapes import Shape
+from wkgpu.dataset.shapes import Compression, Shape
 from wkgpu.errors import (
     ArgumentError,
     LayerNotFoundError,
     MismatchError,
-    NameTakenError,
     ReadOnlyError,
-    ShapeError,
     WkgpuError,
 )
 from wkgpu.forking import child_safe
@@ -44,13 +46,16 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.operations.downsampling.interpolation import InterpolationMode
+from wkgpu.operations.downsampling.sampling_modes import SamplingModes
+from wkgpu.operations.jobs import Executor
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
 from wkgpu.storage.stores.local.links import check_inside
 from wkgpu.storage.stores.local.paths import local_path
 
 
-class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
+class Dataset(TellsWhatIsAbsent):
     """A folder of layers, and ``datasource-properties.json``, which lists them.
 
     The constructor makes a new dataset; `Dataset.open` opens one. What the properties file says is read when the
@@ -206,6 +211,31 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         return self._properties.voxel_size
 
     @property
+    def default_view_configuration(self) -> DatasetViewConfiguration | None:
+        """How WEBKNOSSOS shows the dataset at first; None where nothing is said. Set it to save another one.
+
+        What is saved replaces all that wkgpu knows of the configuration; keys of the file that it does not know stay.
+        None removes the configuration.
+
+        Raises
+        ------
+        PropertiesError
+            If the file holds values of the wrong type.
+        ArgumentError
+            When it is set to something else than a `DatasetViewConfiguration`, or to one with values of the wrong type.
+
+        Examples
+        --------
+        >>> dataset.default_view_configuration = DatasetViewConfiguration(zoom=2, position=(8, 8, 8))  # doctest: +SKIP
+        """
+        return DatasetViewConfiguration.saved_in(self._properties.document, f"{self._file.path}")
+
+    @default_view_configuration.setter
+    def default_view_configuration(self, configuration: DatasetViewConfiguration | None) -> None:
+        with self._changing() as properties:
+            DatasetViewConfiguration.save_in(properties.document, configuration)
+
+    @property
     def read_only(self) -> bool:
         """Whether all changes are refused."""
         return self._read_only
@@ -257,7 +287,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         LayerNotFoundError
             If there is no such layer.
         ArgumentError
-            If the layer is none of segments.
+            If the layer is not a segmentation layer.
         """
         layer = self.get_layer(layer_name)
         if not isinstance(layer, SegmentationLayer):
@@ -351,27 +381,15 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         Raises
         ------
         MismatchError
-            If the layer exists with another category, dtype or number of channels than were given.
+            If the layer exists with another category, dtype or number of channels than were given, or another
+            `data_format` than one that is not the default.
         """
-        layer = LayerProperties.new(
-            layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
+        return get_or_add_layer(
+            self, layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
         )
-        if layer_name not in self._layers:
-            with suppress(NameTakenError):  # another process may be faster
-                return self._add_layer(layer)
-        found = self.get_layer(layer_name)
-        asked = {
-            "category": (category, found.category),
-            "dtype": (None if dtype is None else layer.dtype, found.dtype),
-            "num_channels": (num_channels, found.num_channels),
-        }
-        for argument, (wanted, existing) in asked.items():
-            if wanted is not None and wanted != existing:
-                raise MismatchError(f"Layer {layer_name!r} exists with {argument}={existing}, not {wanted}.")
-        return found
 
     def add_layer_like(self, other_layer: Layer, layer_name: str) -> Layer:
-        """Add a layer without mags that has category, type, channels and bounding box of another one.
+        """Add a layer without mags that has category, type, channels, box and view configuration of another one.
 
         Parameters
         ----------
@@ -390,16 +408,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         >>> dataset.add_layer_like(dataset.get_layer("color"), "denoised")  # doctest: +SKIP
         Layer('denoised', dtype=uint8, num_channels=1)
         """
-        largest = other_layer.largest_segment_id if isinstance(other_layer, SegmentationLayer) else None
-        return self.add_layer(
-            layer_name,
-            other_layer.category,
-            dtype=other_layer.dtype,
-            num_channels=other_layer.num_channels,
-            data_format=other_layer.data_format,
-            bounding_box=other_layer.bounding_box,
-            largest_segment_id=largest,
-        )
+        return self._add_layer(properties_like(other_layer, layer_name))
 
     def write_layer(
         self,
@@ -447,26 +456,10 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         >>> dataset.write_layer("cells", "segmentation", np.ones((64, 64, 64), "uint32"))  # doctest: +SKIP
         SegmentationLayer('cells', dtype=uint32, num_channels=1)
         """
-        if data.ndim not in (3, 4):
-            raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
-        layer = self.add_layer(
-            layer_name,
-            category,
-            dtype=str(data.dtype).removeprefix("torch."),
-            num_channels=1 if data.ndim == 3 else data.shape[0],
-            data_format=data_format,
-        )
-        try:
-            mag_view = layer.add_mag(
-                mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
-            )
-            mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
-            if downsample:
-                layer.downsample()
-        except BaseException:
-            self.delete_layer(layer_name)
-            raise
-        return layer
+        return write_layer(
+            self, layer_name, category, data, data_format, downsample,
+            (chunk_shape, shard_shape, chunks_per_shard), absolute_offset, mag,
+        )  # fmt: skip
 
     @accepts_legacy()
     def add_layer_for_existing_files(
@@ -501,6 +494,101 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         return self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
 
     @accepts_legacy()
+    def add_layer_as_copy(
+        self,
+        foreign_layer: Layer | str | os.PathLike[str],
+        new_layer_name: str | None = None,
+        *,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        data_format: str | DataFormat | None = None,
+        compress: Compression | None = None,
+        exists_ok: bool = False,
+        executor: Executor | None = None,
+        with_attachments: bool = True,
+    ) -> Layer:
+        """Copy a layer of another dataset, or of this one, in the layout that it has or in another one.
+
+        Where the layout stays the same, files are copied as they are, without decoding them. All that the properties
+        file says about the layer is copied, also what wkgpu does not know. Attachments outside of the other dataset's
+        folder are left out, and a warning names them; `Attachments.add_attachment_as_copy` copies one of them.
+
+        Parameters
+        ----------
+        foreign_layer : Layer or path
+            The layer, or the path of its folder in a dataset.
+        new_layer_name : str, optional
+            Name of the copy; by default that of the layer.
+        chunk_shape, shard_shape, chunks_per_shard, data_format, compress
+            As for `copy_dataset`.
+        exists_ok : bool
+            Whether the dataset may have a layer of this name, which gets the mags. It must not have any of them.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+        with_attachments : bool
+            Whether to copy the attachments of the layer.
+
+        Returns
+        -------
+        Layer
+            The copy. If a new layer cannot be copied whole, there is none.
+
+        Raises
+        ------
+        NameTakenError
+            If the dataset has a layer of this name, or with `exists_ok` one of its mags.
+        MismatchError
+            If the layer that exists has another category, dtype or number of channels.
+        UnsupportedError
+            If the layer has another format than WKW, a mag at a URL, or its path is a URL.
+        InvalidNameError, NotFoundError, LayerNotFoundError, ShapeError, ArgumentError, ReadOnlyError
+            For a name or a path that cannot be used, shapes that do not fit, and a read-only dataset.
+
+        Examples
+        --------
+        >>> dataset.add_layer_as_copy(other.get_layer("cells"), "cells_v2", compress="lz4hc")  # doctest: +SKIP
+        SegmentationLayer('cells_v2', dtype=uint32, num_channels=1)
+        """
+        layer = foreign_layer if isinstance(foreign_layer, Layer) else layer_at(self, foreign_layer)
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
+        name = layer.name if new_layer_name is None else new_layer_name
+        return copy_layer(self, layer, name, wanted, exists_ok, executor, with_attachments)
+
+    def add_layer_as_ref(
+        self, foreign_layer: Layer | str | os.PathLike[str], new_layer_name: str | None = None
+    ) -> Layer:
+        """List a layer of another dataset, whose files stay where they are.
+
+        Its mags are foreign: they are read-only here, unless the dataset is opened with ``allow_foreign_writes``, and
+        their files are never deleted. Mags at a URL and layers of other formats can be listed like this, too, and are
+        errors when they are read.
+
+        Parameters
+        ----------
+        foreign_layer : Layer or path
+            The layer, or the path of its folder in a dataset.
+        new_layer_name : str, optional
+            Name of the layer here; by default that which it has there.
+
+        Raises
+        ------
+        NameTakenError
+            If the dataset has a layer of this name.
+        MismatchError
+            If the layer is one of this dataset.
+        InvalidNameError, NotFoundError, LayerNotFoundError, UnsupportedError, ArgumentError, ReadOnlyError
+            For a name or a path that cannot be used, and a read-only dataset.
+
+        Examples
+        --------
+        >>> dataset.add_layer_as_ref("archive/cortex/color").get_mag(1).read_only  # doctest: +SKIP
+        True
+        """
+        layer = foreign_layer if isinstance(foreign_layer, Layer) else layer_at(self, foreign_layer)
+        return add_layer_reference(self, layer, layer.name if new_layer_name is None else new_layer_name)
+
+    @accepts_legacy()
     def delete_layer(self, layer_name: str) -> None:
         """Delete a layer with its files; files outside of the dataset are left alone.
 
@@ -513,6 +601,157 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         self._check_writable()
         with FolderRemoval(layer.path, self._file), self._changing() as properties:
             properties.remove_layer(layer_name)
+
+    # ---- All layers
+
+    def compress(self, executor: Executor | None = None) -> None:
+        """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
+
+        Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
+        `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
+        a warning names.
+
+        Parameters
+        ----------
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the dataset is read-only.
+        MismatchError
+            If another process has written to a mag concurrently; that mag stays as it was.
+
+        Examples
+        --------
+        >>> Dataset.open("cortex").compress()  # doctest: +SKIP
+        """
+        compress_dataset(self, executor)
+
+    @accepts_legacy("sampling_mode", "coarsest_mag", "executor")
+    def downsample(
+        self,
+        *,
+        sampling_mode: str | SamplingModes = SamplingModes.ANISOTROPIC,
+        coarsest_mag: MagLike | None = None,
+        interpolation_mode: str | InterpolationMode = "default",
+        compress: Compression = True,
+        executor: Executor | None = None,
+        progress_desc: str | None = None,
+    ) -> None:
+        """Add to each layer the mags that are coarser than those it has; see `Layer.downsample`.
+
+        A layer continues from its coarsest mag, and mags that exist stay as they are. Layers without mags, and those
+        that have one as coarse as asked for, are left alone. So are layers of another format than WKW, and those with
+        a mag at a URL, which a warning names.
+
+        Parameters
+        ----------
+        sampling_mode : str or SamplingModes
+            Which axes get coarser.
+        coarsest_mag : Mag, int, str or (x, y, z), optional
+            The mag to end with; by default each layer has its own, with at most 100 voxels along x and y.
+        interpolation_mode : str
+            By default the median for images and the mode for segmentations.
+        compress : bool or str
+            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
+        progress_desc : str, optional
+            Text of the progress bars; by default they name the layer and the mags.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the dataset is read-only.
+        SamplingError, InterpolationError, ArgumentError
+            As for `Layer.downsample`.
+
+        Examples
+        --------
+        >>> Dataset.open("cortex").downsample(coarsest_mag=16)  # doctest: +SKIP
+        """
+        downsample_dataset(self, sampling_mode, coarsest_mag, interpolation_mode, compress, executor, progress_desc)
+
+    @accepts_legacy()
+    def copy_dataset(
+        self,
+        new_dataset_path: str | os.PathLike[str],
+        *,
+        voxel_size: Any = None,
+        chunk_shape: Shape | None = None,
+        shard_shape: Shape | None = None,
+        chunks_per_shard: Shape | None = None,
+        data_format: str | DataFormat | None = None,
+        compress: Compression | None = None,
+        exists_ok: bool = False,
+        executor: Executor | None = None,
+        voxel_size_with_unit: VoxelSize | None = None,
+        layers_to_ignore: Iterable[str] | None = None,
+    ) -> Dataset:
+        """Copy the dataset, in the layout that it has or in another one.
+
+        Where the layout stays the same, files are copied as they are, without decoding them, and share the disk's
+        blocks with the old ones where the file system can do that. Each mag is listed in the copy when it is whole.
+        No process may write to this dataset concurrently.
+
+        All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
+        attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
+        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the
+        properties file does not describe in a way that can be understood, are left out, and a warning names them.
+
+        Parameters
+        ----------
+        new_dataset_path : path
+            Folder of the copy, which gives it its name. It must not exist, or be empty.
+        voxel_size : (x, y, z), optional
+            Of the copy, in nanometers; by default that of this dataset.
+        chunk_shape, shard_shape : int or (x, y, z), optional
+            Voxels of a mag that are encoded at once, and in one file; by default as each mag has them.
+        chunks_per_shard : int or (x, y, z), optional
+            Deprecated: chunks in one file, instead of `shard_shape`.
+        data_format : str or DataFormat, optional
+            ``"wkw"``, which is all that is written.
+        compress : bool or str, optional
+            True to LZ4 what is raw, ``"lz4"`` or ``"lz4hc"`` for one codec everywhere, False for raw voxels; by default
+            as each mag is.
+        exists_ok : bool
+            Whether the copy may be a dataset already. Its layers and mags stay; those of this one join them, and must
+            have other names, or be mags that a layer of that name does not have yet. Boxes grow as needed.
+        executor : Executor, optional
+            Runs jobs of one or more shards; without it they run one after another in this process.
+        voxel_size_with_unit : VoxelSize, optional
+            The voxel size in another unit; it counts more than `voxel_size`.
+        layers_to_ignore : iterable of str, optional
+            Names of layers to leave out.
+
+        Returns
+        -------
+        Dataset
+            The copy, on this dataset's device.
+
+        Raises
+        ------
+        AlreadyExistsError, NameTakenError
+            If the folder holds something, or the dataset there has a mag that would be copied.
+        MismatchError
+            If the dataset there has another voxel size, or a layer there another category, dtype or number of channels.
+        ShapeError, ArgumentError, UnsupportedError
+            For shapes that do not fit each other or the format, and for other formats.
+
+        Examples
+        --------
+        >>> dataset.copy_dataset("archive/cortex", compress="lz4hc", layers_to_ignore=["guess"])  # doctest: +SKIP
+        """
+        wanted = LayoutOverrides(chunk_shape, shard_shape, chunks_per_shard, data_format, compress)
+        copy = DatasetCopy(self, wanted, layers_to_ignore)
+        size = voxel_size_with_unit
+        if size is None:
+            size = self.voxel_size_with_unit if voxel_size is None else VoxelSize(voxel_size)
+        target = Dataset(new_dataset_path, voxel_size_with_unit=size, exist_ok=exists_ok, device=self.device)
+        copy.make(target, executor)
+        return target
 
     # ---- What the properties file says
 
@@ -536,7 +775,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
         check_inside(self._file.path, self.path, self._allow_foreign_writes)
 
     def _refresh(self) -> None:
-        """Take over what other processes have changed."""
+        """Reload the properties file."""
         with self._lock:
             self._adopt(self._file.load())
 
@@ -563,7 +802,7 @@ class Dataset(RewritableDataset, DownsampledDataset, TellsWhatIsAbsent):
             warnings.warn(f"A layer is left out: {reason}", stacklevel=2)
         self._known_reasons = reasons
 
-    # ---- How it shows itself, and travels
+    # ---- Representation and pickling
 
     def __repr__(self) -> str:
         return f"Dataset({self.path!r})"

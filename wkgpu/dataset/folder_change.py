@@ -4,6 +4,7 @@ One rule says what is right, after success, a failure, an interrupt or a crash: 
 the properties file lists it*. What is added gets its place first and its entry then; what is removed loses its entry
 first and its place then. `settle` applies the rule, under the lock of the properties file. The process that makes a
 change does so at the end, however that comes; what it leaves is settled by the next one that changes something beside.
+A folder that gets another name has both for a moment; see `wkgpu.dataset.changes.folder_move`.
 
 The lock of a workspace is always taken before that of the properties file.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from wkgpu.dataset.changes.folder_move import settle_move
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import AlreadyExistsError, NameTakenError, WkgpuError
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
@@ -163,7 +165,9 @@ def settle(workspace: Workspace, file: PropertiesFile | None) -> None:
     """
     if file is not None:
         with file.held() as properties:
-            if not properties.lists(workspace.place):
+            is_listed = properties.lists(workspace.place)
+            settle_move(workspace, is_listed)
+            if not is_listed:
                 workspace.take_away()
     workspace.discard()
 
@@ -174,7 +178,7 @@ def settle_folder(folder: Path, file: PropertiesFile | None, name: str | None = 
     Parameters
     ----------
     name : str, optional
-        Whoever is at work on this folder or file is waited for.
+        If another process is at work on this folder or file, that is waited for.
     """
     for workspace in workspaces_in(folder):
         # What cannot be settled stays in its hidden place, and is in the way of nothing.

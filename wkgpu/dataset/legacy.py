@@ -122,10 +122,15 @@ def accepts_legacy(
 
 def warn_deprecated(message: str) -> None:
     """Warn of the caller's use of something old, at the line outside of wkgpu that made it."""
+    warn_caller(message, DeprecationWarning)
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of wkgpu that has called it."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("wkgpu."):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, DeprecationWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
 
 
 def _named(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.storage.stores.local.paths import is_remote, url_of
 
@@ -23,10 +23,9 @@ def is_usable(layer: Layer, doing: str) -> bool:
     """
     if layer.data_format is DataFormat.WKW:
         return True
-    warnings.warn(
+    warn_caller(
         f"Layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is {layer.data_format.value}, and this "
-        "version of wkgpu reads WKW only.",
-        stacklevel=4,
+        "version of wkgpu reads WKW only."
     )
     return False
 
@@ -38,9 +37,25 @@ def usable_mags(layer: Layer, doing: str) -> list[MagView]:
         return []
     for mag_view in found:
         if is_remote(mag_view.path):
-            warnings.warn(
+            warn_caller(
                 f"Mag {mag_view.name} of layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is at "
-                f"{url_of(mag_view.path)}, and only local files are supported.",
-                stacklevel=3,
+                f"{url_of(mag_view.path)}, and only local files are supported."
             )
     return [mag_view for mag_view in found if not is_remote(mag_view.path)]
+
+
+def format_problem(layer: Layer) -> str | None:
+    """Return a sentence about a layer whose voxels wkgpu cannot read."""
+    if layer.data_format is DataFormat.WKW:
+        return None
+    return (
+        f"Layer {layer.name!r} of {layer.dataset.path} is {layer.data_format.value}, and this version of wkgpu reads "
+        "WKW only."
+    )
+
+
+def remote_problem(mag_view: MagView) -> str | None:
+    """Return a sentence about a mag that is not a local file."""
+    if not is_remote(mag_view.path):
+        return None
+    return f"Mag {mag_view.name} is at {url_of(mag_view.path)}, and only local files are supported."

@@ -202,7 +202,7 @@ def comparison_shape(spec: ArraySpec) -> Triple:
     """Return how much of a mag to compare at a time, in its voxels: a shard, halved until it fits memory easily."""
     shape, smallest = list(spec.shard_shape), spec.chunk_shape
     while prod(shape) * spec.voxel_bytes > _COMPARED_BYTES:
-        # The longest axis, and of equal ones the last, along which voxels lie farthest apart. Only whole chunks are read.
+        # The longest axis; of equal ones the last, along which voxels lie farthest apart. Only whole chunks are read.
         axis = max(range(3), key=lambda axis: (shape[axis] // smallest[axis], axis))
         if shape[axis] <= smallest[axis]:
             break

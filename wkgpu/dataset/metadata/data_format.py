@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from wkgpu.dataset.metadata.choices import member_of
+from wkgpu.choices import member_of
 from wkgpu.errors import UnsupportedError
 
 

@@ -138,11 +138,6 @@ class LayerProperties:
                 raise PropertiesError(f"{self._where} lists mag {mag} twice; remove one of both from the file.")
 
     @property
-    def file(self) -> Path:
-        """The properties file."""
-        return self._file
-
-    @property
     def _where(self) -> str:
         return f"{self._file}: layer {self.document.get('name')!r:.300}"
 
@@ -237,7 +232,7 @@ class LayerProperties:
 
     @property
     def _axis_order(self) -> dict[str, int]:
-        """Positions of x, y and z in the stored arrays, which the mags of today's files say."""
+        """Positions of x, y and z in the stored arrays, which the mags of current files say."""
         for entry in self.document.get("mags") or ():
             order = entry.get("axisOrder") or {}
             if {"x", "y"} <= order.keys():
@@ -274,7 +269,13 @@ class LayerProperties:
         for listed in self.mags:
             names = (listed.mag.to_layer_name(), listed.mag.to_long_layer_name())
             paths += [f"{self.name}/{name}" for name in names] if listed.path is None else [listed.path]
-        return paths + [str(entry["path"]) for _, entry in attachment_entries(self.document.get("attachments"))]
+        return paths + [entry["path"] for _, entry in attachment_entries(self.document.get("attachments"))]
+
+    @property
+    def path_entries(self) -> list[Document]:
+        """The entries of mags and attachments that say a path."""
+        mags = [entry for entry in self._mag_entries[1] if entry.get("path") is not None]
+        return mags + [entry for _, entry in attachment_entries(self.document.get("attachments"))]
 
     def has_mag(self, mag: Mag) -> bool:
         """Whether the layer lists this mag."""
@@ -298,18 +299,12 @@ class LayerProperties:
 
     def remove_mag(self, mag: Mag) -> None:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
-        entry, entries = self._mag_entry(mag), self._mag_entries[1]
+        entry, entries = self.mag_entry(mag), self._mag_entries[1]
         entries[:] = [other for other in entries if other is not entry]
 
     def cube_length(self, mag: Mag) -> Any:
-        """Edge of the mag's shards in its own voxels, as the file says it; None where it says nothing.
-
-        Raises
-        ------
-        MagNotFoundError
-            If the layer does not list the mag.
-        """
-        return self._mag_entry(mag).get("cubeLength")
+        """Edge of the mag's shards in its own voxels, if the file says it; or raise a `MagNotFoundError`."""
+        return self.mag_entry(mag).get("cubeLength")
 
     def change_shard_shape(self, mag: Mag, shard_shape: Sequence[int]) -> None:
         """Say that the files of a mag have another shape ``(x, y, z)`` now, in its own voxels.
@@ -319,14 +314,20 @@ class LayerProperties:
         MagNotFoundError
             If the layer does not list the mag.
         """
-        self._mag_entry(mag)["cubeLength"] = shard_shape[0]
+        self.mag_entry(mag)["cubeLength"] = shard_shape[0]
 
-    def _mag_entry(self, mag: Mag) -> Document:
+    def mag_entry(self, mag: Mag) -> Document:
+        """Return the entry of a mag, or raise a `MagNotFoundError`."""
         key, entries = self._mag_entries
         for entry in entries:
             if self._mag_of(entry, key) == mag:
                 return entry
         raise MagNotFoundError(f"Layer {self.name!r} has no mag {mag}.")
+
+    @property
+    def has_mag_paths(self) -> bool:
+        """Whether an entry can say where a mag lies; in older files it lies in the layer's folder."""
+        return self._mag_entries[0] == "mag"
 
     @property
     def _mag_entries(self) -> tuple[str, list[Document]]:
@@ -355,7 +356,7 @@ def attachment_entries(attachments: Any) -> Iterator[tuple[str, Document]]:
 
 
 def required(document: Document, key: str, where: str) -> Any:
-    """Return the value of a key that must be there, or raise a `PropertiesError` that says where it is missing."""
+    """Return the value of a key, or raise a `PropertiesError` that says where it is missing."""
     try:
         return document[key]
     except KeyError:
@@ -363,7 +364,7 @@ def required(document: Document, key: str, where: str) -> Any:
 
 
 def checked_bounding_box(box: Any) -> NDBoundingBox:
-    """Return the box of a layer, or raise a `RegionError` if it is none or has a negative top left."""
+    """Return the box of a layer, or raise a `RegionError` for what cannot be one."""
     if not isinstance(box, NDBoundingBox):
         raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
     if min(box.topleft) < 0:

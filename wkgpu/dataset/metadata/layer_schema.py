@@ -1,4 +1,4 @@
-"""The types that a layer of ``datasource-properties.json`` has, of today's files and of older ones.
+"""The types that a layer of ``datasource-properties.json`` has, of current files and of older ones.
 
 Keys that are not listed here may hold anything. What takes several forms, such as mags and segment ids, is checked
 where it is read: msgspec 0.22 reads beyond its own memory for unions of numbers with limits and arrays of fixed length.

@@ -1,4 +1,4 @@
-"""What ``datasource-properties.json`` says, of today's files and of older ones.
+"""What ``datasource-properties.json`` says, of current files and of older ones.
 
 The objects here and in `layer_properties` are views of the JSON document: they read the keys that wkgpu knows, change
 them in place, and so leave every other key as it is. A layer that cannot be understood is set aside: it stays in the
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from wkgpu.dataset.metadata.json_document import Document, document_to_bytes, parse_document, strings_in
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, required
+from wkgpu.dataset.metadata.view_configuration import rename_in_view_configuration
 from wkgpu.dataset.metadata.voxel_size import LengthUnit, VoxelSize
 from wkgpu.errors import ArgumentError, LayerNotFoundError, NameTakenError, PropertiesError, WkgpuError
 from wkgpu.storage.stores.local.paths import listed_path
@@ -192,11 +193,33 @@ class DatasetProperties:
         NameTakenError
             If there is a layer of this name.
         """
-        if layer.name in [*(known.name for known in self._layers), *(broken.name for broken in self._broken)]:
-            raise NameTakenError(f"{self._file.parent} has a layer {layer.name!r} already; use get_or_add_layer().")
+        self.check_name_is_free(layer.name)
         added = LayerProperties(layer.document, self._file)
         self._entries.append(added.document)
         self._layers.append(added)
+
+    def check_name_is_free(self, name: str, advice: str = "use get_or_add_layer()") -> None:
+        """Raise a `NameTakenError` if there is a layer of a name, also one that cannot be understood."""
+        if name in [*(known.name for known in self._layers), *(broken.name for broken in self._broken)]:
+            raise NameTakenError(f"{self._file.parent} has a layer {name!r} already; {advice}.")
+
+    def rename_layer(self, name: str, new_name: str) -> None:
+        """Give a layer another name; all paths into its folder, of whichever layer, and the configuration follow.
+
+        Raises
+        ------
+        NameTakenError, LayerNotFoundError, PropertiesError
+            If there is a layer of the new name, none of the old one, or one that cannot be understood.
+        """
+        renamed, folder = self.layer(name), self._place(name)
+        self.check_name_is_free(new_name, "choose another name")
+        for layer in self._layers:
+            for entry in layer.path_entries:
+                place = self._place(entry["path"])
+                if place.is_relative_to(folder):
+                    entry["path"] = f"./{(Path(new_name) / place.relative_to(folder)).as_posix()}"
+        renamed.document["name"] = new_name
+        rename_in_view_configuration(self.document, name, new_name)
 
     def remove_layer(self, name: str) -> None:
         """Take a layer out of the list, or raise the error of `layer`."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from typing import Any
 
-from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.errors import InterpolationError
 
 
 class InterpolationMode(StrEnum):
-    """What of the voxels of a block its one voxel in a coarser mag becomes, for each channel alone.
+    """How a block of voxels is reduced to one, for each channel alone.
 
     Attributes
     ----------
@@ -27,7 +26,7 @@ class InterpolationMode(StrEnum):
 
     Examples
     --------
-    >>> InterpolationMode.parse("Median", "segmentation")
+    >>> InterpolationMode.parse("Median", InterpolationMode.MODE)
     <InterpolationMode.MEDIAN: 'median'>
     """
 
@@ -39,15 +38,15 @@ class InterpolationMode(StrEnum):
     MIN = "min"
 
     @classmethod
-    def parse(cls, value: Any, category: LayerCategoryType) -> InterpolationMode:
+    def parse(cls, value: Any, default: InterpolationMode) -> InterpolationMode:
         """Read a mode from its name in any case, or from the same member of another library's enumeration.
 
         Parameters
         ----------
         value : str or Enum
-            ``"default"`` is the mode for segmentations, because means of segments are none, and the median for images.
-        category : {"color", "segmentation"}
-            That of the layer.
+            The name of a member, or ``"default"``.
+        default : InterpolationMode
+            What ``"default"`` means.
 
         Raises
         ------
@@ -57,7 +56,7 @@ class InterpolationMode(StrEnum):
         name = value.name if isinstance(value, Enum) else value
         if isinstance(name, str):
             if name.lower() == "default":
-                return cls.MODE if category == SEGMENTATION_CATEGORY else cls.MEDIAN
+                return default
             if name.upper() in cls.__members__:
                 return cls[name.upper()]
         known = ", ".join(repr(member.value) for member in cls)

@@ -7,13 +7,13 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from wkgpu.dataset.metadata.choices import member_of
+from wkgpu.choices import member_of
 from wkgpu.errors import ArgumentError, SamplingError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 
 _COARSEST_EXTENT = 100  # voxels along x and y, at most, in a default coarsest mag: a thumbnail of the layer
-_LEAST_COARSEST = 4
+_MIN_COARSEST = 4
 
 
 class SamplingModes(Enum):
@@ -74,8 +74,8 @@ def default_coarsest_mag(bounding_box: NDBoundingBox) -> Mag:
     Mag(16)
     """
     extent = max(bounding_box.size_xyz.x, bounding_box.size_xyz.y)
-    least = -(-extent // _COARSEST_EXTENT)
-    return Mag(max(1 << (least - 1).bit_length() if least > 1 else 1, _LEAST_COARSEST))
+    needed = -(-extent // _COARSEST_EXTENT)
+    return Mag(max(1 << (needed - 1).bit_length() if needed > 1 else 1, _MIN_COARSEST))
 
 
 def downsampling_mags(
@@ -130,7 +130,7 @@ def downsampling_mags(
     if not force and len({mag.max_dim for mag in made}) < len(made):
         raise SamplingError(
             f"Of the mags {', '.join(map(str, made))} some have the same largest factor, which WEBKNOSSOS cannot show. "
-            "Choose another sampling_mode, as 'isotropic', or force_sampling_scheme=True."
+            "Choose another sampling_mode, such as 'isotropic', or force_sampling_scheme=True."
         )
     return made
 
@@ -196,7 +196,7 @@ def _evening_factors(mag: Mag, voxel_size: Sequence[float]) -> tuple[int, int, i
 
 
 def _coarser(mag: Mag, factors: tuple[int, int, int], coarsest: Mag) -> Mag:
-    return Mag([min(own * factor, most) for own, factor, most in zip(mag, factors, coarsest, strict=True)])
+    return Mag([min(own * factor, limit) for own, factor, limit in zip(mag, factors, coarsest, strict=True)])
 
 
 def _by_largest_factor(mags: Iterable[Mag]) -> dict[int, Mag]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import prod
 from operator import mul, sub
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from wkgpu.engines import Engine
 from wkgpu.engines.kernel import NamedKernel
 from wkgpu.errors import MismatchError
+from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.streaming import stream
 from wkgpu.operations.voxels import Array
-
-if TYPE_CHECKING:
-    from wkgpu.dataset.mag_view import MagView
+from wkgpu.storage.stored_array import StoredArray
 
 _KERNELS = {
     InterpolationMode.MODE: "mode",
@@ -31,9 +30,9 @@ _KERNELS = {
 }
 _PAIRS = (2, 2, 2), (2, 2, 1)  # blocks that need no memory to be sorted in, unless they have several channels
 _VECTOR = 32  # items: whole vectors, of every voxel type
-# What the WEBKNOSSOS library computes at a time, as it was found by trying
+# What the WEBKNOSSOS library computes at a time, determined by experiment
 _BUFFER_EDGE = 1024  # source voxels, or a shard of the target
-_CHUNK_EDGE = 1024  # target voxels, or a shard: buffers begin anew at multiples of it
+_CHUNK_EDGE = 1024  # target voxels, or a shard: buffers start again at multiples of it
 
 
 class Axis(NamedTuple):
@@ -46,8 +45,8 @@ class Axis(NamedTuple):
     factor : int
         Source voxels of a block.
     tile, chunk : int
-        Target voxels that the WEBKNOSSOS library computes on their own: tiles, which begin anew at multiples of
-        ``chunk``. Mirror images do not look beyond them, and "nearest" spreads what it takes among them.
+        Target voxels that the WEBKNOSSOS library computes on their own: tiles, which start again at multiples
+        of ``chunk``. Reflection does not cross their borders, and "nearest" spreads what it takes among them.
     """
 
     begin: int
@@ -169,46 +168,59 @@ def _place(channels: int, box: VoxelBox, memory: VoxelBox) -> tuple[int, tuple[i
     return channels * x + strides[0] * y + strides[1] * z, strides
 
 
-def downsample_files(
-    source: MagView,
-    target: MagView,
+def downsample(
+    source: StoredArray,
+    target: StoredArray,
+    region: VoxelBox,
+    mags: tuple[Mag, Mag],
     interpolation: InterpolationMode,
+    device: str,
     *,
     buffer_shape: Vec3Int | None = None,
     executor: Executor | None = None,
     progress_desc: str | None = None,
 ) -> None:
-    """Fill a mag with what a finer one holds in the bounding box of the mag's layer.
+    """Fill an array with what a finer one holds in a box.
 
     Parameters
     ----------
-    source, target : MagView
-        May belong to different layers. The target's mag is a multiple of the source's.
+    source, target : StoredArray
+        The finer array and the coarser one.
+    region : VoxelBox
+        The source voxels that count, in the source's own grid.
+    mags : tuple of Mag
+        Of the source and of the target, which is a multiple of it.
+    device : str
+        The engine that computes.
     buffer_shape : Vec3Int, optional
         Voxels of the target that the WEBKNOSSOS library computes on their own, on which its results depend; by default
         made of 1024³ source voxels, and not more than a shard.
     executor : Executor, optional
         Runs jobs of one or more shards.
+
+    Raises
+    ------
+    MismatchError
+        If the arrays differ in dtype or number of channels.
     """
     _check_voxels(source, target)
-    factors = triple(target.mag.to_vec3_int() // source.mag.to_vec3_int())
-    layer_box = target._region_box().align_with_mag(source.mag, ceil=True).in_mag(source.mag)
-    region = VoxelBox(triple(layer_box.topleft_xyz), triple(layer_box.size_xyz))
-    shards = target.info.shard_shape
+    fine, coarse = mags
+    factors = triple(coarse.to_vec3_int() // fine.to_vec3_int())
+    shards = target.current().spec.shard_shape
     chunks = (max(shard, _CHUNK_EDGE) for shard in shards)
     tiles = buffer_shape or [
         min(shard, max(_BUFFER_EDGE // factor, 1)) for shard, factor in zip(shards, factors, strict=True)
     ]
     x, y, z = map(Axis, region.topleft, region.end, factors, tiles, chunks)
     stream(
-        [source._array], target._array, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation),
-        target.mag, source._engine.name, executor, progress_desc,
+        [source], target, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation), coarse, device,
+        executor, progress_desc,
     )  # fmt: skip
 
 
-def _check_voxels(source: MagView, target: MagView) -> None:
-    """See that both mags have the same voxels: a kernel would leave what lies between them undefined."""
-    fine, coarse = ((view.num_channels, view.get_dtype()) for view in (source, target))
+def _check_voxels(source: StoredArray, target: StoredArray) -> None:
+    """See that both arrays have the same voxels: a kernel would leave what lies between them undefined."""
+    fine, coarse = ((array.spec.num_channels, array.spec.dtype) for array in (source, target))
     if fine != coarse:
         raise MismatchError(
             f"{source.path} has {fine[0]} channel(s) of {fine[1]}, and {target.path} has {coarse[0]} of {coarse[1]}; "

@@ -59,6 +59,37 @@ def listed_path(dataset: Path, text: str) -> Path:
     return Path(text) if is_remote(text) else dataset / _without_scheme(text)
 
 
+def entry_path(dataset: Path, folder: Path, path: str) -> str:
+    """Return how the properties file of a dataset names a file: relative to the dataset if it lies in it.
+
+    Parameters
+    ----------
+    dataset : Path
+        Folder of the dataset.
+    folder : Path
+        What a relative `path` counts from.
+    path : str
+        A path or a URL; a URL of what is not a local file stays as it is.
+
+    Examples
+    --------
+    >>> entry_path(Path("/data/cortex"), Path("/data/cortex"), "color/1")
+    './color/1'
+    >>> entry_path(Path("/data/cortex"), Path("/data/other"), "./color/1")
+    '/data/other/color/1'
+    """
+    if is_remote(path):
+        return url_of(path)
+    found = folder / _without_scheme(path)
+    real = Path(os.path.realpath(found))
+    if ".." in found.parts:
+        found = real
+    for place, root in ((found, dataset), (real, Path(os.path.realpath(dataset)))):
+        if place.is_relative_to(root) and place != root:
+            return f"./{place.relative_to(root).as_posix()}"
+    return str(found)
+
+
 def is_remote(path: Path | str) -> bool:
     """Tell whether a path is a URL of what is not a local file.
 

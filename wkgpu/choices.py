@@ -1,4 +1,4 @@
-"""Members of an enumeration, by what a caller may write for them."""
+"""Members of enumerations, by what a caller may write for them."""
 
 from __future__ import annotations
 

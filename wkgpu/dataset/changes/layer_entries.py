@@ -1,0 +1,115 @@
+"""Layers that are added to a dataset: of a kind, with an array, or like another one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from numpy.typing import DTypeLike
+
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.layer_category import LayerCategoryType
+from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.shapes import Shape
+from wkgpu.errors import MismatchError, NameTakenError, ShapeError
+from wkgpu.geometry.mag import MagLike
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.operations.voxels import Array
+
+if TYPE_CHECKING:
+    from wkgpu.dataset.dataset import Dataset
+    from wkgpu.dataset.layer import Layer
+
+
+def get_or_add_layer(
+    dataset: Dataset,
+    name: str,
+    category: LayerCategoryType,
+    dtype: DTypeLike | None,
+    num_channels: int | None,
+    data_format: str | DataFormat,
+    bounding_box: NDBoundingBox | None,
+    largest_segment_id: int | None,
+) -> Layer:
+    """Return a layer of a kind, and add it before if there is none; see `Dataset.get_or_add_layer`."""
+    wanted_format = DataFormat.parse(data_format)
+    exists = name in dataset.layers
+    listed = LayerProperties.new(
+        name, category, dtype, num_channels, DEFAULT_DATA_FORMAT if exists else wanted_format, bounding_box,
+        largest_segment_id,
+    )  # fmt: skip
+    if not exists:
+        with suppress(NameTakenError):  # another process may be faster
+            return dataset._add_layer(listed)
+    found = dataset.get_layer(name)
+    asked = {
+        "category": (category, found.category),
+        "dtype": (None if dtype is None else listed.dtype, found.dtype),
+        "num_channels": (num_channels, found.num_channels),
+        # The default may not have been given.
+        "data_format": (None if wanted_format is DEFAULT_DATA_FORMAT else wanted_format, found.data_format),
+    }
+    for argument, (wanted, existing) in asked.items():
+        if wanted is not None and wanted != existing:
+            raise MismatchError(f"Layer {name!r} exists with {argument}={existing}, not {wanted}.")
+    return found
+
+
+def write_layer(
+    dataset: Dataset,
+    name: str,
+    category: LayerCategoryType,
+    data: Array,
+    data_format: str | DataFormat,
+    downsample: bool,
+    shapes: tuple[Shape | None, Shape | None, Shape | None],
+    absolute_offset: Vec3IntLike | None,
+    mag: MagLike,
+) -> Layer:
+    """Add a layer that holds an array; see `Dataset.write_layer`.
+
+    Parameters
+    ----------
+    shapes : tuple
+        ``chunk_shape``, ``shard_shape`` and ``chunks_per_shard``.
+    """
+    if data.ndim not in (3, 4):
+        raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
+    layer = dataset.add_layer(
+        name,
+        category,
+        dtype=str(data.dtype).removeprefix("torch."),
+        num_channels=1 if data.ndim == 3 else data.shape[0],
+        data_format=data_format,
+    )
+    try:
+        chunk_shape, shard_shape, chunks_per_shard = shapes
+        mag_view = layer.add_mag(
+            mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
+        )
+        mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
+        if downsample:
+            layer.downsample()
+    except BaseException:
+        dataset.delete_layer(name)
+        raise
+    return layer
+
+
+def properties_like(layer: Layer, name: str) -> LayerProperties:
+    """Return the properties of a new layer that is like another one; see `Dataset.add_layer_like`."""
+    listed = layer._properties
+    made = LayerProperties.new(
+        name,
+        layer.category,
+        layer.dtype,
+        layer.num_channels,
+        layer.data_format,
+        layer.bounding_box,
+        listed.largest_segment_id,
+    )
+    if (configuration := listed.document.get("defaultViewConfiguration")) is not None:
+        made.document["defaultViewConfiguration"] = deepcopy(configuration)
+    return made
