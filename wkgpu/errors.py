@@ -123,6 +123,10 @@ class NameTakenError(AlreadyExistsError, IndexError, ValueError):
     """A layer or mag that the dataset holds already, under the name of a new one."""
 
 
+class ConflictError(WkgpuError, RuntimeError):
+    """A file that another process has changed since it was read, so that it was not replaced."""
+
+
 class LayerNotFoundError(WkgpuError, KeyError, IndexError):
     """A layer name that the dataset does not hold."""
 

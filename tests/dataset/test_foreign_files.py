@@ -308,7 +308,7 @@ PLACES = [
     "color/1/.rewriting/swap.json",
     "color/1/header.wkw",
     "color/1/z0",
-    "color/1/z0/y0/.x0.wkw.partial",
+    "color/1/z0/y0/.x0.wkw.000000000000.wkgpu",
     "color/1/z0/y0/x0.wkw",
     "color/1/z0/y0/x9.wkw",
     "color/2",

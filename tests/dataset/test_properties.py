@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import json
 
@@ -19,6 +20,7 @@ from wkgpu.errors import (
     NameTakenError,
     PropertiesError,
     ReadOnlyError,
+    StorageAccessError,
 )
 
 UNKNOWN = {"name": "kept", "values": [1, 2.5, None, {"deep": True}]}
@@ -429,17 +431,17 @@ def test_element_classes_by_name():
 
 
 def test_the_file_is_replaced_at_once(dataset, layer, monkeypatch):
-    import wkgpu.dataset.metadata.properties_file as properties_file
+    from wkgpu.storage.stores.local import atomic_file
 
     file = dataset.path / "datasource-properties.json"
     before = file.read_bytes()
 
-    def fail(path, data):
+    def fail(descriptor, data, offset):
         assert file.read_bytes() == before  # until then readers see the old file
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(properties_file, "atomic_write_bytes", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(atomic_file, "write_all", fail)
+    with pytest.raises(StorageAccessError, match=f"Cannot write {file}: disk full"):
         layer.bounding_box = wk.BoundingBox((0, 0, 0), (9, 9, 9))
     assert file.read_bytes() == before
     assert layer.bounding_box.is_empty()

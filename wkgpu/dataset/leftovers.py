@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
-# Folders that come or go, mags that are rewritten, files that are written, and what earlier versions called them.
-_HIDDEN = re.compile(r"\.(.+\.wkgpu|rewriting|.+\.(tmp|partial)|.+\.[0-9a-f]{12}\.(new|deleted)|.+\.replaced)")
+from wkgpu.storage.stores.local.hidden import is_hidden
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -23,7 +21,7 @@ def leftovers(folder: Path) -> list[Path]:
     """
     found = []
     for parent, names, files in os.walk(folder):
-        hidden = {name for name in (*names, *files) if _HIDDEN.fullmatch(name)}
+        hidden = {name for name in (*names, *files) if is_hidden(name)}
         found += [Path(parent, name) for name in hidden]
         names[:] = [name for name in names if name not in hidden]
     return sorted(found)

@@ -110,7 +110,7 @@ class ShardWrite:
     def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
         if old is None or spec.codec != "raw":
-            replacement = stack.enter_context(AtomicFile(self._path, f".{self._path.name}.partial"))
+            replacement = stack.enter_context(AtomicFile(self._path, is_locked=True))
             return replacement.descriptor
         with wrap_os_errors(f"Cannot write {self._path}"):
             descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))

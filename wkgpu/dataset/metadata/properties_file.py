@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -12,10 +11,7 @@ from pathlib import Path
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
-from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
-from wkgpu.storage.stores.local.locks import file_lock
-from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
-from wkgpu.storage.stores.local.regular_file import read_regular
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 _MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
 
@@ -36,6 +32,7 @@ class PropertiesFile:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._store = LocalStore(folder, follows_links=True)
         self.path = folder / PROPERTIES_NAME
 
     def exists(self) -> bool:
@@ -50,21 +47,10 @@ class PropertiesFile:
         AlreadyExistsError
             If the file exists, because another process was faster.
         """
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(properties.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            _move_to_free_name(temporary, self.path)
-        except FileExistsError as error:
+            self._store.write(PROPERTIES_NAME, properties.to_bytes(), replacing="nothing")
+        except AlreadyExistsError as error:
             raise AlreadyExistsError(f"{self.path} exists. Use Dataset.open(), or exist_ok=True.") from error
-        except OSError as error:
-            raise os_error_to_wkgpu(f"Cannot write {self.path}", error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
     def load(self) -> DatasetProperties:
         """Read the file.
@@ -74,11 +60,10 @@ class PropertiesFile:
         NotFoundError, StorageAccessError, PropertiesError
             If it does not exist, cannot be read, or says no properties.
         """
-        try:
-            data = read_regular(self.path, _MAX_BYTES)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{self.path} does not exist.") from error
-        return DatasetProperties.parse(data, self.path)
+        found = self._store.read(PROPERTIES_NAME, _MAX_BYTES)
+        if found is None:
+            raise NotFoundError(f"{self.path} does not exist.")
+        return DatasetProperties.parse(found[0], self.path)
 
     @contextmanager
     def change(self) -> Iterator[DatasetProperties]:
@@ -96,7 +81,7 @@ class PropertiesFile:
             before = deepcopy(properties.document)
             yield properties
             if properties.document != before:
-                atomic_write_bytes(Path(os.path.realpath(self.path)), properties.to_bytes())
+                self._store.write(PROPERTIES_NAME, properties.to_bytes(), is_locked=True)
 
     @contextmanager
     def held(self) -> Iterator[DatasetProperties]:
@@ -107,10 +92,8 @@ class PropertiesFile:
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
         """
-        with file_lock(self.path):
-            for abandoned in Path(os.path.realpath(self.path)).parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
-                with suppress(OSError):  # it is in the way of nothing
-                    abandoned.unlink()
+        with self._store.lock(PROPERTIES_NAME):
+            self._store.remove_abandoned(PROPERTIES_NAME)
             yield self.load()
 
 
@@ -156,15 +139,3 @@ def find_properties(folder: Path) -> PropertiesFile:
         f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "
         "dataset and use add_layer_for_existing_files()."
     )
-
-
-def _move_to_free_name(source: Path, target: Path) -> None:
-    """Move a file, or raise a FileExistsError: a rename would replace what another process has put there."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise FileExistsError(target) from None
-        source.replace(target)

@@ -32,7 +32,12 @@ held: set[int] = set()
 
 def is_scarce() -> bool:
     """Whether so many shards are open that a read should rather close some before it opens another one."""
-    return len(held) >= _FEW and len(held) >= _limit() // _SHARE
+    return len(held) >= _FEW and len(held) >= max_held()
+
+
+def max_held() -> int:
+    """Return how many shards a process may hold open at once, unless it is a few."""
+    return max(_FEW, _limit() // _SHARE)
 
 
 def patiently(open_file: Callable[[], _File]) -> _File:

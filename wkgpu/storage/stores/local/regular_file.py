@@ -15,6 +15,7 @@ from pathlib import Path
 from wkgpu.errors import StorageAccessError
 from wkgpu.storage.stores.local.file_bytes import read_exactly
 from wkgpu.storage.stores.local.open_files import patiently
+from wkgpu.storage.stores.store import Version, too_large
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -96,7 +97,12 @@ def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
     finally:
         os.close(descriptor)
     if len(data) > wanted:
-        raise StorageAccessError(
-            errno.EFBIG, f"{path} has {status.st_size} bytes; no file of its kind has more than {max_bytes}. Restore it"
-        )
+        raise too_large(str(path), status.st_size, max_bytes)
     return data
+
+
+def version_of(status: os.stat_result) -> Version:
+    """Return what tells this state of a file from all others, also from those of files that take its place."""
+    changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
+    identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return Version(identity, changed_ns)

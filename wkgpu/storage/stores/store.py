@@ -1,0 +1,435 @@
+"""The protocol of a store: files by their keys, whatever file system, service or memory holds them.
+
+A *key* is a relative path with slashes, such as ``z0/y0/x0.wkw``; ``""`` is the folder of the store itself. A store
+says by its *capabilities* what it can do besides reading whole files and ranges; what it cannot do raises an
+`UnsupportedError`, and the caller asks before. A new store is a subclass of `Store` in a file of its own.
+
+Made for stores that are far away, too:
+
+- Files are opened many at once, and with them come the ends of each file that the caller reads first, such as the index
+  of a shard. A remote store asks for all of them concurrently, one request for each file.
+- Ranges are read many at once.
+- A file is replaced whole, and only if it still has the version that was read.
+"""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Literal, NamedTuple, Self, TypeAlias
+
+from wkgpu.errors import ArgumentError, NotFoundError, StorageAccessError, UnsupportedError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+_COPIED_BYTES = 8 << 20  # of a file that is copied from store to store, at a time
+
+
+class Version(NamedTuple):
+    """What tells one state of a file from every other one. It can be compared, and be the key of a dictionary.
+
+    Attributes
+    ----------
+    identity : hashable
+        What the store knows files by: inode, size and times; an ETag; a number that counts changes.
+    changed_ns : int
+        When the file changed, in nanoseconds of `time.time_ns`, where the identity comes of a clock: a second change
+        within one tick of that clock looks the same. 0 where no two states have one identity.
+    """
+
+    identity: Hashable
+    changed_ns: int = 0
+
+
+Replacing: TypeAlias = Version | Literal["anything", "nothing"]
+"""What a new file may replace: whatever is there, no file at all, or a file only in the state that was read."""
+
+
+class Entry(NamedTuple):
+    """A file or a folder in a listing."""
+
+    name: str
+    is_folder: bool
+
+
+class Source(ABC):
+    """A file that is open for reading, and stays in the state in which it was opened when it is replaced or deleted.
+
+    Attributes
+    ----------
+    key : str
+    version : Version
+        The state.
+    nbytes : int
+        Size of the file.
+    descriptor : int or None
+        File descriptor that compiled code reads from; None where the store has none.
+    """
+
+    __slots__ = ()
+
+    key: str
+    version: Version
+    nbytes: int
+    descriptor: int | None
+
+    @abstractmethod
+    def read_many_into(self, ranges: Iterable[tuple[int, memoryview]]) -> None:
+        """Fill buffers of bytes, each from an offset of the file on. A remote store reads them concurrently.
+
+        Raises
+        ------
+        StorageAccessError
+            If the file cannot be read, or ends before a buffer is full.
+        """
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Return a range of the file; less only where the file ends."""
+        data = bytearray(max(0, min(nbytes, self.nbytes - offset)))
+        self.read_many_into([(offset, memoryview(data))])
+        return bytes(data)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file; a second time does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class WritableFile(ABC):
+    """A file to write in a ``with`` block: a new one that appears when the block ends, or one that is changed in place.
+
+    If the block raises, a new file is thrown away, and what it would have replaced stays.
+
+    Attributes
+    ----------
+    descriptor : int or None
+        File descriptor for reading and writing; None where the store has none. A remote store may have one, of a
+        temporary file that is uploaded at the end.
+    """
+
+    descriptor: int | None
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def write(self, data: Buffer, offset: int) -> None:
+        """Write bytes at an offset."""
+
+    @abstractmethod
+    def truncate(self, nbytes: int) -> None:
+        """Give the file a size; what was not written is zero."""
+
+    def copy_range(self, source: Source, begin: int, offset: int, nbytes: int) -> None:
+        """Copy bytes of another file; where the store can, without reading them, or by sharing them."""
+        for done in range(0, nbytes, _COPIED_BYTES):
+            data = source.read(begin + done, min(_COPIED_BYTES, nbytes - done))
+            self.write(data, offset + done)
+
+
+class Store(ABC):
+    """Files by their keys. The class attributes are its capabilities, which an object may answer by itself.
+
+    Attributes
+    ----------
+    has_descriptors : bool
+        Whether sources and files have descriptors, which compiled code and CUDA's libraries read and write.
+    has_locks : bool
+        Whether `lock` keeps other processes out. Without locks, `replacing` a version is what notices them.
+    changes_in_place : bool
+        Whether ranges of an existing file can be written.
+    can_write, can_list : bool
+        Whether files can be made and deleted, and whether folders can be listed (over HTTP they cannot).
+    can_move_folders : bool
+        Whether whole folders and sets of files can be put in their places at once.
+    can_clone_ranges : bool
+        Whether `WritableFile.copy_range` from a file of this store may share bytes with it instead of copying them.
+    coalesce_bytes : int
+        Largest gap between two ranges of a file that is read along, because that is cheaper than another request.
+    max_open_sources : int
+        How many files a caller may have open at once; further ones are opened when others were closed.
+    """
+
+    has_descriptors: ClassVar[bool] = False
+    has_locks: ClassVar[bool] = False
+    changes_in_place: ClassVar[bool] = False
+    can_write: ClassVar[bool] = False
+    can_list: ClassVar[bool] = False
+    can_move_folders: ClassVar[bool] = False
+    can_clone_ranges: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def coalesce_bytes(self) -> int:
+        """See above."""
+
+    @property
+    def max_open_sources(self) -> int:
+        """See above."""
+        return 1 << 20
+
+    @abstractmethod
+    def url_of(self, key: str) -> str:
+        """Return the path or the URL of a file, as users know it and messages name it."""
+
+    # ---- Reading
+
+    @abstractmethod
+    def version(self, key: str) -> Version | None:
+        """Return the state of a file; None where it does not exist.
+
+        Raises
+        ------
+        StorageAccessError
+            If that cannot be said.
+        """
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file."""
+        return self.version(key) is not None
+
+    @abstractmethod
+    def open(self, key: str, *, wait: bool = True) -> Source | None:
+        """Open a file; None where it does not exist.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait where too many files are open. A caller that has some open itself closes them instead.
+
+        Raises
+        ------
+        StorageAccessError
+            If it cannot be opened, or is not a regular file.
+        """
+
+    def open_many(
+        self, keys: Sequence[str], *, first_nbytes: int = 0, last_nbytes: int = 0, wait: bool = True
+    ) -> list[Source | None]:
+        """Open files, of which those that do not exist are None. Either all of them are open then, or none.
+
+        Parameters
+        ----------
+        first_nbytes, last_nbytes : int
+            How much of the beginning or of the end of each file the caller is going to read first, such as an index.
+            A store whose requests take long fetches this with the files, and answers these reads from memory.
+        wait : bool
+            As for `open`.
+
+        Raises
+        ------
+        StorageAccessError
+            If one of them cannot be opened, or is not a regular file.
+        """
+        opened: list[Source | None] = []
+        try:
+            for key in keys:
+                opened.append(self.open(key, wait=wait))  # noqa: PERF401 - those that are open are closed below
+        except BaseException:
+            for source in opened:
+                if source is not None:
+                    source.close()
+            raise
+        return opened
+
+    def read(self, key: str, max_nbytes: int) -> tuple[bytes, Version] | None:
+        """Return all bytes of a small file and its state; None where it does not exist.
+
+        Raises
+        ------
+        StorageAccessError
+            If it is larger than ``max_nbytes``, is not a regular file, or cannot be read.
+        """
+        (source,) = self.open_many([key], first_nbytes=max_nbytes)
+        if source is None:
+            return None
+        with source:
+            if source.nbytes > max_nbytes:
+                raise too_large(self.url_of(key), source.nbytes, max_nbytes)
+            return source.read(0, source.nbytes), source.version
+
+    def read_start(self, key: str, nbytes: int) -> tuple[bytes, Version] | None:
+        """Return the first bytes of a file, fewer if it is shorter, and its state; None where it does not exist."""
+        (source,) = self.open_many([key], first_nbytes=nbytes)
+        if source is None:
+            return None
+        with source:
+            return source.read(0, nbytes), source.version
+
+    def entries(self, key: str) -> Iterable[Entry]:
+        """Return what is in a folder, in any order; of a folder that does not exist nothing.
+
+        Raises
+        ------
+        UnsupportedError
+            If the store has no listings.
+        """
+        raise self._lacks("list folders")
+
+    # ---- Writing
+
+    def new_file(
+        self, key: str, *, replacing: Replacing = "anything", is_locked: bool = False, durable: bool | None = None
+    ) -> WritableFile:
+        """Return a file to write in a ``with`` block, which appears at its end. Missing folders around it are made.
+
+        Parameters
+        ----------
+        replacing : Version, "anything" or "nothing"
+            What it may replace.
+        is_locked : bool
+            Whether the caller has the lock of this file, so that no other process makes it at the same time.
+        durable : bool, optional
+            Whether to wait until the disk has it; by default as the settings say.
+
+        Raises
+        ------
+        AlreadyExistsError, ConflictError
+            When the block ends, if the file exists, or has another state than the one to replace.
+        ReadOnlyError, StorageAccessError
+            If it cannot be written, or something else than a regular file is there.
+        """
+        raise self._lacks("write files")
+
+    def write(
+        self, key: str, data: Buffer, *, replacing: Replacing = "anything", is_locked: bool = False,
+        durable: bool | None = True,
+    ) -> None:  # fmt: skip
+        """Write a small file at once: a reader, also after a power failure, sees the old one or the new one.
+
+        Raises
+        ------
+        AlreadyExistsError, ConflictError, ReadOnlyError, StorageAccessError
+            As `new_file`.
+        """
+        with self.new_file(key, replacing=replacing, is_locked=is_locked, durable=durable) as new:
+            new.write(data, 0)
+
+    def remove_abandoned(self, key: str) -> None:  # noqa: B027 - most stores have nothing of that kind
+        """Delete what crashed writers of a file have left beside it. The caller holds the lock of the file."""
+
+    def change(self, key: str) -> WritableFile:
+        """Return an existing file that is changed in place in a ``with`` block.
+
+        Raises
+        ------
+        UnsupportedError
+            If the store cannot do that.
+        ReadOnlyError, StorageAccessError
+            If it cannot be written.
+        """
+        raise self._lacks("change files in place")
+
+    def copy(self, source: Location, key: str) -> None:
+        """Copy a file, also one of another store; the new one appears when it is whole.
+
+        Raises
+        ------
+        NotFoundError, ReadOnlyError, StorageAccessError
+            If it does not exist, or cannot be read or written.
+        """
+        opened = source.open()
+        with opened, self.new_file(key) as new:
+            new.copy_range(opened, 0, 0, opened.nbytes)
+            new.truncate(opened.nbytes)
+
+    def delete(self, key: str) -> None:
+        """Delete a file, or a folder with all that is in it; what does not exist needs nothing.
+
+        Raises
+        ------
+        ReadOnlyError, StorageAccessError
+            If it cannot be deleted.
+        """
+        raise self._lacks("delete files")
+
+    def lock(self, key: str, number: int = 0, count: int = 1, wait: bool = True) -> AbstractContextManager[None]:
+        """Hold exclusive locks of a file, which belong to the file and not to its state.
+
+        Parameters
+        ----------
+        number, count : int
+            The first of its locks, 0 to 2**62, and how many.
+        wait : bool
+            Whether to wait until they are free, or to raise a `BlockingIOError`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the store has no locks.
+        NotFoundError, ReadOnlyError, StorageAccessError
+            If the file does not exist or cannot be locked.
+        """
+        raise self._lacks("lock files")
+
+    def _lacks(self, what: str) -> UnsupportedError:
+        return UnsupportedError(f"{self.url_of('')}: a {type(self).__name__} cannot {what}.")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or a folder of a store. It can be pickled, and prints as the path or URL that users know.
+
+    Examples
+    --------
+    >>> from wkgpu.storage.stores.local.local_store import LocalStore
+    >>> str(Location(LocalStore("/data/cortex"), "color") / "1" / "header.wkw")
+    '/data/cortex/color/1/header.wkw'
+    """
+
+    store: Store
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        parts = self.key.split("/") if self.key else []
+        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise ArgumentError(f"{self.key!r} is no key of a file; give a relative path without '.' and '..'.")
+
+    def __truediv__(self, name: str) -> Location:
+        return Location(self.store, f"{self.key}/{name}" if self.key else name)
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def parent(self) -> Location:
+        """The folder that it is in; of the store's own folder that folder."""
+        return Location(self.store, self.key.rpartition("/")[0])
+
+    def open(self) -> Source:
+        """Open the file.
+
+        Raises
+        ------
+        NotFoundError, StorageAccessError
+            If it does not exist, or cannot be opened.
+        """
+        source = self.store.open(self.key)
+        if source is None:
+            raise NotFoundError(f"{self} does not exist.")
+        return source
+
+    def __str__(self) -> str:
+        return self.store.url_of(self.key)
+
+
+def too_large(url: str, nbytes: int, max_nbytes: int) -> StorageAccessError:
+    """Return the error for a file that is read whole, and is larger than any of its kind."""
+    return StorageAccessError(
+        errno.EFBIG, f"{url} has {nbytes} bytes; no file of its kind has more than {max_nbytes}. Restore it"
+    )
