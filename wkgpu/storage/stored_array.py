@@ -37,7 +37,7 @@ from wkgpu.storage.plans.read import ReadPlan, read_plans
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import ArraySpec, Codec
-from wkgpu.storage.stores.local.file_swap import journal_of, settle
+from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of, settle
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 from wkgpu.storage.stores.local.paths import refuse_remote
@@ -77,9 +77,9 @@ class StoredArray(ABC):
     def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
         self.path = path
         self.spec = spec
-        self._identity = identity
+        self._identity = () if holds_earlier_swap(self.anchor) else identity  # that one is finished first
         self._anchor_path = str(self.anchor)
-        self._journal_path = str(journal_of(path))
+        self._journal_path = str(journal_of(self.anchor))
 
     @classmethod
     @abstractmethod
@@ -96,6 +96,10 @@ class StoredArray(ABC):
     @abstractmethod
     def shard_path(self, shard: Triple) -> str:
         """Path of the shard ``(x, y, z)``, in shards."""
+
+    @abstractmethod
+    def is_shard(self, path: str) -> bool:
+        """Whether a path relative to the mag's folder is that of a shard, whatever the shape of shards."""
 
     @abstractmethod
     def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
@@ -140,7 +144,7 @@ class StoredArray(ABC):
             If it has another dtype or number of channels than the mag that was opened.
         """
         if self.is_outdated():
-            settle(self.path, self.anchor.name)
+            settle(self.anchor, self.is_shard)
             self._reload()
         snapshot: Self = object.__new__(type(self))
         snapshot.__dict__ = self.__dict__  # of which reloading makes a new one

@@ -68,6 +68,14 @@ def is_transaction(name: str) -> bool:
     return match is not None and match["key"] != _LOCKED and match["name"] not in (".", "..")
 
 
+def holds_hidden_folders(folder: Path) -> bool:
+    """Tell whether there are folders that wkgpu works in, or that a crash has left."""
+    try:
+        return any(is_hidden(entry.name) and entry.is_dir(follow_symlinks=False) for entry in os.scandir(folder))
+    except OSError:
+        return False
+
+
 def remove_abandoned_files(place: Path) -> None:
     """Delete the hidden files beside a file that crashes have left. The caller holds the lock of the file.
 
