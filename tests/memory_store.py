@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from unittest import mock
 
 from wkgpu.errors import AlreadyExistsError, ConflictError, NotFoundError, StorageAccessError
+from wkgpu.storage.stores.files import Entry, Source, Version, WritableFile
 from wkgpu.storage.stores.local.thread_locks import hold_range
-from wkgpu.storage.stores.store import Entry, Source, Store, Version, WritableFile
+from wkgpu.storage.stores.store import Store
 
 _numbers = itertools.count(1)
 _files = {}  # by the names of stores

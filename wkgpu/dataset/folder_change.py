@@ -18,8 +18,9 @@ from typing import Self
 
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import AlreadyExistsError, NameTakenError, WkgpuError
+from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
-from wkgpu.storage.stores.local.transaction import Transaction, check_free, new_transaction, transactions_in
+from wkgpu.storage.stores.local.transaction import Transaction, check_free
 
 
 class FolderChange:
@@ -42,7 +43,7 @@ class FolderChange:
     def __enter__(self) -> Self:
         settle_folder(self._path.parent, self._file, self._path.name)
         with ExitStack() as stack:
-            transaction = stack.enter_context(new_transaction(self._path))
+            transaction = stack.enter_context(LocalStore(self._path.parent).transaction(self._path.name))
             try:
                 self._prepare(transaction)
             except BaseException:
@@ -176,7 +177,7 @@ def settle_folder(folder: Path, file: PropertiesFile | None, name: str | None = 
     name : str, optional
         Whoever is at work on this folder or file is waited for.
     """
-    for transaction in transactions_in(folder):
+    for transaction in LocalStore(folder).transactions(""):
         # What cannot be settled stays in its hidden place, and is in the way of nothing.
         with suppress(WkgpuError, BlockingIOError), transaction.locked(wait=transaction.place.name == name):
             settle(transaction, file)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from wkgpu.storage.stores.local.hidden import is_hidden
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -19,9 +18,4 @@ def leftovers(folder: Path) -> list[Path]:
     folder : Path
         Where to look, also in the folders in it; links are not followed.
     """
-    found = []
-    for parent, names, files in os.walk(folder):
-        hidden = {name for name in (*names, *files) if is_hidden(name)}
-        found += [Path(parent, name) for name in hidden]
-        names[:] = [name for name in names if name not in hidden]
-    return sorted(found)
+    return [folder / key for key in LocalStore(folder).leftovers()]

@@ -23,10 +23,10 @@ from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.spec import ArraySpec, Codec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
-from wkgpu.storage.stores.local.file_copy import copy_file
 from wkgpu.storage.stores.local.file_swap import FileSwap
 from wkgpu.storage.stores.local.hidden import holds_hidden_folders
 from wkgpu.storage.stores.local.links import first_link
+from wkgpu.storage.stores.local.local_store import location_of
 
 _MOST_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
 
@@ -152,7 +152,8 @@ def rewrite_block(job: RewriteJob) -> None:
         for box in stored:
             shard = shard_number(source, box)
             if _is_copied(source, shard, target.spec.codec):
-                copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
+                copy = location_of(Path(target.shard_path(shard)))
+                copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
             else:
                 others.append(box)
         stored = others

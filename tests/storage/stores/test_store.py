@@ -1,5 +1,6 @@
 """What every store promises: the same tests on a local folder and on the store in memory."""
 
+import os
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,13 @@ from wkgpu.errors import (
     ArgumentError,
     ConflictError,
     NotFoundError,
+    ReadOnlyError,
     StorageAccessError,
     UnsupportedError,
 )
+from wkgpu.storage.stores.files import Entry
 from wkgpu.storage.stores.local.local_store import LocalStore
-from wkgpu.storage.stores.store import Entry, Location, Store
+from wkgpu.storage.stores.store import Location, Store
 
 NUMBERS = count()
 
@@ -281,3 +284,71 @@ def test_the_store_in_memory_touches_no_file_and_the_other_one_does(store, tmp_p
         assert calls == []
     else:
         assert {"open", "stat", "lstat", "os.scandir", "os.rename"} <= {name for name, _ in calls}
+
+
+def test_what_is_hidden_is_named_and_what_a_crash_has_left_of_a_file_is_removed(tmp_path):
+    store = LocalStore(tmp_path)
+    left = [f"a/.b.{key}.wkgpu" for key in ("000000000000", "0123456789ab")] + ["a/.b.0123456789ab.tmp", "a/.b.partial"]
+    kept = ["a/.c.0123456789ab.wkgpu", "a/.b.wkgpu", "a/.b.0123456789ab", "a/b", "b"]
+    for key in left + kept:
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / key).touch()
+    (tmp_path / ".rewriting" / ".b.tmp").mkdir(parents=True)
+    assert store.leftovers() == sorted([*left, kept[0], ".rewriting"])
+    assert store.leftovers("a") == sorted([*left, kept[0]])
+    assert store.leftovers("missing") == []
+    store.remove_abandoned("a/b")
+    assert store.leftovers() == [".rewriting", kept[0]]
+    assert all((tmp_path / key).exists() for key in kept)
+
+
+def test_a_file_that_is_a_link_is_only_written_where_that_is_allowed(tmp_path, config):
+    (tmp_path / "outside").write_bytes(b"0123")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").symlink_to(tmp_path / "outside")
+    for use in (
+        lambda store: store.write("a", b"new"),
+        lambda store: store.change("a"),
+        lambda store: store.copy(Location(store, "a"), "a"),
+    ):
+        with pytest.raises(ReadOnlyError, match=r"root/a is a link, so .*allow_foreign_writes"):
+            use(LocalStore(tmp_path / "root"))
+    LocalStore(tmp_path / "root", follows_links=True).write("a", b"new")
+    assert (tmp_path / "root" / "a").is_symlink()
+    assert (tmp_path / "outside").read_bytes() == b"new"
+    config.foreign_writes = True
+    with LocalStore(tmp_path / "root").change("a") as file:
+        file.write(b"y", 2)
+    assert (tmp_path / "outside").read_bytes() == b"ney"
+
+
+def test_files_are_opened_by_no_wait_for_a_pipe_and_named_where_they_cannot_be(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    store = LocalStore(tmp_path)
+    for use in (store.open, lambda key: store.read(key, 9), store.change, lambda key: store.write(key, b"")):
+        for key in ("pipe", "loop") if use == store.open else ("pipe",):
+            with pytest.raises(StorageAccessError, match=key), use(key):
+                pass
+    with pytest.raises(StorageAccessError, match=r"Cannot look at .*loop"):
+        store.version("loop")
+    store.write("file", b"")
+    with pytest.raises(StorageAccessError, match="Its folder is a file"):
+        store.open("file/below")
+    assert not store.exists("file/below")
+
+
+def test_a_swap_is_seen_and_finished(tmp_path):
+    store = LocalStore(tmp_path)
+    for key in ("header", "z0", "z1", ".header.000000000000.wkgpu/content/header"):
+        store.write(key, b"old")
+    store.write(".header.000000000000.wkgpu/content/z0", b"new")
+    assert not store.is_swapping("header")
+    store.write(".header.000000000000.wkgpu/journal", b'{"remove": ["z1"]}')
+    assert store.is_swapping("header")
+    before = store.version("header")
+    store.finish_swap("header", lambda path: path.startswith("z"))
+    assert not store.is_swapping("header")
+    assert store.version("header") != before
+    assert store.read("z0", 9)[0] == b"new"
+    assert not store.exists("z1")

@@ -10,13 +10,13 @@ from types import TracebackType
 
 from wkgpu.errors import AlreadyExistsError, ConflictError, WkgpuError
 from wkgpu.settings import config
+from wkgpu.storage.stores.files import Buffer, Replacing, Source, Version, WritableFile
 from wkgpu.storage.stores.local.file_bytes import copy_range, write_all
 from wkgpu.storage.stores.local.hidden import hidden_beside
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.open_files import patiently
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu, wrap_os_errors
 from wkgpu.storage.stores.local.regular_file import not_a_file, version_of
-from wkgpu.storage.stores.store import Buffer, Replacing, Source, Version, WritableFile
 
 
 class AtomicFile(WritableFile):

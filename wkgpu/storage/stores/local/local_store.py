@@ -5,27 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
 from wkgpu.errors import ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.settings import config
+from wkgpu.storage.stores.files import Buffer, Entry, Replacing, Source, Version, WritableFile
 from wkgpu.storage.stores.local import open_files
 from wkgpu.storage.stores.local.atomic_file import AtomicFile
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.file_bytes import copy_range, read_into, write_all
 from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.hidden import remove_abandoned_files
+from wkgpu.storage.stores.local.file_swap import journal_of, settle
+from wkgpu.storage.stores.local.hidden import is_hidden, remove_abandoned_files
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.open_files import patiently
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu, wrap_os_errors
 from wkgpu.storage.stores.local.regular_file import not_a_file, open_regular, version_of
-from wkgpu.storage.stores.store import Buffer, Entry, Location, Replacing, Source, Store, Version, WritableFile
+from wkgpu.storage.stores.local.transaction import Transaction, new_transaction, transactions_in
+from wkgpu.storage.stores.store import Location, Store
 
 
 class LocalSource(Source):
@@ -218,6 +221,31 @@ class LocalStore(Store):
         """See `Store.new_file`."""
         return AtomicFile(self.writable_path(key), is_locked=is_locked, durable=durable, replacing=replacing)
 
+    def is_swapping(self, key: str) -> bool:
+        """See `Store.is_swapping`; one system call, because it comes before each plan."""
+        return os.path.exists(_journal_path(self.url_of(key)))  # noqa: PTH110
+
+    def finish_swap(self, key: str, is_member: Callable[[str], bool]) -> None:
+        """See `Store.finish_swap`."""
+        settle(self.path_of(key), is_member)
+
+    def transaction(self, key: str) -> AbstractContextManager[Transaction]:
+        """Begin a transaction in which a folder or a file comes or goes; see `new_transaction`."""
+        return new_transaction(self.path_of(key))
+
+    def transactions(self, key: str) -> list[Transaction]:
+        """Return the transactions in which folders or files of a folder come or go, of all processes."""
+        return transactions_in(self.path_of(key))
+
+    def leftovers(self, key: str = "") -> list[str]:
+        """See `Store.leftovers`; links are not followed."""
+        found = []
+        for parent, names, files in os.walk(self.url_of(key)):
+            hidden = {name for name in (*names, *files) if is_hidden(name)}
+            found += [os.path.relpath(os.path.join(parent, name), self.root) for name in hidden]  # noqa: PTH118
+            names[:] = [name for name in names if name not in hidden]
+        return sorted(found)
+
     def remove_abandoned(self, key: str) -> None:
         """See `Store.remove_abandoned`."""
         remove_abandoned_files(Path(os.path.realpath(self.url_of(key))))
@@ -251,3 +279,13 @@ class LocalStore(Store):
 
     def __repr__(self) -> str:
         return f"LocalStore({self.root!r})"
+
+
+def location_of(path: Path) -> Location:
+    """Return a local file or folder as one of the store that its folder is."""
+    return Location(LocalStore(path.parent), path.name)
+
+
+@lru_cache(1024)
+def _journal_path(path: str) -> str:
+    return str(journal_of(Path(path)))

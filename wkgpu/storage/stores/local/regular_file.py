@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from wkgpu.errors import StorageAccessError
+from wkgpu.storage.stores.files import Version, too_large
 from wkgpu.storage.stores.local.file_bytes import read_exactly
 from wkgpu.storage.stores.local.open_files import patiently
-from wkgpu.storage.stores.store import Version, too_large
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
