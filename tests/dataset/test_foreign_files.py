@@ -305,7 +305,7 @@ def test_a_rewrite_replaces_linked_shards_but_refuses_linked_folders(mag, tmp_pa
 
 PLACES = [
     "color/.2.0123456789ab.new",
-    "color/1/.header.wkw.000000000000.wkgpu/journal",
+    "color/1/.header.wkw.000000000001.wkgpu/journal",
     "color/1/.rewriting/swap.json",
     "color/1/header.wkw",
     "color/1/z0",

@@ -35,7 +35,7 @@ from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local import file_swap
 from wkgpu.storage.stores.local.transaction import Transaction
 
-HIDDEN = Path(".header.wkw.000000000000.wkgpu")  # in a mag that is rewritten
+HIDDEN = Path(".header.wkw.000000000001.wkgpu")  # in a mag that is rewritten
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `raw` and more
 
 KILLED_COPY = """

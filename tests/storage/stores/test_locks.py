@@ -51,7 +51,7 @@ def holder(anchor):
 
 
 def acquired(path, byte, seconds):
-    """Whether a thread gets the lock within some time; if not, it goes on waiting."""
+    """Whether a thread gets the lock within some time; if not, it continues to wait."""
     got = threading.Event()
 
     def acquire():
@@ -66,13 +66,13 @@ def acquired(path, byte, seconds):
 @pytest.mark.filterwarnings("ignore:The setting locking is off")
 def test_threads_exclude_each_other(anchor, config, locking):
     config.locking = locking
-    inside, most = [0], [0]
+    inside, highest = [0], [0]
 
     def work():
         for _ in range(20):
             with file_lock(anchor, 5):
                 inside[0] += 1
-                most[0] = max(most[0], inside[0])
+                highest[0] = max(highest[0], inside[0])
                 time.sleep(0.0002)
                 inside[0] -= 1
 
@@ -81,7 +81,7 @@ def test_threads_exclude_each_other(anchor, config, locking):
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == [1]
+    assert highest == [1]
 
 
 def test_processes_exclude_each_other(anchor, tmp_path):
@@ -247,7 +247,7 @@ class TestLocksOfThreads:
                 os._exit(0 if acquired(anchor, 0, 10) else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
-    def test_a_file_that_is_deleted_meanwhile(self, anchor):
+    def test_a_file_that_is_deleted_before_it_is_locked(self, anchor):
         found = []
 
         def wait():

@@ -13,7 +13,7 @@ from wkgpu.storage.stores.local.regular_file import read_regular, read_start
 
 @pytest.fixture(autouse=True)
 def no_hang():
-    """Whoever opens a pipe and waits for a writer ends here."""
+    """A test that opens a pipe and waits for a writer ends here."""
 
     def give_up(*_):
         raise AssertionError("it hangs")

@@ -340,11 +340,11 @@ def test_files_are_opened_by_no_wait_for_a_pipe_and_named_where_they_cannot_be(t
 
 def test_a_swap_is_seen_and_finished(tmp_path):
     store = LocalStore(tmp_path)
-    for key in ("header", "z0", "z1", ".header.000000000000.wkgpu/content/header"):
+    for key in ("header", "z0", "z1", ".header.000000000001.wkgpu/content/header"):
         store.write(key, b"old")
-    store.write(".header.000000000000.wkgpu/content/z0", b"new")
+    store.write(".header.000000000001.wkgpu/content/z0", b"new")
     assert not store.is_swapping("header")
-    store.write(".header.000000000000.wkgpu/journal", b'{"remove": ["z1"]}')
+    store.write(".header.000000000001.wkgpu/journal", b'{"remove": ["z1"]}')
     assert store.is_swapping("header")
     before = store.version("header")
     store.finish_swap("header", lambda path: path.startswith("z"))

@@ -12,7 +12,7 @@ from wkgpu.errors import AlreadyExistsError, ConflictError, WkgpuError
 from wkgpu.settings import config
 from wkgpu.storage.stores.files import Buffer, Replacing, Source, Version, WritableFile
 from wkgpu.storage.stores.local.file_bytes import copy_range, write_all
-from wkgpu.storage.stores.local.hidden import hidden_beside
+from wkgpu.storage.stores.local.hidden import LOCKED_FILE, hidden_beside
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.open_files import patiently
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu, wrap_os_errors
@@ -67,7 +67,7 @@ class AtomicFile(WritableFile):
         self._path = path
         self._is_locked = is_locked
         self._replacing = replacing
-        self._hidden = hidden_beside(path, is_locked)
+        self._hidden = hidden_beside(path, LOCKED_FILE if is_locked else None)
         self.descriptor = -1
 
     def __enter__(self) -> AtomicFile:

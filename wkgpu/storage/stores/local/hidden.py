@@ -1,8 +1,8 @@
 """Names of hidden files and folders in which something is made, replaced or deleted: all of them are of one scheme.
 
 ``.NAME.KEY.wkgpu`` lies beside ``NAME``. It is a file where a file is made, and a folder where more than that comes or
-goes. The key has twelve hexadecimal digits: random ones, or zeros where the lock of the place is held, so that there
-is at most one. What a crash has left there is replaced, finished or removed by the next writer.
+goes. The key has twelve hexadecimal digits: random ones, or always the same ones where a lock of the place is held, so
+that there is at most one. What a crash has left there is replaced, finished or removed by the next writer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-_LOCKED = "0" * 12
+LOCKED_FILE = "000000000000"
+"""The key of the hidden file that a process writes which has the lock of its place."""
+SWAP = "000000000001"
+"""The key of the hidden folder of a file that is replaced together with others."""
 _NAME = re.compile(r"\.(?P<name>.+)\.(?P<key>[0-9a-f]{12})\.wkgpu", re.DOTALL)
 _OF_EARLIER_VERSIONS = re.compile(
     r"\.(?P<name>.+?)(\.[0-9a-f]{12})?\.(tmp|partial|new|deleted|replaced)|\.rewriting", re.DOTALL
@@ -22,20 +25,20 @@ DELETED = "deleted"
 """The name in the hidden name of what is deleted: it has no place any more."""
 
 
-def hidden_beside(place: Path, is_locked: bool = False) -> Path:
+def hidden_beside(place: Path, key: str | None = None) -> Path:
     """Return a hidden path beside a file or folder.
 
     Parameters
     ----------
-    is_locked : bool
-        Whether the lock of the place is held; then the path is always the same.
+    key : str, optional
+        `LOCKED_FILE` or `SWAP`; by default a random one.
 
     Examples
     --------
-    >>> hidden_beside(Path("a/x0.wkw"), is_locked=True)
+    >>> hidden_beside(Path("a/x0.wkw"), LOCKED_FILE)
     PosixPath('a/.x0.wkw.000000000000.wkgpu')
     """
-    return place.with_name(f".{place.name}.{_LOCKED if is_locked else secrets.token_hex(6)}.wkgpu")
+    return place.with_name(f".{place.name}.{key or secrets.token_hex(6)}.wkgpu")
 
 
 def is_hidden(name: str) -> bool:
@@ -65,7 +68,7 @@ def hidden_place(name: str) -> str | None:
 def is_transaction(name: str) -> bool:
     """Tell whether a name is that of a folder with a lock of its own, in which another folder comes or goes."""
     match = _NAME.fullmatch(name)
-    return match is not None and match["key"] != _LOCKED and match["name"] not in (".", "..")
+    return match is not None and match["key"] not in (LOCKED_FILE, SWAP) and match["name"] not in (".", "..")
 
 
 def holds_hidden_folders(folder: Path) -> bool:

@@ -187,7 +187,7 @@ def _try_to_acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
 
 
 def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
-    """Give back the locks in the way that this thread has itself.
+    """Give back the locks that are in the way and that this thread has itself.
 
     It would wait for itself. Such a lock is left over from a ``with`` block that an interrupt (Ctrl+C) has ended in the
     moment in which it would have given the lock back; the error's traceback keeps it open.
@@ -199,7 +199,7 @@ def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
 
 
 def _give_back(file: io.FileIO) -> None:
-    """Unlock and close a file; closing alone would not do, if a process that was forked meanwhile has it open too."""
+    """Unlock and close a file; closing alone would not do, if a process that was forked since then has it open too."""
     if file.closed:  # it was abandoned, and this is its late end
         return
     try:

@@ -1,7 +1,7 @@
 """Files that are open at once, of which a process may have only so many (``ulimit -n``).
 
-Reads hold many shards open, and leave the most of what the process may have to others. An open that fails all the same
-is tried again when they may have closed some.
+Reads hold many shards open, and leave three quarters of what the process may have to others. An open that fails all the
+same is tried again when they may have closed some.
 """
 
 from __future__ import annotations
@@ -74,5 +74,5 @@ def patiently(open_file: Callable[[], _File]) -> _File:
 def _limit() -> int:
     if resource is None:
         return _MANY
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MANY if most == resource.RLIM_INFINITY else most
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MANY if limit == resource.RLIM_INFINITY else limit

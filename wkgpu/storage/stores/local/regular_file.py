@@ -1,6 +1,6 @@
 """Regular files, opened for reading: what else may lie at a path would let a reader wait, or never end.
 
-A dataset from elsewhere may hold a pipe, a device, or a link to one, in the place of any file. Opening a pipe waits for
+A dataset from elsewhere may hold a pipe, a device, or a link to one, instead of any file. Opening a pipe waits for
 a writer, and a device such as ``/dev/zero`` has no end.
 """
 
@@ -54,7 +54,7 @@ def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]
 
 
 def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
-    """Return the error for what stands in the place of a regular file."""
+    """Return the error for what is at a path instead of a regular file."""
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
     code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")

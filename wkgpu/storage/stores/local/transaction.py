@@ -27,7 +27,7 @@ from wkgpu.errors import AlreadyExistsError, FormatError, NotFoundError
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.folder_tree import files_in, make_folder_of, remove_empty_folders
-from wkgpu.storage.stores.local.hidden import DELETED, hidden_beside, hidden_place, is_transaction
+from wkgpu.storage.stores.local.hidden import DELETED, SWAP, hidden_beside, hidden_place, is_transaction
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
 from wkgpu.storage.stores.local.regular_file import read_regular
@@ -262,7 +262,7 @@ def transactions_in(folder: Path) -> list[Transaction]:
 
 def replacement_of(place: Path) -> Transaction:
     """Return the transaction that replaces a file, and others with it, whether it has begun or not."""
-    return Transaction(hidden_beside(place, is_locked=True), place)
+    return Transaction(hidden_beside(place, SWAP), place)
 
 
 def earlier_replacement_of(place: Path) -> Transaction:
