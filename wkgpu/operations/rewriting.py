@@ -106,7 +106,7 @@ def rewrite_in_place(
     """
     path = path.resolve()
     found = open_array(path)
-    with FileSwap(found.anchor, found.is_shard, save) as swap:
+    with FileSwap(found.lock_file, found.is_shard, save) as swap:
         source = open_array(path)
         if source.has_spec(spec):  # another process was faster
             return
@@ -135,7 +135,7 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
     """
     if holds_hidden_folders(path):
         found = open_array(path.resolve())
-        with suppress(BlockingIOError), FileSwap(found.anchor, found.is_shard, save, wait=False):
+        with suppress(BlockingIOError), FileSwap(found.lock_file, found.is_shard, save, wait=False):
             pass
 
 

@@ -59,7 +59,7 @@ class ShardWrite:
     def lock(self) -> bool:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
-            stack.enter_context(file_lock(self._array.anchor, _lock_number(self._rows.shard)))
+            stack.enter_context(file_lock(self._array.lock_file, _lock_number(self._rows.shard)))
             if self._array.is_outdated():
                 return False
             self._lock = stack.pop_all()

@@ -59,7 +59,7 @@ class StoredArray(ABC):
     Parameters
     ----------
     identity : tuple of int
-        Of the anchor that the layout was read from: what `identity_of` returns.
+        Of the lock file that the layout was read from: what `identity_of` returns.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class StoredArray(ABC):
     def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
         self.path = path
         self.spec = spec
-        self._identity = () if holds_earlier_swap(self.anchor) else identity  # that one is finished first
-        self._anchor_path = str(self.anchor)
-        self._journal_path = str(journal_of(self.anchor))
+        self._identity = () if holds_earlier_swap(self.lock_file) else identity  # that one is finished first
+        self._lock_path = str(self.lock_file)
+        self._journal_path = str(journal_of(self.lock_file))
 
     @classmethod
     @abstractmethod
@@ -90,7 +90,7 @@ class StoredArray(ABC):
 
     @property
     @abstractmethod
-    def anchor(self) -> Path:
+    def lock_file(self) -> Path:
         """The file with the layout. The locks of the shards are on its bytes; it is replaced with the layout alone."""
 
     @abstractmethod
@@ -144,7 +144,7 @@ class StoredArray(ABC):
             If it has another dtype or number of channels than the mag that was opened.
         """
         if self.is_outdated():
-            settle(self.anchor, self.is_shard)
+            settle(self.lock_file, self.is_shard)
             self._reload()
         snapshot: Self = object.__new__(type(self))
         snapshot.__dict__ = self.__dict__  # of which reloading makes a new one
@@ -155,7 +155,7 @@ class StoredArray(ABC):
         if os.path.exists(self._journal_path):  # noqa: PTH110 - before the header, which is swapped last
             return True
         try:
-            status = os.stat(self._anchor_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
+            status = os.stat(self._lock_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
         except OSError:
             return True
         return identity_of(status) != self._identity
@@ -166,7 +166,7 @@ class StoredArray(ABC):
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
-                f"{self._anchor_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
+                f"{self._lock_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
                 f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
                 "dataset again."
             )

@@ -155,9 +155,9 @@ def test_no_permission_to_read_a_shard(public_array, cpu):
 
 
 def test_no_permission_to_read_a_header(public_array):
-    os.chmod(public_array.anchor, 0)
+    os.chmod(public_array.lock_file, 0)
     result = as_another_user(lambda: open_array(public_array.path))
-    assert re.match(rf"StorageAccessError: .*{public_array.anchor}.*[Pp]ermission denied", result)
+    assert re.match(rf"StorageAccessError: .*{public_array.lock_file}.*[Pp]ermission denied", result)
 
 
 def test_no_permission_to_enter_a_mag(public_array):

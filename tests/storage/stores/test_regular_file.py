@@ -54,7 +54,7 @@ def test_what_is_no_regular_file_is_an_error_that_names_it(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kind", IRREGULAR)
 def test_a_header_that_is_no_regular_file(make_array, monkeypatch, kind):
-    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")).anchor
+    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), "lz4")).lock_file
     header.unlink()
     IRREGULAR[kind](header, monkeypatch)
     with pytest.raises(WkgpuError, match=str(header)):

@@ -93,7 +93,7 @@ class WkwArray(StoredArray):
         return cls.open(path)
 
     @property
-    def anchor(self) -> Path:
+    def lock_file(self) -> Path:
         """The mag's header."""
         return self.path / HEADER_NAME
 

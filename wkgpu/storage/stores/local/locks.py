@@ -2,7 +2,7 @@
 
 Where the system has them (Linux) these are open-file-description locks on single bytes: they belong to the opened file
 and not to the process, so that two threads exclude each other too; the bytes need not exist in the file, so that one
-anchor file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
+lock file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
 whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
 locks".
 
