@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 from unittest import mock
 
-from wkgpu.errors import AlreadyExistsError, ConflictError, NotFoundError, StorageAccessError
+from wkgpu.errors import AlreadyExistsError, NotFoundError, OutdatedFileError, StorageAccessError
 from wkgpu.storage.stores.files import Entry, Source, Version, WritableFile
 from wkgpu.storage.stores.local.thread_locks import hold_range
 from wkgpu.storage.stores.store import Store
@@ -75,7 +75,7 @@ class MemoryFile(WritableFile):
         if self._replacing == "nothing" and found is not None:
             raise AlreadyExistsError(f"{url} exists; choose another place or remove it.")
         if isinstance(self._replacing, Version) and found != self._replacing:
-            raise ConflictError(f"{url} was changed by another process since it was read. Read it again.")
+            raise OutdatedFileError(f"{url} was changed by another process since it was read. Read it again.")
 
     def write(self, data, offset):
         data = memoryview(data).cast("B")

@@ -123,10 +123,6 @@ class NameTakenError(AlreadyExistsError, IndexError, ValueError):
     """A layer or mag that the dataset holds already, under the name of a new one."""
 
 
-class ConflictError(WkgpuError, RuntimeError):
-    """A file that another process has changed since it was read, so that it was not replaced."""
-
-
 class LayerNotFoundError(WkgpuError, KeyError, IndexError):
     """A layer name that the dataset does not hold."""
 
@@ -153,6 +149,10 @@ class HeaderError(FormatError):
 
 class ShardIndexError(FormatError):
     """A jump table that is truncated, decreases, or points outside its file."""
+
+
+class OutdatedFileError(StorageAccessError):
+    """A file that was replaced or deleted after it had been looked at. It is read again, and not replaced."""
 
 
 class ChunkError(FormatError):

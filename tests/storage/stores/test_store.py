@@ -12,8 +12,8 @@ from memory_store import MemoryStore, file_system_calls
 from wkgpu.errors import (
     AlreadyExistsError,
     ArgumentError,
-    ConflictError,
     NotFoundError,
+    OutdatedFileError,
     ReadOnlyError,
     StorageAccessError,
     UnsupportedError,
@@ -106,16 +106,16 @@ def test_all_or_none_of_many_files_are_opened(tmp_path):
 
 
 def test_a_file_is_replaced_only_in_the_state_that_was_read(store):
-    with pytest.raises(ConflictError, match="changed by another process"):
+    with pytest.raises(OutdatedFileError, match="changed by another process"):
         store.write("a", b"", replacing=missing_version(store))
     store.write("a", b"first", replacing="nothing")
     with pytest.raises(AlreadyExistsError, match="a exists"):
         store.write("a", b"second", replacing="nothing")
     _, version = store.read("a", 99)
     store.write("a", b"second", replacing=version)
-    with pytest.raises(ConflictError, match="changed by another process"):
+    with pytest.raises(OutdatedFileError, match="changed by another process"):
         store.write("a", b"third", replacing=version)
-    with pytest.raises(ConflictError), store.new_file("a", replacing=store.version("a")):
+    with pytest.raises(OutdatedFileError), store.new_file("a", replacing=store.version("a")):
         store.write("a", b"theirs")
     assert store.read("a", 99)[0] == b"theirs"
     assert names(store) == [Entry("a", False)]
@@ -139,7 +139,7 @@ def test_one_of_many_writers_wins(store, replacing):
         barrier.wait()
         try:
             store.write("a", bytes([number]), replacing=replacing)
-        except (AlreadyExistsError, ConflictError):
+        except (AlreadyExistsError, OutdatedFileError):
             return []
         return [number]
 

@@ -181,7 +181,7 @@ class Store(ABC):
 
         Raises
         ------
-        AlreadyExistsError, ConflictError
+        AlreadyExistsError, OutdatedFileError
             When the block ends, if the file exists, or has another state than the one to replace.
         ReadOnlyError, StorageAccessError
             If it cannot be written, or something else than a regular file is there.
@@ -196,7 +196,7 @@ class Store(ABC):
 
         Raises
         ------
-        AlreadyExistsError, ConflictError, ReadOnlyError, StorageAccessError
+        AlreadyExistsError, OutdatedFileError, ReadOnlyError, StorageAccessError
             As `new_file`.
         """
         with self.new_file(key, replacing=replacing, is_locked=is_locked, durable=durable) as new:

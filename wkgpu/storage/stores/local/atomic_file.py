@@ -8,7 +8,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 
-from wkgpu.errors import AlreadyExistsError, ConflictError, WkgpuError
+from wkgpu.errors import AlreadyExistsError, OutdatedFileError, WkgpuError
 from wkgpu.settings import config
 from wkgpu.storage.stores.files import Buffer, Replacing, Source, Version, WritableFile
 from wkgpu.storage.stores.local.file_bytes import copy_range, write_all
@@ -45,7 +45,7 @@ class AtomicFile(WritableFile):
     ReadOnlyError, StorageAccessError
         Where the folder or the file cannot be written, or where there is a folder, a link, a pipe or a device: only
         regular files are replaced.
-    AlreadyExistsError, ConflictError
+    AlreadyExistsError, OutdatedFileError
         Where there is something, or the file is in another state, than may be replaced.
 
     Examples
@@ -108,18 +108,18 @@ class AtomicFile(WritableFile):
             status = self._path.lstat()
         except FileNotFoundError:
             if isinstance(self._replacing, Version):
-                raise self._conflict() from None
+                raise self._outdated() from None
             return None
         if self._replacing == "nothing":
             raise AlreadyExistsError(f"{self._path} exists; choose another place or remove it.")
         if not stat.S_ISREG(status.st_mode):
             raise not_a_file(self._path, status)
         if self._replacing not in ("anything", version_of(status)):
-            raise self._conflict()
+            raise self._outdated()
         return status
 
-    def _conflict(self) -> ConflictError:
-        return ConflictError(f"{self._path} was changed by another process since it was read. Read it again.")
+    def _outdated(self) -> OutdatedFileError:
+        return OutdatedFileError(f"{self._path} was changed by another process since it was read. Read it again.")
 
     def _created(self) -> int:
         """Create the file; what a crash has left there, or another user has put there, is never opened."""
