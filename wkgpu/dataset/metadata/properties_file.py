@@ -11,7 +11,9 @@ from pathlib import Path
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
+from wkgpu.storage.stores.files import Replacing, Version
 from wkgpu.storage.stores.local.local_store import LocalStore
+from wkgpu.storage.stores.store import Store
 
 _MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
 
@@ -23,6 +25,8 @@ class PropertiesFile:
     ----------
     folder : Path
         The dataset's folder.
+    store : Store, optional
+        What the folder is in; by default the local file system.
 
     Examples
     --------
@@ -31,13 +35,13 @@ class PropertiesFile:
     ...     properties.name = "cortex"
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._store = LocalStore(folder, follows_links=True)
+    def __init__(self, folder: Path, store: Store | None = None) -> None:
+        self._store = LocalStore(folder, follows_links=True) if store is None else store
         self.path = folder / PROPERTIES_NAME
 
     def exists(self) -> bool:
         """Whether the file exists."""
-        return self.path.is_file()
+        return self._store.exists(PROPERTIES_NAME)
 
     def create(self, properties: DatasetProperties) -> None:
         """Write the first properties of a dataset, in a folder that may not exist yet.
@@ -60,41 +64,58 @@ class PropertiesFile:
         NotFoundError, StorageAccessError, PropertiesError
             If it does not exist, cannot be read, or says no properties.
         """
-        found = self._store.read(PROPERTIES_NAME, _MAX_BYTES)
-        if found is None:
-            raise NotFoundError(f"{self.path} does not exist.")
-        return DatasetProperties.parse(found[0], self.path)
+        return self._read()[0]
 
     @contextmanager
     def change(self) -> Iterator[DatasetProperties]:
         """Yield the properties as they are now, and write them afterwards, unless the block raises.
 
-        Nobody else changes the file meanwhile, in whatever thread or process, so that no change is lost: keep the
-        block short, and in it decide by the properties that it was given.
+        No other thread or process changes the file in this time, so that no change is lost: keep the block short, and
+        in it decide by the properties that it was given.
 
         Raises
         ------
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
+        OutdatedFileError
+            If the store has no locks, and another process has changed the file.
         """
-        with self.held() as properties:
+        has_locks = self._store.has_locks
+        with self._locked():
+            properties, version = self._read()
             before = deepcopy(properties.document)
             yield properties
             if properties.document != before:
-                self._store.write(PROPERTIES_NAME, properties.to_bytes(), is_locked=True)
+                replacing: Replacing = "anything" if has_locks else version
+                data = properties.to_bytes()
+                self._store.write(PROPERTIES_NAME, data, replacing=replacing, is_locked=has_locks)
 
     @contextmanager
     def held(self) -> Iterator[DatasetProperties]:
-        """Yield the properties as they are now, and let no other process or thread change them meanwhile.
+        """Yield the properties as they are now, and let no other process or thread change them in this time.
 
         Raises
         ------
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
         """
+        with self._locked():
+            yield self.load()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._store.has_locks:
+            yield
+            return
         with self._store.lock(PROPERTIES_NAME):
             self._store.remove_abandoned(PROPERTIES_NAME)
-            yield self.load()
+            yield
+
+    def _read(self) -> tuple[DatasetProperties, Version]:
+        found = self._store.read(PROPERTIES_NAME, _MAX_BYTES)
+        if found is None:
+            raise NotFoundError(f"{self.path} does not exist.")
+        return DatasetProperties.parse(found[0], self.path), found[1]
 
 
 def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exist_ok: bool) -> PropertiesFile:

@@ -73,7 +73,7 @@ class Store(ABC):
 
     @abstractmethod
     def version(self, key: str) -> Version | None:
-        """Return the state of a file; None where it does not exist.
+        """Return the state of a file; None where it does not exist, or is no regular file.
 
         Raises
         ------

@@ -189,7 +189,7 @@ class LocalStore(Store):
             return None
         except OSError as error:
             raise StorageAccessError(error.errno, f"Cannot look at {self.url_of(key)}: {error.strerror}") from error
-        return None if stat.S_ISDIR(status.st_mode) else version_of(status)
+        return version_of(status) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, key: str, *, wait: bool = True) -> LocalSource | None:
         """See `Store.open`."""
