@@ -332,6 +332,7 @@ def test_files_are_opened_by_no_wait_for_a_pipe_and_named_where_they_cannot_be(t
                 pass
     with pytest.raises(StorageAccessError, match=r"Cannot look at .*loop"):
         store.version("loop")
+    assert names(store) == [Entry("loop", False)]
     store.write("file", b"")
     with pytest.raises(StorageAccessError, match="Its folder is a file"):
         store.open("file/below")
@@ -346,9 +347,15 @@ def test_a_swap_is_seen_and_finished(tmp_path):
     assert not store.is_swapping("header")
     store.write(".header.000000000001.wkgpu/journal", b'{"remove": ["z1"]}')
     assert store.is_swapping("header")
+    assert not store.is_swapping("z0", also_earlier=True)
     before = store.version("header")
     store.finish_swap("header", lambda path: path.startswith("z"))
     assert not store.is_swapping("header")
     assert store.version("header") != before
     assert store.read("z0", 9)[0] == b"new"
     assert not store.exists("z1")
+    store.write(".rewriting/swap.json", b'{"remove": ["z0"]}')
+    assert (store.is_swapping("header"), store.is_swapping("header", also_earlier=True)) == (False, True)
+    store.finish_swap("header", lambda path: path.startswith("z"))
+    assert not store.is_swapping("header", also_earlier=True)
+    assert not store.exists("z0")

@@ -202,10 +202,15 @@ class Store(ABC):
         with self.new_file(key, replacing=replacing, is_locked=is_locked, durable=durable) as new:
             new.write(data, 0)
 
-    def is_swapping(self, key: str) -> bool:
+    def is_swapping(self, key: str, *, also_earlier: bool = False) -> bool:
         """Whether a file is being replaced together with others, or a crash has interrupted that.
 
-        Where `can_move_folders`, a caller that finds this, or another version of the file, calls `finish_swap`.
+        A caller that finds this calls `finish_swap`. It is quick, so that it may come before each read.
+
+        Parameters
+        ----------
+        also_earlier : bool
+            Whether to look also for what earlier versions of wkgpu have left, as is done when a file is opened first.
         """
         return False
 

@@ -20,7 +20,7 @@ from wkgpu.storage.stores.local.atomic_file import AtomicFile
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.file_bytes import copy_range, read_into, write_all
 from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.file_swap import journal_of, settle
+from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of, settle
 from wkgpu.storage.stores.local.hidden import is_hidden, remove_abandoned_files
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.locks import file_lock
@@ -205,14 +205,19 @@ class LocalStore(Store):
             raise StorageAccessError(error.errno, f"Cannot read {path}: {error.strerror}{hint}") from error
 
     def entries(self, key: str) -> Iterable[Entry]:
-        """See `Store.entries`. What is neither a file nor a folder, also behind a link, is left out."""
+        """See `Store.entries`. What is neither a file nor a folder, also behind a link, is left out.
+
+        What cannot be looked at, such as a link to itself, is listed as a file: it is named when it is opened.
+        """
         found = []
         folder = self.url_of(key)
         with wrap_os_errors(f"Cannot list {folder}"), suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
-                with wrap_os_errors(f"Cannot look at {entry.path}"):  # such as a link to itself
-                    if (is_folder := entry.is_dir()) or entry.is_file():
-                        found.append(Entry(entry.name, is_folder))
+                is_folder, is_file = False, True
+                with suppress(OSError):
+                    is_folder, is_file = entry.is_dir(), entry.is_file()
+                if is_folder or is_file:
+                    found.append(Entry(entry.name, is_folder))
         return found
 
     def new_file(
@@ -221,9 +226,11 @@ class LocalStore(Store):
         """See `Store.new_file`."""
         return AtomicFile(self.writable_path(key), is_locked=is_locked, durable=durable, replacing=replacing)
 
-    def is_swapping(self, key: str) -> bool:
+    def is_swapping(self, key: str, *, also_earlier: bool = False) -> bool:
         """See `Store.is_swapping`; one system call, because it comes before each plan."""
-        return os.path.exists(_journal_path(self.url_of(key)))  # noqa: PTH110
+        path = self.url_of(key)
+        is_found = os.path.exists(_journal_path(path))  # noqa: PTH110
+        return is_found or (also_earlier and holds_earlier_swap(Path(path)))
 
     def finish_swap(self, key: str, is_member: Callable[[str], bool]) -> None:
         """See `Store.finish_swap`."""
