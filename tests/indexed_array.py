@@ -36,7 +36,7 @@ class IndexedArray(StoredArray):
         return cls.open(path)
 
     @property
-    def anchor(self) -> Path:
+    def lock_file(self) -> Path:
         return self.path / "spec.pickle"
 
     def shard_path(self, shard) -> str:

@@ -152,7 +152,7 @@ class ShardIndexError(FormatError):
 
 
 class OutdatedFileError(StorageAccessError):
-    """A file that was replaced or deleted after it had been planned to read it. The read is planned again."""
+    """A file that was replaced or deleted after it had been looked at. It is read again, and not replaced."""
 
 
 class ChunkError(FormatError):

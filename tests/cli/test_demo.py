@@ -160,8 +160,16 @@ def test_what_an_interrupted_or_earlier_demo_left_is_cleared_by_its_names(tmp_pa
     folder = made(tmp_path / "a")
     if marker:
         (folder / ".made-by-wkgpu-demo").write_text(marker)
-    (folder / "image" / "1" / "z0" / "y0" / ".x0.wkw.partial").touch()
-    (folder / ".datasource-properties.json.0123456789ab.tmp").touch()
+    for name in (
+        "image/1/z0/y0/.x0.wkw.partial",
+        "image/1/z0/y0/.x0.wkw.000000000000.wkgpu",
+        "image/.2.0123456789ab.wkgpu/content/z0/y0/x0.wkw",
+        "image/.2.0123456789ab.wkgpu/journal",
+        ".datasource-properties.json.0123456789ab.tmp",
+        ".datasource-properties.json.0123456789ab.wkgpu",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
     demo_folder.clear_demo_folder(folder)
     assert list(folder.iterdir()) == []
     folder = made(tmp_path / "b")

@@ -138,12 +138,14 @@ def test_numbers_for_people():
 
 def test_what_a_crash_has_left_is_named(command, dataset, tmp_path):
     dataset = shutil.copytree(dataset, tmp_path / "copy")
-    left = [dataset / "color" / ".4.0123456789ab.wkgpu", dataset / "color" / "1" / "z0" / "y0" / ".x0.wkw.partial"]
+    names = ".4.0123456789ab.wkgpu", "1/z0/y0/.x0.wkw.000000000000.wkgpu", "1/z0/y0/.x1.wkw.partial"
+    left = [dataset / "color" / name for name in names]
     left[0].mkdir()
     left[1].touch()
+    left[2].touch()
     (dataset / "color" / ".hidden").touch()
     assert document_of(command, dataset)["leftovers"] == sorted(map(str, left))
     output = command("info", dataset).output
     assert all(f"{path} is in use by another process, or left over" in output for path in left)
     wk.Dataset.open(dataset).get_layer("color").add_mag(8)
-    assert document_of(command, dataset)["leftovers"] == [str(left[1])]
+    assert document_of(command, dataset)["leftovers"] == [str(path) for path in left[1:]]

@@ -31,6 +31,7 @@ from wkgpu.errors import (
 from wkgpu.operations import rewriting, tiling
 from wkgpu.storage.stored_array import create_array
 from wkgpu.storage.stores.local import file_copy
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `original` and more
 
@@ -381,11 +382,13 @@ class TestFailures:
             copied = original.copy_dataset(tmp_path / "copy")
         assert set(copied.layers) == set(original.layers)
 
-    @pytest.mark.parametrize(("arguments", "step"), [({}, "copy_file"), ({"compress": False}, "write_box")])
-    def test_a_mag_that_is_half_is_not_listed(self, device, original, tmp_path, monkeypatch, arguments, step):
+    @pytest.mark.parametrize(
+        ("arguments", "module", "step"), [({}, LocalStore, "copy"), ({"compress": False}, rewriting, "write_box")]
+    )
+    def test_a_mag_that_is_half_is_not_listed(self, device, original, tmp_path, monkeypatch, arguments, module, step):
         copied = []
 
-        really = getattr(rewriting, step)
+        really = getattr(module, step)
 
         def fails_later(*args):
             if len(copied) == 3:
@@ -393,7 +396,7 @@ class TestFailures:
             copied.append(args)
             really(*args)
 
-        monkeypatch.setattr(rewriting, step, fails_later)
+        monkeypatch.setattr(module, step, fails_later)
         with pytest.raises(ChunkError, match="as if"):
             original.copy_dataset(tmp_path / "copy", **arguments)
         copy = wk.Dataset.open(tmp_path / "copy")
@@ -403,17 +406,15 @@ class TestFailures:
         assert_same_voxels(original, original.copy_dataset(copy.path, exists_ok=True))
 
     def test_a_mag_that_cannot_be_listed_leaves_no_files(self, original, tmp_path, monkeypatch):
-        import wkgpu.dataset.metadata.properties_file as properties_file
+        really, saved = LocalStore.write, []
 
-        really, saved = properties_file.atomic_write_bytes, []
-
-        def fails(path, data):
+        def fails(store, key, data, **options):
             if b'"./color/1"' in data:
                 raise OSError("disk full")
-            saved.append(path)
-            really(path, data)
+            saved.append(key)
+            really(store, key, data, **options)
 
-        monkeypatch.setattr(properties_file, "atomic_write_bytes", fails)
+        monkeypatch.setattr(LocalStore, "write", fails)
         with pytest.raises(OSError, match="disk full"):
             original.copy_dataset(tmp_path / "copy")
         assert saved

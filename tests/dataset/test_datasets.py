@@ -356,12 +356,12 @@ def test_files_in_the_place_of_a_new_mag_are_left_alone(layer, saved):
 
 
 def test_a_mag_that_could_not_be_saved_leaves_no_files(layer, monkeypatch):
-    import wkgpu.dataset.metadata.properties_file as properties_file
+    from wkgpu.storage.stores.local.local_store import LocalStore
 
-    def fail(path, data):
+    def fail(store, key, data, **options):
         raise OSError("disk full")
 
-    monkeypatch.setattr(properties_file, "atomic_write_bytes", fail)
+    monkeypatch.setattr(LocalStore, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         layer.add_mag(1)
     monkeypatch.undo()

@@ -31,7 +31,7 @@ from wkgpu.errors import (
     NotFoundError,
     StorageAccessError,
 )
-from wkgpu.storage.stores.local import workspace
+from wkgpu.storage.stores.local import transaction
 
 MOMENTS = {
     "open",
@@ -317,7 +317,7 @@ def test_a_link_that_came_with_an_untrusted_dataset_is_not_exchanged(tmp_path):
     check_readable(dataset.path)
 
 
-# ---- What only looks like a workspace
+# ---- What only looks like a transaction
 
 
 def test_what_came_with_an_untrusted_dataset_moves_and_deletes_nothing_else(tmp_path):
@@ -371,7 +371,7 @@ def test_folders_of_a_layer_that_cannot_be_understood_stay(tmp_path):
 
 def test_a_name_is_free_before_the_old_files_are_deleted(tmp_path, monkeypatch):
     make_dataset(tmp_path / "dataset")
-    deleting, may_end, discard = threading.Event(), threading.Event(), workspace.discard
+    deleting, may_end, discard = threading.Event(), threading.Event(), transaction.discard
 
     def discard_slowly(path):
         if path.name == "content" and any(path.iterdir()):
@@ -379,7 +379,7 @@ def test_a_name_is_free_before_the_old_files_are_deleted(tmp_path, monkeypatch):
             may_end.wait(20)
         discard(path)
 
-    monkeypatch.setattr(workspace, "discard", discard_slowly)
+    monkeypatch.setattr(transaction, "discard", discard_slowly)
     thread = threading.Thread(target=wk.Dataset.open(tmp_path / "dataset").delete_layer, args=("c",))
     thread.start()
     try:

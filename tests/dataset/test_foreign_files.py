@@ -305,10 +305,11 @@ def test_a_rewrite_replaces_linked_shards_but_refuses_linked_folders(mag, tmp_pa
 
 PLACES = [
     "color/.2.0123456789ab.new",
+    "color/1/.header.wkw.000000000001.wkgpu/journal",
     "color/1/.rewriting/swap.json",
     "color/1/header.wkw",
     "color/1/z0",
-    "color/1/z0/y0/.x0.wkw.partial",
+    "color/1/z0/y0/.x0.wkw.000000000000.wkgpu",
     "color/1/z0/y0/x0.wkw",
     "color/1/z0/y0/x9.wkw",
     "color/2",

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import copy
+import errno
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import counted
+from memory_store import MemoryStore, file_system_calls
 
 import wkgpu as wk
 from wkgpu.dataset.metadata.element_class import dtype_of, element_class_of
+from wkgpu.dataset.metadata.properties import DatasetProperties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile
+from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import (
+    AlreadyExistsError,
     ArgumentError,
     DtypeError,
     LayerNotFoundError,
     NameTakenError,
+    OutdatedFileError,
     PropertiesError,
     ReadOnlyError,
+    StorageAccessError,
 )
 
 UNKNOWN = {"name": "kept", "values": [1, 2.5, None, {"deep": True}]}
@@ -429,20 +438,45 @@ def test_element_classes_by_name():
 
 
 def test_the_file_is_replaced_at_once(dataset, layer, monkeypatch):
-    import wkgpu.dataset.metadata.properties_file as properties_file
+    from wkgpu.storage.stores.local import atomic_file
 
     file = dataset.path / "datasource-properties.json"
     before = file.read_bytes()
 
-    def fail(path, data):
+    def fail(descriptor, data, offset):
         assert file.read_bytes() == before  # until then readers see the old file
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
-    monkeypatch.setattr(properties_file, "atomic_write_bytes", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(atomic_file, "write_all", fail)
+    with pytest.raises(StorageAccessError, match=f"Cannot write {file}: disk full"):
         layer.bounding_box = wk.BoundingBox((0, 0, 0), (9, 9, 9))
     assert file.read_bytes() == before
     assert layer.bounding_box.is_empty()
+
+
+def rename(file, name):
+    with file.change() as properties:
+        properties.document["name"] = name
+    return name
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_the_file_may_be_in_any_store(monkeypatch, has_locks):
+    monkeypatch.setattr(MemoryStore, "has_locks", has_locks)
+    file = PropertiesFile(Path("dataset"), MemoryStore(f"properties {has_locks}"))
+    properties = DatasetProperties.new(file.path, "a", VoxelSize((1, 2, 3)))
+    with file_system_calls() as calls:
+        assert not file.exists()
+        file.create(properties)
+        with pytest.raises(AlreadyExistsError):
+            file.create(properties)
+        rename(file, "b")
+        if not has_locks:
+            with pytest.raises(OutdatedFileError), file.change() as mine:
+                mine.document["name"] = rename(file, "d") + "c"
+        assert file.exists()
+        assert file.load().document["name"] == ("b" if has_locks else "d")
+    assert calls == []
 
 
 def test_changes_leave_no_litter(dataset, layer):

@@ -19,7 +19,7 @@ class StoredMag(NamedTuple):
     """A mag: all its voxels ``(channel, x, y, z)``, and how they are stored."""
 
     voxels: np.ndarray
-    layout: object
+    spec: object
 
 
 class State(NamedTuple):

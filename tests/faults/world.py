@@ -83,7 +83,7 @@ class World:
     def left_over(self, root: Path | None = None) -> Iterator[str]:
         """Yield the hidden and temporary files of a dataset, when the next call has ended."""
         root = root or self.dataset.path
-        if any(root.rglob(".*.partial")):  # the next write of that shard replaces it
+        if any(path.is_file() for path in root.rglob(".x*.wkgpu")):  # the next write of that shard replaces it
             for mag, voxels in (
                 (self.mag, self.voxels),
                 (self.small, self.small_voxels),

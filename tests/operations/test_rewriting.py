@@ -8,6 +8,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ from wkgpu.operations import rewriting, tiling
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local import file_swap
+from wkgpu.storage.stores.local.transaction import Transaction
 
+HIDDEN = Path(".header.wkw.000000000001.wkgpu")  # in a mag that is rewritten
 BOX = wk.BoundingBox((0, 0, 0), (64, 64, 64))  # holds all voxels of `raw` and more
 
 KILLED_COPY = """
@@ -55,9 +58,10 @@ from wkgpu.storage.stores.local import file_swap
 
 mag = wk.Dataset.open(sys.argv[1]).get_layer("color").get_mag(1)
 really, left = Path.replace, [int(sys.argv[2])]
+journal = file_swap.journal_of(mag.path / "header.wkw")
 
 def replace(path, target):
-    if file_swap.journal_of(mag.path).exists() and path.suffix == ".wkw":
+    if journal.exists() and path.suffix == ".wkw":
         left[0] -= 1
         if left[0] < 0:
             os._exit(0)
@@ -339,22 +343,22 @@ class TestFailures:
         assert (raw.info.codec, hidden(raw.layer.dataset.path)) == ("raw", [])
 
     def test_leftovers_of_a_crash_are_removed(self, raw, expected):
-        left = file_swap.workspace_of(raw.path) / "new" / "z0"
-        left.mkdir(parents=True)
-        (left / "half").write_bytes(b"half")
+        for left in HIDDEN / "content" / "z0", Path(".rewriting/new/z0"):
+            (raw.path / left).mkdir(parents=True)
+            (raw.path / left / "half").write_bytes(b"half")
         raw.compress()
         assert hidden(raw.layer.dataset.path) == []
         np.testing.assert_array_equal(content(raw), expected)
 
     def test_a_write_between_the_new_files_and_the_swap_is_not_lost(self, raw, monkeypatch):
         other = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
-        flush = file_swap._flush
+        flush = file_swap.flush
 
         def writes_before(folder):
             other.write(np.full((8, 8, 8), 7, "uint8"), absolute_offset=(8, 8, 8))
             flush(folder)
 
-        monkeypatch.setattr(file_swap, "_flush", writes_before)
+        monkeypatch.setattr(file_swap, "flush", writes_before)
         with pytest.raises(MismatchError, match="written to"):
             raw.compress()
         assert (read(raw, absolute_offset=(8, 8, 8), size=(8, 8, 8)) == 7).all()
@@ -363,16 +367,16 @@ class TestFailures:
     def test_writes_wait_for_the_swap(self, raw, monkeypatch):
         """A write that comes during the swap finds the new files, whatever their shape."""
         other = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
-        finish, writes = file_swap._finish, []
+        finish, writes = Transaction.finish, []
 
-        def slow(mag, anchor):
+        def slow(*arguments):
             write = threads.submit(other.write, np.full((8, 8, 8), 7, "uint8"), absolute_offset=(8, 8, 8))
             time.sleep(0.1)
             assert not write.done()
             writes.append(write)
-            finish(mag, anchor)
+            finish(*arguments)
 
-        monkeypatch.setattr(file_swap, "_finish", slow)
+        monkeypatch.setattr(Transaction, "finish", slow)
         with ThreadPoolExecutor(1) as threads:
             raw.rechunk(chunk_shape=8, shard_shape=64)
         assert [write.result() for write in writes] == [None]
@@ -381,13 +385,29 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         ("moves", "reopen"),
-        [(0, "dataset"), (1, "loose"), (1, "held open"), (20, "view"), (20, "dataset"), (1000, "held open")],
+        [
+            (0, "dataset"),
+            (1, "loose"),
+            (1, "held open"),
+            (20, "view"),
+            (20, "dataset"),
+            (1000, "held open"),
+            (20, "earlier"),
+            (27, "earlier"),
+        ],
     )
     def test_a_swap_that_a_crash_has_interrupted_is_finished(self, raw, expected, run_python, moves, reopen):
         content(raw)
         run_python(KILLED_SWAP, raw.layer.dataset.path, moves)
-        assert file_swap.journal_of(raw.path).exists() or moves == 1000
+        assert (raw.path / HIDDEN / "journal").exists() or moves == 1000
+        if reopen == "earlier":  # a swap of an earlier version of wkgpu, whose header has been moved or not
+            if moves == 27:
+                (raw.path / HIDDEN / "content" / "header.wkw").replace(raw.path / "header.wkw")
+            hidden = (raw.path / HIDDEN).rename(raw.path / ".rewriting")
+            (hidden / "content").rename(hidden / "new")
+            (hidden / "journal").rename(hidden / "swap.json")
         mag_view = {
+            "earlier": lambda: wk.open_mag(raw.path),
             "dataset": lambda: wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1),
             "loose": lambda: wk.open_mag(raw.path),
             "view": lambda: raw.get_view(absolute_bounding_box=BOX, read_only=True),
@@ -399,27 +419,31 @@ class TestFailures:
         assert document["dataLayers"][0]["mags"][0]["cubeLength"] == 16
         np.testing.assert_array_equal(content(raw), expected)
 
-    @pytest.mark.parametrize("link", [".rewriting", ".rewriting/new", ".rewriting/new/z0"])
-    def test_a_journal_of_an_untrusted_dataset_moves_no_files_from_elsewhere(self, raw, tmp_path, link):
-        outside = tmp_path / "outside"
-        for name in ("swap.json", "f", "y0/x0.wkw", "z0/y0/x0.wkw", "new/z0/y0/x0.wkw"):
+    @pytest.mark.parametrize("link", ["", "content", "content/z0"])
+    @pytest.mark.parametrize("names", [{}, {"content": "new", "journal": "swap.json"}])
+    def test_a_journal_of_an_untrusted_dataset_moves_no_files_from_elsewhere(self, raw, tmp_path, link, names):
+        """Also not one with the names of earlier versions."""
+        outside, hidden = tmp_path / "outside", raw.path / (".rewriting" if names else HIDDEN)
+        content_name, journal = names.get("content", "content"), names.get("journal", "journal")
+        for name in (journal, "f", "y0/x0.wkw", "z0/y0/x0.wkw", f"{content_name}/z0/y0/x0.wkw"):
             (outside / name).parent.mkdir(parents=True, exist_ok=True)
             (outside / name).write_text('{"remove": []}')
         before = sorted(path for path in outside.rglob("*"))
-        (raw.path / link).parent.mkdir(parents=True, exist_ok=True)
-        (raw.path / link).symlink_to(outside)
-        file_swap.journal_of(raw.path).write_text('{"remove": []}')
+        place = hidden / link.replace("content", content_name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(outside)
+        (hidden / journal).write_text('{"remove": []}')
         with suppress(wk.WkgpuError):
             content(wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1))
         after = sorted(path for path in outside.rglob("*"))
-        assert [path for path in before if path.name != "swap.json"] == [p for p in after if p.name != "swap.json"]
+        assert [path for path in before if path.name != journal] == [path for path in after if path.name != journal]
 
     @pytest.mark.parametrize("journal", ["pipe", '{"remove": ["../../f"]}', '{"remove": ["header.wkw"]}', "[" * 99_999])
     def test_a_journal_that_cannot_be_read(self, raw, journal):
-        file = file_swap.journal_of(raw.path)
+        file = raw.path / HIDDEN / "journal"
         file.parent.mkdir()
         os.mkfifo(file) if journal == "pipe" else file.write_text(journal)
-        with pytest.raises((FormatError, StorageAccessError), match=r"swap\.json"):
+        with pytest.raises((FormatError, StorageAccessError), match=r"wkgpu/journal "):
             content(wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1))
 
     def test_other_files_stay_where_they_are(self, raw, expected):

@@ -97,7 +97,7 @@ def test_headers_are_the_same(tmp_path, codec, edge):
     from wkgpu.storage.stored_array import create_array
 
     spec = ArraySpec(np.dtype("uint16"), 3, (edge,) * 3, (32 // edge,) * 3, pipeline_of(codec))
-    ours = create_array(tmp_path / "ours", spec).anchor.read_bytes()
+    ours = create_array(tmp_path / "ours", spec).lock_file.read_bytes()
     wkw.Dataset.create(str(tmp_path / "theirs"), peer_header(spec)).close()
     assert ours == (tmp_path / "theirs" / "header.wkw").read_bytes()
 

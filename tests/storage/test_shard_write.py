@@ -91,7 +91,7 @@ def test_what_a_crashed_writer_has_left_is_harmless(make_array, cpu, codec):
     array = make_array(layout_of(codec))
     folder = array.path / "z0" / "y0"
     folder.mkdir(parents=True)
-    (folder / ".x0.wkw.partial").write_bytes(b"\xff" * 5000)
+    (folder / ".x0.wkw.000000000000.wkgpu").write_bytes(b"\xff" * 5000)
     assert array.existing_shards() == []
     assert not read_box(array, cpu, (0, 0, 0), (8, 8, 8)).any()
     data = voxels(array.spec, (5, 5, 5), 1)

@@ -16,16 +16,17 @@ from typing import Any
 from wkgpu import LayerCategoryType
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import AlreadyExistsError
+from wkgpu.storage.stores.local.hidden import hidden_place
 
 LAYERS: dict[str, LayerCategoryType] = {"image": "color", "segmentation": "segmentation"}
 PICTURE_NAME = "picture.png"
 _MARKER_NAME = ".made-by-wkgpu-demo"
 _MAX_MARKER_BYTES = 16 << 20
-_TEMPORARY = r"(?:\.[0-9a-f]{12})?\.(?:tmp|partial)"
-_SHARD = rf"header\.wkw|z\d+/y\d+/x\d+\.wkw|\.header\.wkw{_TEMPORARY}|z\d+/y\d+/\.x\d+\.wkw{_TEMPORARY}"
+_SHARD = r"header\.wkw|z\d+/y\d+/x\d+\.wkw"
+_MAG = r"\d+(?:-\d+-\d+)?"
 _NAMES = re.compile(
-    rf"(?:{'|'.join(LAYERS)})/\d+(?:-\d+-\d+)?/(?:{_SHARD})"
-    rf"|{re.escape(PROPERTIES_NAME)}|\.{re.escape(PROPERTIES_NAME)}{_TEMPORARY}|{re.escape(PICTURE_NAME)}"
+    rf"(?:{'|'.join(LAYERS)})/(?:{_MAG}(?:/content)?/(?:{_SHARD})|{_MAG}/journal)"
+    rf"|{re.escape(PROPERTIES_NAME)}|{re.escape(PICTURE_NAME)}"
 )
 
 
@@ -50,7 +51,7 @@ def check_demo_folder(folder: Path) -> None:
             raise _not_made(folder, name)
         if name == _MARKER_NAME:
             continue
-        if noted is None and not _NAMES.fullmatch(name):
+        if noted is None and not _NAMES.fullmatch("/".join(hidden_place(part) or part for part in name.split("/"))):
             raise _not_made(folder, name)
         if noted is not None and name not in noted:
             raise _not_made(folder, name)

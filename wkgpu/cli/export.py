@@ -17,7 +17,7 @@ from wkgpu.cli.excerpt import Excerpt
 from wkgpu.cli.pictures import picture
 from wkgpu.errors import AlreadyExistsError, UnsupportedError
 from wkgpu.extras import install_command
-from wkgpu.storage.stores.local.atomic_file import AtomicFile
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 _IMAGEJ_TYPES = frozenset({"uint8", "uint16", "float32"})
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25  # larger files need BigTIFF, which ImageJ's own stacks are not
@@ -106,7 +106,8 @@ def write_excerpt(excerpt: Excerpt, path: Path, force: bool) -> str:
     """Write a file of the kind that its name says, and return what it is; a failure leaves what was there before."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    with AtomicFile(Path(os.path.realpath(path)), durable=False) as new:
+    real = Path(os.path.realpath(path))
+    with LocalStore(real.parent).new_file(real.name, durable=False) as new:
         try:
             # By the name that it will have, which tifffile asks for.
             with open(path, "wb", opener=lambda *_: os.dup(new.descriptor)) as file:

@@ -6,7 +6,7 @@ first and its place then. `settle` applies the rule, under the lock of the prope
 change does so at the end, however that comes; what it leaves is settled by the next one that changes something beside.
 A folder that gets another name has both for a moment; see `wkgpu.dataset.changes.folder_move`.
 
-The lock of a workspace is always taken before that of the properties file.
+The lock of a transaction is always taken before that of the properties file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from typing import Self
 from wkgpu.dataset.changes.folder_move import settle_move
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import AlreadyExistsError, NameTakenError, WkgpuError
+from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
-from wkgpu.storage.stores.local.workspace import Workspace, check_free, new_workspace, workspaces_in
+from wkgpu.storage.stores.local.transaction import Transaction, check_free
 
 
 class FolderChange:
-    """Holds a workspace for a ``with`` block, and settles it at the end; see `NewFolder` and `FolderRemoval`.
+    """Holds a transaction for a ``with`` block, and settles it at the end; see `NewFolder` and `FolderRemoval`.
 
     Parameters
     ----------
@@ -39,38 +40,38 @@ class FolderChange:
         self._path = path
         self._file = file
         self._held = ExitStack()
-        self._workspace: Workspace | None = None
+        self._transaction: Transaction | None = None
 
     def __enter__(self) -> Self:
         settle_folder(self._path.parent, self._file, self._path.name)
         with ExitStack() as stack:
-            workspace = stack.enter_context(new_workspace(self._path))
+            transaction = stack.enter_context(LocalStore(self._path.parent).transaction(self._path.name))
             try:
-                self._prepare(workspace)
+                self._prepare(transaction)
             except BaseException:
-                workspace.discard()
+                transaction.discard()
                 raise
             self._held = stack.pop_all()
-        self._workspace = workspace
+        self._transaction = transaction
         return self
 
-    def _prepare(self, workspace: Workspace) -> None:
+    def _prepare(self, transaction: Transaction) -> None:
         """Do what comes before the block."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        workspace = self._workspace
-        if workspace is None:
+        transaction = self._transaction
+        if transaction is None:
             return
         with self._held:
             try:
-                settle(workspace, self._file)
+                settle(transaction, self._file)
             except WkgpuError:
                 if error is None:
                     raise
             except BaseException:  # an interrupt, mostly
-                settle(workspace, self._file)
+                settle(transaction, self._file)
                 raise
 
 
@@ -100,7 +101,7 @@ class NewFolder(FolderChange):
     ...         folder.place()
     """
 
-    def _prepare(self, workspace: Workspace) -> None:
+    def _prepare(self, transaction: Transaction) -> None:
         try:
             check_free(self._path)
         except AlreadyExistsError as error:
@@ -111,8 +112,8 @@ class NewFolder(FolderChange):
     @property
     def building(self) -> Path:
         """Where to make it."""
-        assert self._workspace is not None
-        return self._workspace.content
+        assert self._transaction is not None
+        return self._transaction.content
 
     def place(self) -> None:
         """Move it, when it is whole, to its own place, while the properties are locked.
@@ -122,8 +123,8 @@ class NewFolder(FolderChange):
         AlreadyExistsError, ReadOnlyError, StorageAccessError
             If there is something, or it cannot be moved.
         """
-        assert self._workspace is not None
-        self._workspace.place_content()
+        assert self._transaction is not None
+        self._transaction.place_content()
 
 
 class FolderRemoval(FolderChange):
@@ -146,17 +147,17 @@ class FolderRemoval(FolderChange):
     def __enter__(self) -> Self:
         return super().__enter__() if os.path.lexists(self._path) else self
 
-    def _prepare(self, workspace: Workspace) -> None:
+    def _prepare(self, transaction: Transaction) -> None:
         try:
-            workspace.watch(self._path)
+            transaction.watch(self._path)
         except FileNotFoundError:  # another process has just deleted it
             return
         except OSError as error:
             raise os_error_to_wkgpu(f"Cannot delete {self._path}", error) from error
 
 
-def settle(workspace: Workspace, file: PropertiesFile | None) -> None:
-    """Let a folder be at its place if and only if it is listed, and delete the workspace, which must be locked.
+def settle(transaction: Transaction, file: PropertiesFile | None) -> None:
+    """Let a folder be at its place if and only if it is listed, and delete the transaction, which must be locked.
 
     Raises
     ------
@@ -165,22 +166,22 @@ def settle(workspace: Workspace, file: PropertiesFile | None) -> None:
     """
     if file is not None:
         with file.held() as properties:
-            is_listed = properties.lists(workspace.place)
-            settle_move(workspace, is_listed)
+            is_listed = properties.lists(transaction.place)
+            settle_move(transaction, is_listed)
             if not is_listed:
-                workspace.take_away()
-    workspace.discard()
+                transaction.take_away()
+    transaction.discard()
 
 
 def settle_folder(folder: Path, file: PropertiesFile | None, name: str | None = None) -> None:
-    """Settle the workspaces that interrupts and crashes have left in a folder.
+    """Settle the transactions that interrupts and crashes have left in a folder.
 
     Parameters
     ----------
     name : str, optional
         If another process is at work on this folder or file, that is waited for.
     """
-    for workspace in workspaces_in(folder):
+    for transaction in LocalStore(folder).transactions(""):
         # What cannot be settled stays in its hidden place, and is in the way of nothing.
-        with suppress(WkgpuError, BlockingIOError), workspace.locked(wait=workspace.place.name == name):
-            settle(workspace, file)
+        with suppress(WkgpuError, BlockingIOError), transaction.locked(wait=transaction.place.name == name):
+            settle(transaction, file)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import re
 from pathlib import Path
 
-# Folders that come or go, mags that are rewritten, files that are written, and what earlier versions called them.
-_HIDDEN = re.compile(r"\.(.+\.wkgpu|rewriting|.+\.(tmp|partial)|.+\.[0-9a-f]{12}\.(new|deleted)|.+\.replaced)")
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -21,9 +18,4 @@ def leftovers(folder: Path) -> list[Path]:
     folder : Path
         Where to look, also in the folders in it; links are not followed.
     """
-    found = []
-    for parent, names, files in os.walk(folder):
-        hidden = {name for name in (*names, *files) if _HIDDEN.fullmatch(name)}
-        found += [Path(parent, name) for name in hidden]
-        names[:] = [name for name in names if name not in hidden]
-    return sorted(found)
+    return [folder / key for key in LocalStore(folder).leftovers()]

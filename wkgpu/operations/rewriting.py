@@ -25,9 +25,10 @@ from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray, create_array, open_array
-from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.file_swap import FileSwap, workspace_of
+from wkgpu.storage.stores.local.file_swap import FileSwap
+from wkgpu.storage.stores.local.hidden import holds_hidden_folders
 from wkgpu.storage.stores.local.links import first_link
+from wkgpu.storage.stores.local.local_store import location_of
 
 _MAX_READ_BYTES = 1 << 30  # voxels in memory: a default shard of uint8, which is then encoded and written once
 
@@ -105,18 +106,20 @@ def rewrite_in_place(
         If a folder of shards is a link: files are only swapped in folders of the mag itself.
     """
     path = path.resolve()
-    with FileSwap(path, open_array(path).anchor.name, save) as swap:
+    found = open_array(path)
+    with FileSwap(found.lock_file, found.is_shard, save) as swap:
         source = open_array(path)
         if source.has_spec(spec):  # another process was faster
             return
         before = _state(source)
-        swap.check_folders(before)
+        old = [Path(shard).relative_to(path).as_posix() for shard in before]
+        swap.check_folders(old)
         target = create_array(swap.building, spec, source.data_format)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
             if _state(source) != before:
                 raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
-            swap.commit([Path(shard).relative_to(path).as_posix() for shard in before])
+            swap.commit(old)
         for shard in before:
             shard_indexes.discard(shard)
 
@@ -131,8 +134,9 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
     save : callable
         As for `rewrite_in_place`.
     """
-    if workspace_of(path).is_dir():
-        with suppress(BlockingIOError), FileSwap(path.resolve(), open_array(path).anchor.name, save, wait=False):
+    if holds_hidden_folders(path):
+        found = open_array(path.resolve())
+        with suppress(BlockingIOError), FileSwap(found.lock_file, found.is_shard, save, wait=False):
             pass
 
 
@@ -147,7 +151,8 @@ def rewrite_box(job: RewriteJob) -> None:
         for box in stored:
             shard = shard_number(source, box)
             if _is_copied(source, shard, target.spec.codecs):
-                copy_file(Path(source.shard_path(shard)), Path(target.shard_path(shard)))
+                copy = location_of(Path(target.shard_path(shard)))
+                copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
             else:
                 others.append(box)
         stored = others

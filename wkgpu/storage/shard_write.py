@@ -72,7 +72,7 @@ class ShardWrite:
     def lock(self) -> bool:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
-            stack.enter_context(file_lock(self._array.anchor, _lock_number(self._shard)))
+            stack.enter_context(file_lock(self._array.lock_file, _lock_number(self._shard)))
             if self._array.is_outdated():
                 return False
             self._lock = stack.pop_all()
@@ -124,7 +124,7 @@ class ShardWrite:
     def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
         if old is None or not self._array.changes_in_place(spec.codecs):
-            replacement = stack.enter_context(AtomicFile(self._path, f".{self._path.name}.partial"))
+            replacement = stack.enter_context(AtomicFile(self._path, is_locked=True))
             return replacement.descriptor
         with wrap_os_errors(f"Cannot write {self._path}"):
             descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))

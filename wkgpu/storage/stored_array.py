@@ -40,7 +40,7 @@ from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import Extents
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.local.file_swap import journal_of, settle
+from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of, settle
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 from wkgpu.storage.stores.local.paths import refuse_remote
@@ -62,7 +62,7 @@ class StoredArray(ABC):
     Parameters
     ----------
     identity : tuple of int
-        Of the anchor that the layout was read from: what `identity_of` returns.
+        Of the lock file that the layout was read from: what `identity_of` returns.
 
     Attributes
     ----------
@@ -81,9 +81,9 @@ class StoredArray(ABC):
         self.path = path
         self.spec = spec
         self._planner = ReadPlanner(spec.in_own_axes, spec.in_storage_order(self.ordinal_strides))
-        self._identity = identity
-        self._anchor_path = str(self.anchor)
-        self._journal_path = str(journal_of(path))
+        self._identity = () if holds_earlier_swap(self.lock_file) else identity  # that one is finished first
+        self._lock_path = str(self.lock_file)
+        self._journal_path = str(journal_of(self.lock_file))
 
     @classmethod
     @abstractmethod
@@ -94,12 +94,16 @@ class StoredArray(ABC):
 
     @property
     @abstractmethod
-    def anchor(self) -> Path:
+    def lock_file(self) -> Path:
         """The file with the layout. The locks of the shards are on its bytes; it is replaced with the layout alone."""
 
     @abstractmethod
     def shard_path(self, shard: Triple) -> str:
         """Path of the shard ``(x, y, z)``, in shards."""
+
+    @abstractmethod
+    def is_shard(self, path: str) -> bool:
+        """Whether a path relative to the mag's folder is that of a shard, whatever the shape of shards."""
 
     @abstractmethod
     def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
@@ -158,7 +162,7 @@ class StoredArray(ABC):
             If it has another dtype or number of channels than the mag that was opened.
         """
         if self.is_outdated():
-            settle(self.path, self.anchor.name)
+            settle(self.lock_file, self.is_shard)
             self._reload()
         snapshot: Self = object.__new__(type(self))
         snapshot.__dict__ = self.__dict__  # of which reloading makes a new one
@@ -169,7 +173,7 @@ class StoredArray(ABC):
         if os.path.exists(self._journal_path):  # noqa: PTH110 - before the header, which is swapped last
             return True
         try:
-            status = os.stat(self._anchor_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
+            status = os.stat(self._lock_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
         except OSError:
             return True
         return identity_of(status) != self._identity
@@ -180,7 +184,7 @@ class StoredArray(ABC):
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
-                f"{self._anchor_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
+                f"{self._lock_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
                 f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
                 "dataset again."
             )

@@ -62,14 +62,14 @@ def test_folders_are_made(tmp_path):
 
 @pytest.mark.parametrize("left_behind", ["file", "link", "dangling link"])
 def test_a_fixed_name_replaces_what_a_crash_has_left_and_opens_no_link(path, tmp_path, left_behind):
-    left, outside = path.with_name(".file.partial"), tmp_path / "outside"
+    left, outside = path.with_name(".file.000000000000.wkgpu"), tmp_path / "outside"
     if left_behind == "file":
         left.write_bytes(b"something longer than the new file")
     else:
         left.symlink_to(outside)
     if left_behind == "link":
         outside.write_bytes(b"precious")
-    with AtomicFile(path, left.name) as new:
+    with AtomicFile(path, is_locked=True) as new:
         os.write(new.descriptor, b"new")
     assert path.read_bytes() == b"new"
     assert not path.is_symlink()

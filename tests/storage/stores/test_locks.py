@@ -35,23 +35,23 @@ for _ in range(50):
 
 
 @pytest.fixture
-def anchor(tmp_path):
+def lock_file(tmp_path):
     path = tmp_path / "header.wkw"
-    path.write_bytes(b"anchor")
+    path.write_bytes(b"lock_file")
     return path
 
 
 @pytest.fixture
-def holder(anchor):
-    """A process that holds lock 3 of the anchor."""
-    with subprocess.Popen([sys.executable, "-c", HOLD, anchor, "3"], stdout=subprocess.PIPE, text=True) as process:
+def holder(lock_file):
+    """A process that holds lock 3 of the lock_file."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock_file, "3"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().strip() == "locked"
         yield process
         process.kill()
 
 
 def acquired(path, byte, seconds):
-    """Whether a thread gets the lock within some time; if not, it goes on waiting."""
+    """Whether a thread gets the lock within some time; if not, it continues to wait."""
     got = threading.Event()
 
     def acquire():
@@ -64,15 +64,15 @@ def acquired(path, byte, seconds):
 
 @pytest.mark.parametrize("locking", [True, False])
 @pytest.mark.filterwarnings("ignore:The setting locking is off")
-def test_threads_exclude_each_other(anchor, config, locking):
+def test_threads_exclude_each_other(lock_file, config, locking):
     config.locking = locking
-    inside, most = [0], [0]
+    inside, highest = [0], [0]
 
     def work():
         for _ in range(20):
-            with file_lock(anchor, 5):
+            with file_lock(lock_file, 5):
                 inside[0] += 1
-                most[0] = max(most[0], inside[0])
+                highest[0] = max(highest[0], inside[0])
                 time.sleep(0.0002)
                 inside[0] -= 1
 
@@ -81,75 +81,75 @@ def test_threads_exclude_each_other(anchor, config, locking):
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == [1]
+    assert highest == [1]
 
 
-def test_processes_exclude_each_other(anchor, tmp_path):
+def test_processes_exclude_each_other(lock_file, tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
-    processes = [subprocess.Popen([sys.executable, "-c", COUNT, anchor, counter]) for _ in range(3)]
+    processes = [subprocess.Popen([sys.executable, "-c", COUNT, lock_file, counter]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert counter.read_text() == "150"
 
 
-def test_a_thread_waits_for_a_process(anchor, holder):
-    assert not acquired(anchor, 3, 0.1)
+def test_a_thread_waits_for_a_process(lock_file, holder):
+    assert not acquired(lock_file, 3, 0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one lock serves the whole file")
-def test_other_numbers_are_free(anchor, holder):
+def test_other_numbers_are_free(lock_file, holder):
     for byte in (0, 2, 4, 2**40, 2**62 - 1):
-        assert acquired(anchor, byte, 10)
+        assert acquired(lock_file, byte, 10)
 
 
-def test_a_killed_process_holds_nothing(anchor, holder):
+def test_a_killed_process_holds_nothing(lock_file, holder):
     holder.send_signal(signal.SIGKILL)
-    assert acquired(anchor, 3, 10)
+    assert acquired(lock_file, 3, 10)
 
 
-def test_a_lock_is_that_of_the_file_at_the_path(anchor):
+def test_a_lock_is_that_of_the_file_at_the_path(lock_file):
     """Who waits while the file is replaced then waits for those who locked the new one."""
     order = []
 
     def second():
-        with file_lock(anchor):
+        with file_lock(lock_file):
             order.append("second")
 
-    with file_lock(anchor):
+    with file_lock(lock_file):
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.05)
-        new = anchor.with_name("new")
+        new = lock_file.with_name("new")
         new.write_bytes(b"new")
-        new.replace(anchor)
-        with file_lock(anchor):  # the new file's lock is free
+        new.replace(lock_file)
+        with file_lock(lock_file):  # the new file's lock is free
             order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
 
 
-def test_a_lock_leaves_nothing_behind(anchor):
-    before = sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))
-    with file_lock(anchor, 2**40):
-        assert sorted(anchor.parent.iterdir()) == before[0]
-    assert (sorted(anchor.parent.iterdir()), anchor.read_bytes(), len(os.listdir("/dev/fd"))) == before
+def test_a_lock_leaves_nothing_behind(lock_file):
+    before = sorted(lock_file.parent.iterdir()), lock_file.read_bytes(), len(os.listdir("/dev/fd"))
+    with file_lock(lock_file, 2**40):
+        assert sorted(lock_file.parent.iterdir()) == before[0]
+    assert (sorted(lock_file.parent.iterdir()), lock_file.read_bytes(), len(os.listdir("/dev/fd"))) == before
 
 
-def test_a_lock_ends_with_an_exception(anchor):
-    with pytest.raises(KeyError), file_lock(anchor):
+def test_a_lock_ends_with_an_exception(lock_file):
+    with pytest.raises(KeyError), file_lock(lock_file):
         raise KeyError
-    assert acquired(anchor, 0, 10)
+    assert acquired(lock_file, 0, 10)
 
 
-def test_a_lock_ends_although_a_forked_child_lives(anchor):
+def test_a_lock_ends_although_a_forked_child_lives(lock_file):
     """A child that is forked while the lock is held has a copy of the descriptor."""
-    with file_lock(anchor):
+    with file_lock(lock_file):
         child = os.fork()
         if child == 0:
             time.sleep(60)
             os._exit(0)
     try:
-        assert acquired(anchor, 0, 2)
+        assert acquired(lock_file, 0, 2)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -165,9 +165,9 @@ def test_a_folder(tmp_path):
         pass
 
 
-def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(anchor):
+def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(lock_file):
     def interrupted_before_it_gives_back():
-        held = file_lock(anchor, 3, 4)
+        held = file_lock(lock_file, 3, 4)
         held.__enter__()
         raise KeyboardInterrupt(held)  # the error, which is alive below, keeps the lock
 
@@ -175,12 +175,12 @@ def test_a_lock_that_an_interrupt_left_held_is_not_waited_for_by_its_own_thread(
         interrupted_before_it_gives_back()
     except KeyboardInterrupt:
         begin = time.monotonic()
-        with file_lock(anchor, 5):
+        with file_lock(lock_file, 5):
             assert time.monotonic() - begin < 0.5
 
 
-def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(anchor, holder):
-    with file_lock(anchor, 2, wait=False), pytest.raises(BlockingIOError), file_lock(anchor, 1, 5, wait=False):
+def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(lock_file, holder):
+    with file_lock(lock_file, 2, wait=False), pytest.raises(BlockingIOError), file_lock(lock_file, 1, 5, wait=False):
         pytest.fail("another process holds lock 3")
 
 
@@ -198,9 +198,9 @@ def no_locks(request, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
 
 
-def test_no_locks_is_an_error_that_names_the_setting(anchor, no_locks):
-    names_it = pytest.raises(StorageAccessError, match=rf"{anchor}.*config\.locking = False.*WKGPU_LOCKING=off")
-    with names_it, file_lock(anchor):
+def test_no_locks_is_an_error_that_names_the_setting(lock_file, no_locks):
+    names_it = pytest.raises(StorageAccessError, match=rf"{lock_file}.*config\.locking = False.*WKGPU_LOCKING=off")
+    with names_it, file_lock(lock_file):
         pass
 
 
@@ -225,41 +225,41 @@ class TestLocksOfThreads:
     def _off(self, config):
         config.locking = False
 
-    def test_ranges(self, anchor, tmp_path):
-        (tmp_path / "link").symlink_to(anchor)
-        with file_lock(anchor, 3, 2):
+    def test_ranges(self, lock_file, tmp_path):
+        (tmp_path / "link").symlink_to(lock_file)
+        with file_lock(lock_file, 3, 2):
             assert not acquired(tmp_path / "link", 4, 0.05)
-            assert all(acquired(anchor, byte, 10) for byte in (2, 5, 2**61))
-        assert acquired(anchor, 3, 10)
+            assert all(acquired(lock_file, byte, 10) for byte in (2, 5, 2**61))
+        assert acquired(lock_file, 3, 10)
 
-    def test_what_an_interrupt_leaves_is_free(self, anchor):
-        hold_range(str(anchor), 0, 1)  # as if an interrupt had come before it was kept
-        left = [hold_range(str(anchor), 1, 2)]
+    def test_what_an_interrupt_leaves_is_free(self, lock_file):
+        hold_range(str(lock_file), 0, 1)  # as if an interrupt had come before it was kept
+        left = [hold_range(str(lock_file), 1, 2)]
         left.append(left)  # as in a traceback
         del left
-        assert acquired(anchor, 0, 10)
-        assert acquired(anchor, 1, 10)
+        assert acquired(lock_file, 0, 10)
+        assert acquired(lock_file, 1, 10)
 
-    def test_a_forked_child_holds_nothing(self, anchor):
-        with file_lock(anchor):
+    def test_a_forked_child_holds_nothing(self, lock_file):
+        with file_lock(lock_file):
             child = os.fork()
             if child == 0:
-                os._exit(0 if acquired(anchor, 0, 10) else 1)
+                os._exit(0 if acquired(lock_file, 0, 10) else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
-    def test_a_file_that_is_deleted_meanwhile(self, anchor):
+    def test_a_file_that_is_deleted_before_it_is_locked(self, lock_file):
         found = []
 
         def wait():
             try:
-                with file_lock(anchor):
+                with file_lock(lock_file):
                     found.append("locked")
             except NotFoundError:
                 found.append("gone")
 
-        with file_lock(anchor):
+        with file_lock(lock_file):
             thread = threading.Thread(target=wait)
             thread.start()
-            anchor.unlink()
+            lock_file.unlink()
         thread.join(10)
         assert found == ["gone"]

@@ -61,7 +61,7 @@ def test_a_folder_of_shards_that_is_a_file(make_array, cpu, codec):
 
 
 def test_a_shard_that_is_a_pipe(make_array, run_python):
-    """Nobody writes into the pipe: whoever opens it waits for ever."""
+    """No process writes into the pipe: one that opens it waits for ever."""
     array = make_array(layout_of("lz4"))
     os.makedirs(os.path.dirname(array.shard_path((0, 0, 0))))
     os.mkfifo(array.shard_path((0, 0, 0)))
@@ -117,7 +117,7 @@ def test_a_path_that_no_system_takes(tmp_path):
 # ---- Permissions and full disks
 
 
-def as_somebody_else(work):
+def as_another_user(work):
     """Run in a forked child that is not root; what it returned, or its error's class and message."""
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -140,7 +140,7 @@ def as_somebody_else(work):
 
 @pytest.fixture
 def public_array(make_array, naive, codec):
-    """A mag with a shard, in a folder that everybody can reach."""
+    """A mag with a shard, in a folder that all users can reach."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     array = create_array(folder / "mag", layout_of(codec))
@@ -151,19 +151,19 @@ def public_array(make_array, naive, codec):
 
 def test_no_permission_to_read_a_shard(public_array, cpu):
     os.chmod(public_array.shard_path((0, 0, 0)), 0)
-    result = as_somebody_else(lambda: read_box(public_array, cpu, (0, 0, 0), SHAPE).shape)
+    result = as_another_user(lambda: read_box(public_array, cpu, (0, 0, 0), SHAPE).shape)
     assert re.match(rf"StorageAccessError: .*{public_array.shard_path((0, 0, 0))}.*[Pp]ermission denied", result)
 
 
 def test_no_permission_to_read_a_header(public_array):
-    os.chmod(public_array.anchor, 0)
-    result = as_somebody_else(lambda: open_array(public_array.path))
-    assert re.match(rf"StorageAccessError: .*{public_array.anchor}.*[Pp]ermission denied", result)
+    os.chmod(public_array.lock_file, 0)
+    result = as_another_user(lambda: open_array(public_array.path))
+    assert re.match(rf"StorageAccessError: .*{public_array.lock_file}.*[Pp]ermission denied", result)
 
 
 def test_no_permission_to_enter_a_mag(public_array):
     os.chmod(public_array.path, 0)
-    result = as_somebody_else(lambda: open_array(public_array.path))
+    result = as_another_user(lambda: open_array(public_array.path))
     assert re.match(rf"(StorageAccess|NotFound)Error: .*{public_array.path}", result)
 
 
@@ -171,7 +171,7 @@ def test_no_permission_to_write(public_array, cpu):
     for path in public_array.path.rglob("*"):
         path.chmod(0o555 if path.is_dir() else 0o444)
     data = voxels(public_array.spec, (1, 1, 1), 1)
-    result = as_somebody_else(lambda: write_box(public_array, cpu, (0, 0, 0), data))
+    result = as_another_user(lambda: write_box(public_array, cpu, (0, 0, 0), data))
     assert re.match(rf"{ReadOnlyError.__name__}: .*{public_array.path}", result)
 
 

@@ -14,7 +14,7 @@ from wkgpu.storage.stores.local.regular_file import read_regular, read_start
 
 @pytest.fixture(autouse=True)
 def no_hang():
-    """Whoever opens a pipe and waits for a writer ends here."""
+    """A test that opens a pipe and waits for a writer ends here."""
 
     def give_up(*_):
         raise AssertionError("it hangs")
@@ -55,7 +55,7 @@ def test_what_is_no_regular_file_is_an_error_that_names_it(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kind", IRREGULAR)
 def test_a_header_that_is_no_regular_file(make_array, monkeypatch, kind):
-    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))).anchor
+    header = make_array(ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))).lock_file
     header.unlink()
     IRREGULAR[kind](header, monkeypatch)
     with pytest.raises(WkgpuError, match=str(header)):

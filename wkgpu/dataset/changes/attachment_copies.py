@@ -16,8 +16,8 @@ from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import attachment_entries
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import NotFoundError, PropertiesError
-from wkgpu.storage.stores.local.file_copy import copy_file
 from wkgpu.storage.stores.local.links import check_inside, real_path_outside
+from wkgpu.storage.stores.local.local_store import LocalStore, location_of
 
 
 class CopiedAttachments:
@@ -138,10 +138,10 @@ def _free_name(name: str, taken: set[str]) -> str:
 def copy_files(source: Path, target: Path) -> None:
     """Copy a file, or a folder with all files in it."""
     if not source.is_dir():
-        copy_file(source, target)
+        LocalStore(target.parent).copy(location_of(source), target.name)
         return
     target.mkdir()
     for parent, _, files in os.walk(source):
         for file in files:
             path = Path(parent, file)
-            copy_file(path, target / path.relative_to(source))
+            LocalStore(target).copy(location_of(path), path.relative_to(source).as_posix())

@@ -87,7 +87,7 @@ def header_difference(layer: Layer, array: StoredArray) -> str | None:
     if listed.holds(spec.dtype, spec.num_channels):
         return None
     return (
-        f"{array.anchor} says that a voxel has {spec.num_channels} channel(s) of {spec.dtype}, but "
+        f"{array.lock_file} says that a voxel has {spec.num_channels} channel(s) of {spec.dtype}, but "
         f"{layer.dataset._file.path} says {listed.num_channels} of {listed.dtype} for layer {layer.name!r}; correct "
         "elementClass and numChannels there."
     )
@@ -111,6 +111,6 @@ def check_headers(layer: Layer) -> None:
             raise MismatchError(difference)
         if (found := (array.spec.dtype, array.spec.num_channels)) != expected:
             raise MismatchError(
-                f"{array.anchor} says that a voxel has {found[1]} channel(s) of {found[0]}, but other mags of "
+                f"{array.lock_file} says that a voxel has {found[1]} channel(s) of {found[0]}, but other mags of "
                 f"layer {layer.name!r} have {expected[1]} of {expected[0]}; the mags of a layer are alike."
             )

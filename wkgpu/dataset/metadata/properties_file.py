@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -12,10 +11,9 @@ from pathlib import Path
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
-from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
-from wkgpu.storage.stores.local.locks import file_lock
-from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
-from wkgpu.storage.stores.local.regular_file import read_regular
+from wkgpu.storage.stores.files import Replacing, Version
+from wkgpu.storage.stores.local.local_store import LocalStore
+from wkgpu.storage.stores.store import Store
 
 _MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
 
@@ -27,6 +25,8 @@ class PropertiesFile:
     ----------
     folder : Path
         The dataset's folder.
+    store : Store, optional
+        What the folder is in; by default the local file system.
 
     Examples
     --------
@@ -35,12 +35,13 @@ class PropertiesFile:
     ...     properties.name = "cortex"
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: Store | None = None) -> None:
+        self._store = LocalStore(folder, follows_links=True) if store is None else store
         self.path = folder / PROPERTIES_NAME
 
     def exists(self) -> bool:
         """Whether the file exists."""
-        return self.path.is_file()
+        return self._store.exists(PROPERTIES_NAME)
 
     def create(self, properties: DatasetProperties) -> None:
         """Write the first properties of a dataset, in a folder that may not exist yet.
@@ -50,21 +51,10 @@ class PropertiesFile:
         AlreadyExistsError
             If the file exists, because another process was faster.
         """
-        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
-                file.write(properties.to_bytes())
-                file.flush()
-                os.fsync(file.fileno())
-            _move_to_free_name(temporary, self.path)
-        except FileExistsError as error:
+            self._store.write(PROPERTIES_NAME, properties.to_bytes(), replacing="nothing")
+        except AlreadyExistsError as error:
             raise AlreadyExistsError(f"{self.path} exists. Use Dataset.open(), or exist_ok=True.") from error
-        except OSError as error:
-            raise os_error_to_wkgpu(f"Cannot write {self.path}", error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
     def load(self) -> DatasetProperties:
         """Read the file.
@@ -74,44 +64,58 @@ class PropertiesFile:
         NotFoundError, StorageAccessError, PropertiesError
             If it does not exist, cannot be read, or says no properties.
         """
-        try:
-            data = read_regular(self.path, _MAX_BYTES)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{self.path} does not exist.") from error
-        return DatasetProperties.parse(data, self.path)
+        return self._read()[0]
 
     @contextmanager
     def change(self) -> Iterator[DatasetProperties]:
         """Yield the properties as they are now, and write them afterwards, unless the block raises.
 
-        Nobody else changes the file meanwhile, in whatever thread or process, so that no change is lost: keep the
-        block short, and in it decide by the properties that it was given.
+        No other thread or process changes the file in this time, so that no change is lost: keep the block short, and
+        in it decide by the properties that it was given.
 
         Raises
         ------
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
+        OutdatedFileError
+            If the store has no locks, and another process has changed the file.
         """
-        with self.held() as properties:
+        has_locks = self._store.has_locks
+        with self._locked():
+            properties, version = self._read()
             before = deepcopy(properties.document)
             yield properties
             if properties.document != before:
-                atomic_write_bytes(Path(os.path.realpath(self.path)), properties.to_bytes())
+                replacing: Replacing = "anything" if has_locks else version
+                data = properties.to_bytes()
+                self._store.write(PROPERTIES_NAME, data, replacing=replacing, is_locked=has_locks)
 
     @contextmanager
     def held(self) -> Iterator[DatasetProperties]:
-        """Yield the properties as they are now, and let no other process or thread change them meanwhile.
+        """Yield the properties as they are now, and let no other process or thread change them in this time.
 
         Raises
         ------
         NotFoundError, ReadOnlyError, StorageAccessError, PropertiesError
             If the file does not exist, cannot be written or read, or says no properties.
         """
-        with file_lock(self.path):
-            for abandoned in Path(os.path.realpath(self.path)).parent.glob(f".{self.path.name}.*.tmp"):  # by a crash
-                with suppress(OSError):  # it is in the way of nothing
-                    abandoned.unlink()
+        with self._locked():
             yield self.load()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if not self._store.has_locks:
+            yield
+            return
+        with self._store.lock(PROPERTIES_NAME):
+            self._store.remove_abandoned(PROPERTIES_NAME)
+            yield
+
+    def _read(self) -> tuple[DatasetProperties, Version]:
+        found = self._store.read(PROPERTIES_NAME, _MAX_BYTES)
+        if found is None:
+            raise NotFoundError(f"{self.path} does not exist.")
+        return DatasetProperties.parse(found[0], self.path), found[1]
 
 
 def create_properties(folder: Path, name: str | None, voxel_size: VoxelSize, exist_ok: bool) -> PropertiesFile:
@@ -156,15 +160,3 @@ def find_properties(folder: Path) -> PropertiesFile:
         f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "
         "dataset and use add_layer_for_existing_files()."
     )
-
-
-def _move_to_free_name(source: Path, target: Path) -> None:
-    """Move a file, or raise a FileExistsError: a rename would replace what another process has put there."""
-    try:
-        os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if target.exists():
-            raise FileExistsError(target) from None
-        source.replace(target)

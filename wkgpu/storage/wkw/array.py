@@ -43,6 +43,7 @@ from wkgpu.storage.wkw.header import WkwHeader
 HEADER_NAME = "header.wkw"
 FARTHEST = 1 << 56  # voxels: as far as a view may reach
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
+_SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
 _MOST_DIGITS = 18
 
 
@@ -93,13 +94,17 @@ class WkwArray(StoredArray):
         return cls.open(path)
 
     @property
-    def anchor(self) -> Path:
+    def lock_file(self) -> Path:
         """The mag's header."""
         return self.path / HEADER_NAME
 
     def shard_path(self, shard: Triple) -> str:
         """Path of the shard ``(x, y, z)``."""
         return f"{self._root}/z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
+
+    def is_shard(self, path: str) -> bool:
+        """See `StoredArray.is_shard`."""
+        return _SHARD.fullmatch(path) is not None
 
     def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
         """See `StoredArray.existing_shards`."""

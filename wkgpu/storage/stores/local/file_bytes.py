@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from wkgpu.errors import ChunkError
+from wkgpu.errors import ChunkError, StorageAccessError
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 
 
@@ -28,6 +28,24 @@ def read_exactly(descriptor: int, nbytes: int, offset: int, path: str | Path) ->
             nbytes -= len(part)
             offset += len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_into(descriptor: int, buffer: memoryview, offset: int, path: str | Path) -> None:
+    """Fill a buffer of bytes from a file offset on.
+
+    Raises
+    ------
+    StorageAccessError
+        Where the system reports an error, or the file ends before.
+    """
+    rest = buffer
+    with wrap_os_errors(f"Cannot read {path}"):
+        while rest:
+            done = os.preadv(descriptor, [rest], offset)
+            if done == 0:
+                raise StorageAccessError(errno.ENODATA, f"{path} ends at byte {offset}, {len(rest)} bytes too early")
+            rest = rest[done:]
+            offset += done
 
 
 def write_all(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:

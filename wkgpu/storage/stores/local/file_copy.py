@@ -21,7 +21,7 @@ def copy_file(source: Path, target: Path) -> None:
     Raises
     ------
     ReadOnlyError, StorageAccessError, ChunkError
-        If the file cannot be read or written, or becomes shorter meanwhile.
+        If the file cannot be read or written, or becomes shorter while it is copied.
     """
     with wrap_os_errors(f"Cannot read {source}"):
         descriptor, status = patiently(partial(open_regular, source))

@@ -2,7 +2,7 @@
 
 Where the system has them (Linux) these are open-file-description locks on single bytes: they belong to the opened file
 and not to the process, so that two threads exclude each other too; the bytes need not exist in the file, so that one
-anchor file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
+lock file serves as many locks as there are numbers; and they end with the process, however it ends. Elsewhere the
 whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
 locks".
 
@@ -187,7 +187,7 @@ def _try_to_acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
 
 
 def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
-    """Give back the locks in the way that this thread has itself.
+    """Give back the locks that are in the way and that this thread has itself.
 
     It would wait for itself. Such a lock is left over from a ``with`` block that an interrupt (Ctrl+C) has ended in the
     moment in which it would have given the lock back; the error's traceback keeps it open.
@@ -199,7 +199,7 @@ def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
 
 
 def _give_back(file: io.FileIO) -> None:
-    """Unlock and close a file; closing alone would not do, if a process that was forked meanwhile has it open too."""
+    """Unlock and close a file; closing alone would not do, if a process that was forked since then has it open too."""
     if file.closed:  # it was abandoned, and this is its late end
         return
     try:

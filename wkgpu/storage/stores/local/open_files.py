@@ -1,7 +1,7 @@
 """Files that are open at once, of which a process may have only so many (``ulimit -n``).
 
-Reads hold many shards open, and leave the most of what the process may have to others. An open that fails all the same
-is tried again when they may have closed some.
+Reads hold many shards open, and leave three quarters of what the process may have to others. An open that fails all the
+same is tried again when they may have closed some.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ held: set[int] = set()
 
 def is_scarce() -> bool:
     """Whether so many shards are open that a read should rather close some before it opens another one."""
-    return len(held) >= _FEW and len(held) >= _limit() // _SHARE
+    return len(held) >= _FEW and len(held) >= max_held()
+
+
+def max_held() -> int:
+    """Return how many shards a process may hold open at once, unless it is a few."""
+    return max(_FEW, _limit() // _SHARE)
 
 
 def patiently(open_file: Callable[[], _File]) -> _File:
@@ -69,5 +74,5 @@ def patiently(open_file: Callable[[], _File]) -> _File:
 def _limit() -> int:
     if resource is None:
         return _MANY
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MANY if most == resource.RLIM_INFINITY else most
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MANY if limit == resource.RLIM_INFINITY else limit

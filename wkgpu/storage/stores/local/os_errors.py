@@ -31,5 +31,5 @@ def wrap_os_errors(action: str) -> Iterator[None]:
 def os_error_to_wkgpu(action: str, error: OSError) -> ReadOnlyError | StorageAccessError:
     """Return the error for a change that the system refused: a `ReadOnlyError` where only permission is missing."""
     if isinstance(error, PermissionError):
-        return ReadOnlyError(f"{action}: {error.strerror}. Give yourself write permission for it and its folder.")
+        return ReadOnlyError(f"{action}: {error.strerror}. Check the permissions of the file and its folder.")
     return StorageAccessError(error.errno, f"{action}: {error.strerror}")

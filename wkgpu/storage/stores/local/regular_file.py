@@ -1,6 +1,6 @@
 """Regular files, opened for reading: what else may lie at a path would let a reader wait, or never end.
 
-A dataset from elsewhere may hold a pipe, a device, or a link to one, in the place of any file. Opening a pipe waits for
+A dataset from elsewhere may hold a pipe, a device, or a link to one, instead of any file. Opening a pipe waits for
 a writer, and a device such as ``/dev/zero`` has no end.
 """
 
@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from wkgpu.errors import StorageAccessError
+from wkgpu.storage.stores.files import Version, too_large
 from wkgpu.storage.stores.local.file_bytes import read_exactly
 from wkgpu.storage.stores.local.open_files import patiently
 
@@ -53,7 +54,7 @@ def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]
 
 
 def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
-    """Return the error for what stands in the place of a regular file."""
+    """Return the error for what is at a path instead of a regular file."""
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
     code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")
@@ -96,7 +97,12 @@ def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
     finally:
         os.close(descriptor)
     if len(data) > wanted:
-        raise StorageAccessError(
-            errno.EFBIG, f"{path} has {status.st_size} bytes; no file of its kind has more than {max_bytes}. Restore it"
-        )
+        raise too_large(str(path), status.st_size, max_bytes)
     return data
+
+
+def version_of(status: os.stat_result) -> Version:
+    """Return what tells this state of a file from all others, also from those of files that take its place."""
+    changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
+    identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return Version(identity, changed_ns)

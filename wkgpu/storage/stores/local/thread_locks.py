@@ -1,4 +1,4 @@
-"""Exclusive locks among the threads of this process, in the place of file locks: they do not reach other processes."""
+"""Exclusive locks among the threads of this process, instead of file locks: they do not reach other processes."""
 
 from __future__ import annotations
 
