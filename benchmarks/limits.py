@@ -21,7 +21,7 @@ from benchmarks import peers
 from benchmarks.figures import Figure, Side, measure
 from benchmarks.workbench import KINDS, PATCH, Workbench
 from wkgpu.kernels.cpu import intrinsics
-from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.wkw import morton
 
 _CHUNK_VOXELS = peers.CHUNK**3

@@ -94,7 +94,7 @@ def config(monkeypatch):
 @pytest.fixture
 def make_array(tmp_path):
     """Makes an empty mag with a layout, in a folder of its own."""
-    from wkgpu.storage.stored_array import create_array
+    from wkgpu.storage.formats import create_array
 
     numbers = itertools.count()
     return lambda layout: create_array(tmp_path / f"mag-{next(numbers)}", layout)

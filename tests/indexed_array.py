@@ -35,6 +35,13 @@ class IndexedArray(StoredArray):
         (path / "spec.pickle").write_bytes(pickle.dumps((spec, absent)))
         return cls.open(path)
 
+    @classmethod
+    def check_spec(cls, spec) -> None:
+        pass
+
+    def is_shard(self, path: str) -> bool:
+        return path.replace(".", "").isdigit()
+
     @property
     def lock_file(self) -> Path:
         return self.path / "spec.pickle"

@@ -22,16 +22,17 @@ GARBAGE = 0xA5
 
 
 class Volume:
-    """A mag as one NumPy array ``(channel, x, y, z)``; whatever lies beyond it is 0."""
+    """A mag as one NumPy array ``(channel, x, y, z)``; what was not written, and lies beyond it, is the fill value."""
 
-    def __init__(self, layout, shape):
-        self.voxels = np.zeros((layout.num_channels, *shape), layout.dtype)
+    def __init__(self, layout, shape, fill_value=0):
+        self.voxels = np.full((layout.num_channels, *shape), fill_value, layout.memory_dtype)
+        self._fill_value = fill_value
 
     def write(self, topleft, data):
         self.voxels[(slice(None), *slices(topleft, data.shape[1:]))] = data
 
     def read(self, topleft, shape):
-        result = np.zeros((len(self.voxels), *shape), self.voxels.dtype)
+        result = np.full((len(self.voxels), *shape), self._fill_value, self.voxels.dtype)
         found = self.voxels[(slice(None), *slices(topleft, shape))]
         result[(slice(None), *slices((0, 0, 0), found.shape[1:]))] = found
         return result

@@ -15,7 +15,16 @@ DEPENDENCIES = {
     "engines": {"storage.spec", "storage.codecs", "storage.plans", "kernels", *EVERYWHERE},
     "operations": {"engines", "storage", *EVERYWHERE},
     "dataset": {"operations", "engines", "storage", "absent_names", *EVERYWHERE},
-    "cli": {"dataset", "operations", "storage.stores", "synthetic", "kernels.announcements", "wkgpu", *EVERYWHERE},
+    "cli": {
+        "dataset",
+        "operations",
+        "storage.formats",
+        "storage.stores",
+        "synthetic",
+        "kernels.announcements",
+        "wkgpu",
+        *EVERYWHERE,
+    },
     "synthetic": set(),
 }
 # Each with what must change before it can go.

@@ -26,7 +26,8 @@ from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.settings import config
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.formats import open_array
+from wkgpu.storage.stored_array import StoredArray
 
 ORIGIN = (0, 0, 0)
 KINDS = {"em": "EM", "segmentation": "segmentation"}

@@ -29,7 +29,7 @@ from wkgpu.errors import (
     UnsupportedError,
 )
 from wkgpu.operations import rewriting, tiling
-from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.stores.local import file_copy
 from wkgpu.storage.stores.local.local_store import LocalStore
 

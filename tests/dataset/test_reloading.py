@@ -15,7 +15,7 @@ from strategies import voxels
 import wkgpu as wk
 from wkgpu.errors import MismatchError, NotFoundError
 from wkgpu.operations.transfer import read_box, write_box
-from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.formats import create_array
 
 # Rewrites the mag of argv[1] until it is killed, or has done so 100 times.
 REWRITER = """

@@ -16,8 +16,8 @@ from strategies import voxels
 from wkgpu.engines import get_engine
 from wkgpu.settings import config as settings
 from wkgpu.storage.codecs import pipeline_of, word_of
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import open_array
 
 CHUNK = 8
 SHARD = (32, 32, 32)

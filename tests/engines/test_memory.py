@@ -121,7 +121,7 @@ import numpy as np
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.engines import get_engine
 from wkgpu.settings import config
-from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.formats import open_array
 
 config.threads = 2
 array, engine, shape = open_array(Path(sys.argv[1])), get_engine("cpu"), (512, 512, 256)

@@ -31,7 +31,7 @@ def made():
 @pytest.fixture
 def stored(tmp_path_factory, made, scale, cpu):
     """A mag of each codec and voxel size, with 256 x 160 x 160 voxels, of which the volume is the second item."""
-    from wkgpu.storage.stored_array import create_array
+    from wkgpu.storage.formats import create_array
 
     def make(codec, dtype, channels, chunk):
         key = codec, dtype, channels, scale(chunk)

@@ -59,8 +59,8 @@ class _Mags:
         from wkgpu.engines import get_engine
         from wkgpu.operations.transfer import write_box
         from wkgpu.storage.codecs import pipeline_of
+        from wkgpu.storage.formats import create_array
         from wkgpu.storage.spec import ArraySpec
-        from wkgpu.storage.stored_array import create_array
 
         self.folder = folder
         self.engine = get_engine("cpu")
@@ -296,7 +296,7 @@ def _cover(path: Path, mags: _Mags, before: np.ndarray) -> bool:
 
 
 def _opened(path: Path):
-    from wkgpu.storage.stored_array import open_array
+    from wkgpu.storage.formats import open_array
 
     return open_array(path)
 

@@ -17,7 +17,7 @@ from wkgpu.engines import get_engine
 from wkgpu.kernels.cpu import encoder, placement, reader
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import create_array
+from wkgpu.storage.formats import create_array
 
 engine = get_engine("cpu")
 many = json.loads(sys.argv[2])

@@ -16,9 +16,9 @@ from wkgpu.errors import ChunkError
 from wkgpu.geometry.voxel_box import triple
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.plans.comparison import comparison_plan
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import create_array
 
 
 def stored(path, spec, engine, topleft, data):

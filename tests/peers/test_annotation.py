@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from arrays import is_simulated, read_box
 
-from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.formats import open_array
 
 wkw = pytest.importorskip("wkw")
 

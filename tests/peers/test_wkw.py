@@ -9,8 +9,8 @@ from strategies import layouts, voxel_boxes, voxels
 
 from wkgpu.errors import WkgpuError
 from wkgpu.storage.codecs import pipeline_of, word_of
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import open_array
 
 wkw = pytest.importorskip("wkw")
 
@@ -94,7 +94,7 @@ def test_what_wkw_has_written_is_changed(tmp_path_factory, engine, history):
 @pytest.mark.parametrize("edge", [1, 2, 4, 8, 32])
 @pytest.mark.parametrize("codec", BLOCK_TYPES)
 def test_headers_are_the_same(tmp_path, codec, edge):
-    from wkgpu.storage.stored_array import create_array
+    from wkgpu.storage.formats import create_array
 
     spec = ArraySpec(np.dtype("uint16"), 3, (edge,) * 3, (32 // edge,) * 3, pipeline_of(codec))
     ours = create_array(tmp_path / "ours", spec).lock_file.read_bytes()

@@ -14,8 +14,8 @@ from strategies import voxels
 
 from wkgpu.errors import ChunkError, FormatError, HeaderError, ShardIndexError, WkgpuError
 from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import open_array
 from wkgpu.storage.wkw.header import WkwHeader
 
 SHAPE = (8, 8, 8)

@@ -12,9 +12,9 @@ from strategies import voxels
 
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage.codecs import pipeline_of, word_of
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.plans.chunk_lookup import chunks_in_boxes, pieces_of, recut
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import create_array
 from wkgpu.storage.wkw.header import WkwHeader
 
 CODECS = ("raw", "lz4", "lz4hc")

@@ -22,6 +22,7 @@ from wkgpu import (
 from wkgpu.dataset.discovery import find_mags
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, MagNotFoundError, NotFoundError
+from wkgpu.storage.formats import markers
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def single_mag(path: Path, device: str | None = None, read_only: bool = True) ->
     except NotFoundError as error:
         raise NotFoundError(
             f"{path} is no dataset (a folder with {PROPERTIES_NAME}), no folder of mags, and no mag (a folder with "
-            "header.wkw)."
+            f"{markers()})."
         ) from error
 
 

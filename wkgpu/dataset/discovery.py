@@ -12,7 +12,8 @@ from wkgpu.errors import MismatchError, NotFoundError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.formats import markers, open_array
+from wkgpu.storage.stored_array import StoredArray
 
 
 class FoundMag(NamedTuple):
@@ -67,7 +68,9 @@ def find_mags(folder: Path) -> list[FoundMag]:
             with suppress(NotFoundError):  # a folder that only has the name of a mag
                 mags.append(FoundMag(mag, open_array(path)))
     if not mags:
-        raise NotFoundError(f"{folder} holds no mags: folders with names like '1' or '2-2-1' and a header.wkw in them.")
+        raise NotFoundError(
+            f"{folder} holds no mags: folders with names like '1' or '2-2-1' and a {markers()} in them."
+        )
     mags.sort(key=lambda found: (found.mag.max_dim, found.mag.to_tuple()))
     for found in mags[1:]:
         if _kind(found.array) != _kind(mags[0].array):

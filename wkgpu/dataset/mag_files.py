@@ -20,8 +20,9 @@ from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.storage.codecs import Compression, pipeline_of
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+from wkgpu.storage.stored_array import StoredArray
 
 
 class LayerListing(NamedTuple):

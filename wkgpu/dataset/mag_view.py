@@ -25,8 +25,9 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside, real_path_outside
 from wkgpu.storage.stores.local.paths import is_remote, local_path
 

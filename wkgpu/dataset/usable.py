@@ -1,11 +1,11 @@
-"""What commands for a whole dataset leave out: what is not a local WKW file. A warning names each."""
+"""What commands for a whole dataset leave out: what wkgpu does not read. A warning names each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.legacy import warn_caller
-from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.storage.formats import is_supported, titles
 from wkgpu.storage.stores.local.paths import is_remote, url_of
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ def is_usable(layer: Layer, doing: str) -> bool:
     doing : str
         What is done with the others, for the warning: "compressed", "copied".
     """
-    if layer.data_format is DataFormat.WKW:
+    if is_supported(layer.data_format.value):
         return True
     warn_caller(
         f"Layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is {layer.data_format.value}, and this "
-        "version of wkgpu reads WKW only."
+        f"version of wkgpu reads {titles()} only."
     )
     return False
 
 
 def usable_mags(layer: Layer, doing: str) -> list[MagView]:
-    """Return the mags of a layer whose files are local WKW files; warnings name the others; see `is_usable`."""
+    """Return the mags of a layer whose files wkgpu reads; warnings name the others; see `is_usable`."""
     found = list(layer.mags.values())
     if found and not is_usable(layer, doing):
         return []
@@ -46,11 +46,11 @@ def usable_mags(layer: Layer, doing: str) -> list[MagView]:
 
 def format_problem(layer: Layer) -> str | None:
     """Return a sentence about a layer whose voxels wkgpu cannot read."""
-    if layer.data_format is DataFormat.WKW:
+    if is_supported(layer.data_format.value):
         return None
     return (
         f"Layer {layer.name!r} of {layer.dataset.path} is {layer.data_format.value}, and this version of wkgpu reads "
-        "WKW only."
+        f"{titles()} only."
     )
 
 

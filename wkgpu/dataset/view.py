@@ -37,10 +37,10 @@ from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.operations.voxel_map import VoxelMap, voxel_map
 from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.settings import config
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.formats import open_array
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, real_path_outside
 from wkgpu.storage.stores.local.paths import is_remote
-from wkgpu.storage.wkw.header import WkwHeader
 
 _Result = TypeVar("_Result")
 
@@ -1070,10 +1070,10 @@ class View(TellsWhatIsAbsent):
         self.close()
 
     @property
-    def header(self) -> WkwHeader:
+    def header(self) -> Any:
         """The WKW header of the mag. Deprecated: use `info`."""
         warn_deprecated(f"{type(self).__name__}.header is deprecated; use info.")
-        return WkwHeader.for_spec(self._array.spec)
+        return self._array.current().legacy_header
 
     @property
     def size(self) -> Vec3Int:

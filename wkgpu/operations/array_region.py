@@ -12,7 +12,8 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import VoxelBox
 from wkgpu.settings import config
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.formats import open_array
+from wkgpu.storage.stored_array import StoredArray
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from wkgpu.operations.streaming import has_data
 from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.codecs import Pipeline
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.shard_index import shard_indexes
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, create_array, open_array
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.file_swap import FileSwap
 from wkgpu.storage.stores.local.hidden import holds_hidden_folders
 from wkgpu.storage.stores.local.links import first_link

@@ -25,8 +25,9 @@ from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shard
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, open_array
+from wkgpu.storage.stored_array import StoredArray
 
 _PART_BYTES = 1 << 30  # of target voxels: a default shard of uint8, which is then encoded and written once
 _MAX_TILE_BYTES = 1 << 30  # what one target chunk may be made of; above it, rather chunks are decoded twice

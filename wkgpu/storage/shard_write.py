@@ -66,6 +66,7 @@ class ShardWrite:
         self._shard = array.spec.from_storage_order(rows.shard)
         self._path = Path(array.shard_path(self._shard))
         self._plan: WritePlan | None = None
+        self._replacement: AtomicFile | None = None
         self._stack = ExitStack()
         self._lock: ExitStack | None = None
 
@@ -124,8 +125,8 @@ class ShardWrite:
     def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
         """Open the file to write."""
         if old is None or not self._array.changes_in_place(spec.codecs):
-            replacement = stack.enter_context(AtomicFile(self._path, is_locked=True))
-            return replacement.descriptor
+            self._replacement = stack.enter_context(AtomicFile(self._path, is_locked=True))
+            return self._replacement.descriptor
         with wrap_os_errors(f"Cannot write {self._path}"):
             descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
         stack.callback(os.close, descriptor)
@@ -158,7 +159,9 @@ class ShardWrite:
         plan = self._plan
         assert plan is not None
         codecs = plan.spec.codecs
-        if not plan.is_in_place:
+        if plan.drops_filled and not plan.stored.nbytes.any() and self._replacement is not None:
+            self._replacement.leave_out()  # a shard without chunks has no file
+        elif not plan.is_in_place:
             before, after = self._array.shard_header_and_footer(codecs, plan.extents)
             write_all(plan.descriptor, before, 0)
             write_all(plan.descriptor, after, plan.data_offset + plan.nbytes_between(0, plan.spec.chunks_in_shard))

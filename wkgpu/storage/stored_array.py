@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
 from wkgpu.errors import (
-    FormatError,
     HeaderError,
     MismatchError,
-    NotFoundError,
     OutdatedFileError,
     ReadOnlyError,
     ShapeError,
     UnsupportedError,
     WkgpuError,
 )
-from wkgpu.forking import loading
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline
@@ -42,13 +39,7 @@ from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of, settle
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
-from wkgpu.storage.stores.local.os_errors import wrap_os_errors
-from wkgpu.storage.stores.local.paths import refuse_remote
 
-if TYPE_CHECKING:
-    from wkgpu.storage.wkw.array import WkwArray
-
-_OTHER_FORMATS = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
@@ -89,6 +80,16 @@ class StoredArray(ABC):
     @abstractmethod
     def open(cls, path: Path) -> Self:
         """Open the mag in a folder."""
+
+    @classmethod
+    @abstractmethod
+    def create(cls, path: Path, spec: ArraySpec) -> Self:
+        """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
+
+    @classmethod
+    @abstractmethod
+    def check_spec(cls, spec: ArraySpec) -> None:
+        """Raise an error for a layout that the format cannot store."""
 
     # ---- What a format answers
 
@@ -148,6 +149,17 @@ class StoredArray(ABC):
     @abstractmethod
     def shard_header_and_footer(self, codecs: Pipeline, extents: Extents) -> tuple[bytes, bytes]:
         """What comes before and after the chunks of a new shard whose chunks lie there."""
+
+    @property
+    def legacy_header(self) -> Any:
+        """What `View.header` returns.
+
+        Raises
+        ------
+        UnsupportedError
+            If the format has no header that users of earlier versions know.
+        """
+        raise UnsupportedError(f"{self.path} has no header as mags of WKW have; use info.")
 
     # ---- Files that another process rewrites
 
@@ -391,67 +403,3 @@ Identity: TypeAlias = tuple[int, ...]
 def identity_of(status: os.stat_result) -> Identity:
     """Return what tells a file from another one that takes its place."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
-    """Open the mag in a folder, whatever its format.
-
-    Parameters
-    ----------
-    follows_links : bool
-        As for `StoredArray`.
-
-    Raises
-    ------
-    NotFoundError
-        Where the folder or its header does not exist.
-    StorageAccessError
-        Where they cannot be read.
-    FormatError
-        Where the header is bad.
-    UnsupportedError
-        Where the path is a URL, or the mag is Zarr or N5.
-    """
-    wkw_array = _wkw_array()
-    refuse_remote(path)
-    with wrap_os_errors(f"Cannot open {path}"):
-        if os.path.lexists(path / "header.wkw"):  # what is no file there, is said when it is read
-            array = wkw_array.open(path)
-            array.follows_links = follows_links
-            return array
-        try:
-            path.stat()
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
-        if not path.is_dir():
-            raise FormatError(f"{path} is a file; a mag is a folder with header.wkw and its shards.")
-        for name, found in _OTHER_FORMATS.items():
-            if (path / name).exists():
-                raise UnsupportedError(f"{path} is {found}, which this version of wkgpu does not read; it reads WKW.")
-    raise NotFoundError(f"{path} has no header.wkw; it is not the folder of a mag that wkgpu can read.")
-
-
-def create_array(path: Path, spec: ArraySpec, data_format: str = "wkw") -> StoredArray:
-    """Make the folder of a mag, which may exist if it is empty, and write its header.
-
-    Raises
-    ------
-    UnsupportedError
-        For a format that wkgpu does not write, and for a URL.
-    AlreadyExistsError
-        Where the folder holds something.
-    ShapeError
-        Where the format cannot store this layout.
-    """
-    refuse_remote(path)
-    wkw_array = _wkw_array()
-    if data_format != wkw_array.data_format:
-        raise UnsupportedError(f"data_format {data_format!r} cannot be written; use 'wkw'.")
-    return wkw_array.create(path, spec)
-
-
-@cache
-def _wkw_array() -> type[WkwArray]:
-    with loading:
-        from wkgpu.storage.wkw.array import WkwArray  # here, because it is built on this module
-    return WkwArray

@@ -13,8 +13,8 @@ from strategies import voxels
 from wkgpu.errors import FormatError, HeaderError, NotFoundError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import create_array, open_array
 
 SHAPE = (8, 8, 8)
 
@@ -68,7 +68,7 @@ def test_a_shard_that_is_a_pipe(make_array, run_python):
     script = """
 import signal, sys
 from wkgpu.errors import StorageAccessError
-from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.formats import open_array
 from pathlib import Path
 signal.alarm(5)
 try:
@@ -183,7 +183,7 @@ import numpy as np
 from wkgpu.operations.transfer import write_box
 from wkgpu.engines import get_engine
 from wkgpu.errors import StorageAccessError
-from wkgpu.storage.stored_array import open_array
+from wkgpu.storage.formats import open_array
 
 topleft, shape = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 array, engine = open_array(Path(sys.argv[1])), get_engine("cpu")

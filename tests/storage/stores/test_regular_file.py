@@ -7,8 +7,8 @@ import pytest
 
 from wkgpu.errors import StorageAccessError, WkgpuError
 from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.formats import open_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import open_array
 from wkgpu.storage.stores.local.regular_file import read_regular, read_start
 
 

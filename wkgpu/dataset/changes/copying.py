@@ -12,7 +12,7 @@ from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
 from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
-from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
@@ -22,10 +22,9 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite
+from wkgpu.storage.formats import check_spec, create_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import create_array
 from wkgpu.storage.stores.local.links import check_inside
-from wkgpu.storage.wkw.header import WkwHeader
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -45,10 +44,11 @@ class LayoutOverrides(NamedTuple):
     compress: Compression | None
 
     def check_format(self, layer: Layer) -> None:
-        """Raise an `UnsupportedError` if another format than WKW is wanted."""
-        data_format = DataFormat.parse(self.data_format or DataFormat.WKW)
-        if data_format is not DataFormat.WKW:
-            raise UnsupportedError(f"Layer {layer.name!r} cannot be copied as {data_format.value}; use 'wkw'.")
+        """Raise an `UnsupportedError` if a format is wanted that is not written."""
+        data_format = DataFormat.parse(self.data_format or DEFAULT_DATA_FORMAT)
+        if data_format is not DEFAULT_DATA_FORMAT:
+            known = DEFAULT_DATA_FORMAT.value
+            raise UnsupportedError(f"Layer {layer.name!r} cannot be copied as {data_format.value}; use {known!r}.")
 
     def of(self, found: ArraySpec) -> ArraySpec:
         """Return the layout of the copy of a mag.
@@ -70,7 +70,7 @@ class LayoutOverrides(NamedTuple):
             self.chunks_per_shard,
             compress,
         )
-        WkwHeader.for_spec(spec)
+        check_spec(spec)
         return spec
 
 

@@ -9,8 +9,9 @@ from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, create_array
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside
 
 if TYPE_CHECKING:

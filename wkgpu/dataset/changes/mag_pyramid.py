@@ -20,8 +20,9 @@ from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag, downsampling_mags
 from wkgpu.operations.downsampling.tiles import downsample
 from wkgpu.operations.jobs import Executor
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray, create_array
+from wkgpu.storage.stored_array import StoredArray
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset

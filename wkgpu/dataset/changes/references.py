@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wkgpu.dataset.changes.copying import LayoutOverrides, copy_mag, extend_box
 from wkgpu.dataset.changes.mag_entries import check_layer_folder, check_mag_is_free, settle_layer
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries, checked_name
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
@@ -21,6 +21,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
+from wkgpu.storage.formats import format_named, is_supported
 from wkgpu.storage.stores.local.paths import entry_path, is_remote, local_path
 
 if TYPE_CHECKING:
@@ -146,8 +147,9 @@ def _entry(dataset: Dataset, source: MagView, mag: Mag) -> Document:
     """Return how a dataset lists a mag that stays where it is."""
     layer = _layer_of(source)
     known = {} if layer is None else deepcopy(layer._properties.mag_entry(source.mag))
-    is_wkw = layer is None or layer.data_format is DataFormat.WKW
-    if is_wkw and "cubeLength" not in known and not is_remote(source.path):
+    data_format = DEFAULT_DATA_FORMAT if layer is None else layer.data_format
+    lists_edge = is_supported(data_format.value) and format_named(data_format.value).lists_shard_edge
+    if lists_edge and "cubeLength" not in known and not is_remote(source.path):
         known["cubeLength"] = source._array.spec.shard_shape[0]
     known.pop("resolution", None)
     path = entry_path(dataset.path, source.path.parent, str(source.path))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
@@ -27,12 +27,12 @@ from wkgpu.errors import (
     PropertiesError,
     RegionError,
     ShapeError,
-    UnsupportedError,
     WkgpuError,
 )
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.storage.formats import format_named
 
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
 _MAX_MAG = 1 << 31
@@ -94,8 +94,7 @@ class LayerProperties:
         if largest_segment_id is not None and not is_segmentation:
             raise ArgumentError(f"largest_segment_id={largest_segment_id!r} is for segmentation layers; leave it out.")
         stored_as = DataFormat.parse(data_format)
-        if stored_as is not DataFormat.WKW:
-            raise UnsupportedError(f"data_format {stored_as.value!r} cannot be written; use 'wkw'.")
+        format_named(stored_as.value)
         document: Document = {
             "name": checked_name(name),
             "category": category,
@@ -162,7 +161,7 @@ class LayerProperties:
     def data_format(self) -> DataFormat:
         """File format of the voxels."""
         try:
-            return DataFormat.parse(self.document.get("dataFormat", DataFormat.WKW.value))
+            return DataFormat.parse(self.document.get("dataFormat", DEFAULT_DATA_FORMAT.value))
         except WkgpuError as error:
             raise PropertiesError(f"{self._where}: {error}") from error
 
@@ -291,7 +290,7 @@ class LayerProperties:
         entry: Document = {key: mag.to_list()}
         if key == "mag":
             entry["path"] = path
-        if self.data_format is DataFormat.WKW:
+        if format_named(self.data_format.value).lists_shard_edge:
             entry["cubeLength"] = shard_shape[0]
         if key == "mag":
             entry["axisOrder"] = {"c": 0, "x": 1, "y": 2, "z": 3}

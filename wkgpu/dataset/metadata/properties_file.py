@@ -11,6 +11,7 @@ from pathlib import Path
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
+from wkgpu.storage.formats import format_of
 from wkgpu.storage.stores.files import Replacing, Version
 from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.store import Store
@@ -154,7 +155,7 @@ def find_properties(folder: Path) -> PropertiesFile:
         return file
     if not folder.exists():
         raise NotFoundError(f"{folder} does not exist; there is no dataset to open.")
-    if (folder / "header.wkw").exists():
+    if format_of(folder) is not None:
         raise NotFoundError(f"{folder} has no {PROPERTIES_NAME}; it is a single mag. Open it with open_mag().")
     raise NotFoundError(
         f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "

@@ -84,7 +84,7 @@ class WkwArray(StoredArray):
 
     @classmethod
     def create(cls, path: Path, spec: ArraySpec) -> WkwArray:
-        """Make the folder of a mag and write its header; see `stored_array.create_array`."""
+        """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
         header = WkwHeader.for_spec(spec)
         with wrap_os_errors(f"Cannot make the mag {path}"):
             is_taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
@@ -92,6 +92,16 @@ class WkwArray(StoredArray):
             raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
         atomic_write_bytes(path / HEADER_NAME, header.pack())
         return cls.open(path)
+
+    @classmethod
+    def check_spec(cls, spec: ArraySpec) -> None:
+        """See `StoredArray.check_spec`."""
+        WkwHeader.for_spec(spec)
+
+    @property
+    def legacy_header(self) -> WkwHeader:
+        """The header of the mag as it is stored now."""
+        return WkwHeader.for_spec(self.spec)
 
     @property
     def lock_file(self) -> Path:

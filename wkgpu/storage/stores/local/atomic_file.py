@@ -69,6 +69,7 @@ class AtomicFile(WritableFile):
         self._replacing = replacing
         self._hidden = hidden_beside(path, LOCKED_FILE if is_locked else None)
         self.descriptor = -1
+        self._is_left_out = False
 
     def __enter__(self) -> AtomicFile:
         try:
@@ -83,6 +84,10 @@ class AtomicFile(WritableFile):
             with suppress(OSError):  # it may belong to another user
                 os.fchmod(self.descriptor, old.st_mode & 0o7777)
         return self
+
+    def leave_out(self) -> None:
+        """Let there be no file at the end of the block, instead of the new one."""
+        self._is_left_out = True
 
     def write(self, data: Buffer, offset: int) -> None:
         """See `WritableFile.write`."""
@@ -152,7 +157,9 @@ class AtomicFile(WritableFile):
         compares = isinstance(self._replacing, Version) and not self._is_locked
         with file_lock(self._path) if compares else nullcontext():
             self._old_status()
-            if self._replacing == "nothing":
+            if self._is_left_out:
+                self._path.unlink(missing_ok=True)
+            elif self._replacing == "nothing":
                 self._move_to_free_name()
             else:
                 self._hidden.replace(self._path)

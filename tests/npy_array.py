@@ -1,0 +1,123 @@
+"""A format that is registered from outside: a mag is a folder of ``.npy`` files, one for each chunk, in C order.
+
+It differs from WKW in all that a spec can say: chunks of any shape, a fill value, an axis order, channels that lie
+apart, and chunks that are not stored.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from wkgpu.errors import NotFoundError, UnsupportedError
+from wkgpu.storage import formats
+from wkgpu.storage.shard_file import open_shard
+from wkgpu.storage.shard_index import UniformIndex
+from wkgpu.storage.spec import AbsentChunks, ArraySpec
+from wkgpu.storage.stored_array import StoredArray, identity_of
+
+FILL = 7
+_NAME = re.compile(r"(\d+)\.(\d+)\.(\d+)\.npy")
+
+
+class NpyArray(StoredArray):
+    """A folder with ``array.json`` and chunks ``X.Y.Z.npy``, each an array ``(channel, x, y, z)``."""
+
+    data_format = "npy"
+
+    @classmethod
+    def open(cls, path: Path) -> NpyArray:
+        file = path / "array.json"
+        try:
+            said = json.loads(file.read_text())
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{file} does not exist.") from error
+        spec = npy_spec(np.dtype(said["dtype"]), said["channels"], tuple(said["chunk_shape"]))
+        return cls(path, spec, identity_of(file.stat()))
+
+    @classmethod
+    def create(cls, path: Path, spec: ArraySpec) -> NpyArray:
+        cls.check_spec(spec)
+        path.mkdir(parents=True)
+        said = {"dtype": spec.dtype.str, "channels": spec.num_channels, "chunk_shape": spec.chunk_shape}
+        (path / "array.json").write_text(json.dumps(said))
+        return cls.open(path)
+
+    @classmethod
+    def check_spec(cls, spec: ArraySpec) -> None:
+        if spec != npy_spec(spec.dtype, spec.num_channels, spec.chunk_shape):
+            raise UnsupportedError(f"{spec} is no array of .npy files.")
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "array.json"
+
+    def shard_path(self, shard) -> str:
+        return f"{self.path}/{'.'.join(map(str, shard))}.npy"
+
+    def is_shard(self, path: str) -> bool:
+        return _NAME.fullmatch(path) is not None
+
+    def existing_shards(self, box=None):
+        names = filter(None, map(_NAME.fullmatch, os.listdir(self.path)))
+        found = [tuple(map(int, name.groups())) for name in names]
+        if box is not None:
+            corner, shape = (np.array(triple) for triple in box)
+            edges = np.array(self.spec.shard_shape)
+            first, last = corner // edges, (corner + shape - 1) // edges
+            found = [shard for shard in found if (first <= shard).all() and (shard <= last).all()]
+        return sorted(found, key=lambda shard: shard[::-1])
+
+    def open_shard(self, shard):
+        return open_shard(self.shard_path(shard), lambda *_: UniformIndex(len(self._header), self.spec.chunk_bytes))
+
+    @property
+    def ordinal_strides(self):
+        return 1, 1, 1
+
+    def shard_codecs(self, shard):
+        return () if Path(self.shard_path(shard)).exists() else None
+
+    def changes_in_place(self, codecs) -> bool:
+        return False
+
+    def absent_chunks(self, codecs):
+        return AbsentChunks.OMITTED
+
+    def data_offset(self, codecs) -> int:
+        return len(self._header)
+
+    def shard_header_and_footer(self, codecs, extents):
+        return self._header, b""
+
+    @property
+    def _header(self) -> bytes:
+        file = io.BytesIO()
+        shape = (self.spec.num_channels, *self.spec.chunk_shape)
+        said = {"descr": self.spec.dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, said)
+        return file.getvalue()
+
+
+def npy_spec(dtype, num_channels: int, chunk_shape) -> ArraySpec:
+    """What is said of voxels in ``.npy`` files."""
+    return ArraySpec(
+        np.dtype(dtype), num_channels, chunk_shape, (1, 1, 1), (), FILL, axis_order=(2, 1, 0), channels_first=False
+    )
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """Let wkgpu know the format for a ``with`` block."""
+    formats.register(formats.Format("npy", ".npy", "array.json", lambda: NpyArray))
+    try:
+        yield
+    finally:
+        formats.unregister("npy")

@@ -1,0 +1,182 @@
+"""The registry of formats: which class reads and writes the mags of each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
+from wkgpu.forking import loading
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stores.local.os_errors import wrap_os_errors
+from wkgpu.storage.stores.local.paths import refuse_remote
+
+DEFAULT_FORMAT = "wkw"
+_NOT_READ = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of mags.
+
+    Parameters
+    ----------
+    name : str
+        As ``dataFormat`` of the properties file names it.
+    title : str
+        As messages name it.
+    marker : str
+        The file in a mag's folder that tells its format.
+    load : callable
+        Returns the class; it is called once, when it is first needed.
+    lists_shard_edge : bool
+        Whether the properties file lists the edge of shards, as ``cubeLength``.
+    """
+
+    name: str
+    title: str
+    marker: str
+    load: Callable[[], type[StoredArray]]
+    lists_shard_edge: bool = False
+
+
+def _class_in(module: str, name: str) -> type[StoredArray]:
+    with loading:
+        found: type[StoredArray] = getattr(import_module(module), name)
+    return found
+
+
+_FORMATS = {
+    "wkw": Format("wkw", "WKW", "header.wkw", partial(_class_in, "wkgpu.storage.wkw.array", "WkwArray"), True),
+}
+
+
+def register(found: Format) -> None:
+    """Add a format, or replace the one of this name."""
+    _FORMATS[found.name] = found
+
+
+def unregister(name: str) -> None:
+    """Remove a format."""
+    del _FORMATS[name]
+
+
+def titles() -> str:
+    """Return the formats that are read, for messages.
+
+    Examples
+    --------
+    >>> titles()
+    'WKW'
+    """
+    return ", ".join(found.title for found in _FORMATS.values())
+
+
+def markers() -> str:
+    """Return the files that tell a mag, for messages.
+
+    Examples
+    --------
+    >>> markers()
+    'header.wkw'
+    """
+    return " or ".join(found.marker for found in _FORMATS.values())
+
+
+def is_supported(name: str) -> bool:
+    """Whether mags of a format are read and written."""
+    return name in _FORMATS
+
+
+def format_named(name: str) -> Format:
+    """Return a format.
+
+    Raises
+    ------
+    UnsupportedError
+        If wkgpu does not write it.
+    """
+    found = _FORMATS.get(name)
+    if found is None:
+        known = " or ".join(map(repr, _FORMATS))
+        raise UnsupportedError(f"data_format {name!r} cannot be written; use {known}.")
+    return found
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format of the mag in a folder, None if there is no mag."""
+    for found in _FORMATS.values():
+        if os.path.lexists(path / found.marker):  # what is not a file there, is said when it is read
+            return found
+    return None
+
+
+def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
+    """Open the mag in a folder, whatever its format.
+
+    Parameters
+    ----------
+    follows_links : bool
+        As for `StoredArray`.
+
+    Raises
+    ------
+    NotFoundError
+        Where the folder or its header does not exist.
+    StorageAccessError
+        Where they cannot be read.
+    FormatError
+        Where the header is bad.
+    UnsupportedError
+        Where the path is a URL, or the mag has a format that is not read.
+    """
+    refuse_remote(path)
+    with wrap_os_errors(f"Cannot open {path}"):
+        found = format_of(path)
+        if found is not None:
+            array = found.load().open(path)
+            array.follows_links = follows_links
+            return array
+        _check_folder(path)
+    raise NotFoundError(f"{path} has no {markers()}; it is not the folder of a mag that wkgpu can read.")
+
+
+def _check_folder(path: Path) -> None:
+    """Raise an error if a path is not a folder, or that of a mag which is not read."""
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
+    if not path.is_dir():
+        raise FormatError(f"{path} is a file; a mag is a folder with {markers()} and its shards.")
+    for name, title in _NOT_READ.items():
+        if (path / name).exists():
+            raise UnsupportedError(
+                f"{path} is {title}, which this version of wkgpu does not read; it reads {titles()}."
+            )
+
+
+def create_array(path: Path, spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> StoredArray:
+    """Make the folder of a mag, which may exist if it is empty, and write its header.
+
+    Raises
+    ------
+    UnsupportedError
+        For a format that wkgpu does not write, and for a URL.
+    AlreadyExistsError
+        Where the folder holds something.
+    ShapeError, DtypeError
+        Where the format cannot store this layout.
+    """
+    refuse_remote(path)
+    return format_named(data_format).load().create(path, spec)
+
+
+def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
+    """Raise the error of `create_array` for a layout that a format cannot store."""
+    format_named(data_format).load().check_spec(spec)
