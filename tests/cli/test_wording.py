@@ -22,7 +22,8 @@ OF_PROGRAMS_ALONE = {  # no command calls these with what a user typed
 
 def messages():
     """Yield the messages of errors as they stand in the code, with X for the values."""
-    for file in sorted((PACKAGE / "dataset").glob("*.py")) + sorted((PACKAGE / "storage").glob("*.py")):
+    packages = (PACKAGE / name for name in ("dataset", "operations", "storage"))
+    for file in sorted(file for package in packages for file in package.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error") and node.args:
                 text = node.args[0]
