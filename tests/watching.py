@@ -106,13 +106,13 @@ class _Watch:
 
         return wait
 
-    def fence(self, original: Any) -> Any:
-        def fence(device: Any) -> Any:
+    def record_event(self, original: Any) -> Any:
+        def record_event(device: Any) -> Any:
             event = original(device)
             event.clock = self.ledger.queued(self.ledger.caller())
             return event
 
-        return fence
+        return record_event
 
     def device_memory(self, original: Any) -> Any:
         """The caller has given this memory back a moment ago, and its stream still uses it."""
@@ -314,7 +314,7 @@ def watched(device: Any) -> Iterator[Ledger]:
     replaced = [
         *((streams, name, partial(watch.operation, name)) for name in STREAM_OPERATIONS),
         (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
-        (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
+        (kind, "record_event", watch.record_event), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
         (kind, "host_memory", watch.host_memory),
         (kind, "drain_files", watch.drain_files),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),

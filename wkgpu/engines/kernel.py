@@ -14,8 +14,8 @@ from wkgpu.kernels.bodies.arithmetic import add as add
 from wkgpu.kernels.bodies.arithmetic import multiply as multiply
 from wkgpu.kernels.bodies.reducing import SLOTS as SLOTS
 
-MOST_SOURCES = 4
-"""Arrays that a function of the user's can take values of."""
+MAX_SOURCES = 4
+"""Arrays that a user function can take values of."""
 
 
 class Kernel(Protocol):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wkgpu.engines.kernel import MOST_SOURCES, FunctionKernel, Kernel
+from wkgpu.engines.kernel import MAX_SOURCES, FunctionKernel, Kernel
 from wkgpu.errors import ArgumentError, DtypeError
 
 
@@ -81,8 +81,8 @@ class FunctionMap(VoxelMap):
                 f"{name}{inspect.signature(self.function)} would be called with voxels of {count} view(s) and "
                 f"{len(constants)} constant(s): {error}. Give as many others and constants as it takes."
             ) from error
-        if count > MOST_SOURCES:
-            raise ArgumentError(f"{name}() is to take voxels of {count} views; {MOST_SOURCES} are possible.")
+        if count > MAX_SOURCES:
+            raise ArgumentError(f"{name}() is to take voxels of {count} views; {MAX_SOURCES} are possible.")
         kernel = FunctionKernel(self.function, count)
         given = tuple(_constant(name, value) for value in constants)
         kernel.check([*(dtype.type(0) for dtype in sources), *given])

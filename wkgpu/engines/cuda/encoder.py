@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wkgpu.engines.cuda.decoding import Decoding, first_refused
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
-from wkgpu.engines.cuda.placing import described, exchange, fill, items_described
+from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.encoded_fill import fill_pattern
@@ -39,7 +39,7 @@ class EncodedBatch(NamedTuple):
     last: int
     slot: Slot
     chunks: Memory
-    """The chunks as they are to be stored, one behind the other."""
+    """The chunks as they are to be stored, consecutively."""
     lengths: Ints
     """(n,) Bytes of each."""
 
@@ -146,7 +146,7 @@ class CudaEncoder:
     def gather(self, table: Table, at: int, first: int, count: int, chunks: Memory, slot: Slot) -> None:
         """Queue copying the new voxels of rows from ``first`` on into chunks, over what is there."""
         data = self._uploaded(first, count, slot) if self._data is None else self._data
-        exchange(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
+        copy_strided(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
 
     def _uploaded(self, first: int, count: int, slot: Slot) -> Memory:
         """Gather new voxels on the host, and queue their upload to where the encoder writes only later."""
@@ -167,7 +167,7 @@ class CudaEncoder:
         return voxels
 
     def fetch_old(self, first: int, partly: Ints, staging: Memory, slot: Slot) -> None:
-        """Fetch the old chunks of some rows to one behind the other."""
+        """Fetch the old chunks of some rows, consecutively."""
         lengths = self.plan.touched.nbytes[first + partly]
         segments = self._old_segments(first, partly, lengths.cumsum() - lengths)
         assert self._fetcher is not None

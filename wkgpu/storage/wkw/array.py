@@ -43,7 +43,7 @@ from wkgpu.storage.wkw.header import WkwHeader
 HEADER_NAME = "header.wkw"
 FARTHEST = 1 << 56  # voxels: as far as a view may reach
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 class WkwArray(StoredArray):
@@ -213,7 +213,7 @@ def _checked_table(
     if not increases.all():
         chunk = int(increases.argmin())
         raise ShardIndexError(
-            f"{path}: jump table decreases or stands still at chunk {chunk}, which would go from {bounds[chunk]} to "
+            f"{path}: jump table is not strictly increasing at chunk {chunk}, which would go from {bounds[chunk]} to "
             f"{bounds[chunk + 1]}."
         )
     if bounds[-1] > nbytes:
@@ -250,7 +250,7 @@ def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) ->
             with wrap_os_errors(f"Cannot look at {entry.path}"):  # such as a link to itself
                 if not (entry.is_file() if after else entry.is_dir()):
                     continue
-            if len(digits) > _MOST_DIGITS or int(digits) * edge >= FARTHEST:
+            if len(digits) > _MAX_DIGITS or int(digits) * edge >= FARTHEST:
                 raise FormatError(
                     f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
                     "out of the mag, or give it its right number."
