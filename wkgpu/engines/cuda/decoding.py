@@ -133,6 +133,11 @@ class Decoding:
             self._temp = slot.memory("temp", self._codec.decode_temp_bytes(count, size))
 
     @staticmethod
+    def first_refused(lengths: Ints, size: int) -> int | None:
+        """See `first_refused`."""
+        return first_refused(lengths, size)
+
+    @staticmethod
     def items(count: int, size: int) -> int:
         """Return how many numbers it adds to a table, at most."""
         return _COLUMNS * count + size // 255 // 8 + 8

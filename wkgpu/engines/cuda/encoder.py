@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.cuda.decoding import Decoding, first_refused
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
 from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
@@ -210,7 +210,10 @@ class _Encoding:
         self._partly = partly = encoder.partly(first, last)
         self._old_lengths = encoder.plan.touched.nbytes[first + partly]
         size = encoder.size
-        refused = first_refused(self._old_lengths, size)
+        described = codec_of(encoder.plan.spec)
+        assert described is not None  # the engine has looked
+        self._kind = described.decoding
+        refused = self._kind.first_refused(self._old_lengths, size)
         if refused is not None:
             raise write_error(encoder.plan, MALFORMED, first + int(partly[refused]), 0)
         self._stride = codec.bound(size)
@@ -220,12 +223,12 @@ class _Encoding:
         self._packed = slot.memory("packed", count * self._stride)
         self._temp = slot.memory("temp", codec.encode_temp_bytes(count, size))
         self._statuses = slot.memory("statuses", 4 * count)
-        self._decoding: Decoding | None = None
+        self._decoding: BatchDecoding | None = None
 
     def run(self) -> EncodedBatch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
-        table = Table(slot, items_described(count) + Decoding.items(old, encoder.size) + 5 * count)
+        table = Table(slot, items_described(count) + self._kind.items(old, encoder.size) + 5 * count)
         at = encoder.describe(table, self._first, self._last)
         if old:
             self._decoding = self._describe_old(table)
@@ -242,12 +245,13 @@ class _Encoding:
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)
 
-    def _describe_old(self, table: Table) -> Decoding:
+    def _describe_old(self, table: Table) -> BatchDecoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
         codec = word_of(encoder.plan.spec.codecs)
-        return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
+        size = encoder.size
+        return self._kind(encoder.device, self._slot, table, codec, sources, lengths, targets, size, size)
 
     def _describe_new(self, table: Table) -> int:
         numbers, size = np.arange(self._count), self._encoder.size

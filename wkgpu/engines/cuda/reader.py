@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
-from wkgpu.engines.cuda.decoding import Decoding, first_refused
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.host_decoding import HostDecoder
@@ -61,8 +60,10 @@ class CudaReader:
     def run(self) -> None:
         """Fill the output."""
         plan = self._plan
-        if self._codec is not None and (row := first_refused(plan.chunks.nbytes, plan.pieces.nbytes)) is not None:
-            raise read_error(plan, MALFORMED, row, 0)
+        if self._codec is not None:
+            row = self._codec.decoding.first_refused(plan.chunks.nbytes, plan.pieces.nbytes)
+            if row is not None:
+                raise read_error(plan, MALFORMED, row, 0)
         slots = cycle(self._slots)
         if len(plan.gaps.box):
             slot = next(slots)
@@ -86,7 +87,8 @@ class CudaReader:
         arrive = self.fetch(batch, slot)
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
-        table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
+        of_decoding = 0 if self._codec is None else self._codec.decoding.items(heads, plan.pieces.nbytes)
+        table = Table(slot, self._placement.items(count) + of_decoding)
         if self._is_raw:
             at = self._placement.describe(table, plan.chunks.place[rows] - batch.begin, rows)
             table.upload()
@@ -141,7 +143,7 @@ class CudaReader:
 
         return settle
 
-    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> Decoding:
+    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> BatchDecoding:
         """Describe how a batch is decoded."""
         plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
         sources = plan.chunks.place[heads] - batch.begin + staging.address
