@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
 from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
@@ -55,7 +55,7 @@ class CudaEncoder:
         Of the device or of the host, of the plan's dtype and shape, with any strides. Voxels on the host are gathered
         into the chunks of a batch there, so that no more of them than a batch is in the device's memory.
     codec : BatchCodec or None
-        What encodes chunks; None for raw ones.
+        What encodes chunks; None for those that lie in the file as in arrays.
     stack : ExitStack
         Closes what is opened on the device, when nothing uses the slots any more.
     """
@@ -64,6 +64,7 @@ class CudaEncoder:
         self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None,
         stack: ExitStack,
     ) -> None:  # fmt: skip
+        assert codec is not None or is_placed_as_fetched(plan.spec), "what no codec encodes is stored as it is"
         self.device = device
         self.plan = plan
         self.codec = codec
