@@ -27,6 +27,7 @@ WRITTEN = {
     "fill_chunks": lambda words, numbers: [words[1]],
     "fill_words": lambda words, numbers: [words[0]],
     "exchange_chunks": lambda words, numbers: [words[1] if numbers[-1] else words[2]],
+    "drop_filled": lambda words, numbers: [words[0]],
     "add_up_lengths": lambda words, numbers: [words[0]],
     "pack_chunks": lambda words, numbers: [words[2]],
 }

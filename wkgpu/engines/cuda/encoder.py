@@ -243,6 +243,8 @@ class _Encoding:
             self._decoding.queue()
         encoder.gather(table, at, self._first, count, self._chunks, slot)
         self._encode(table, news, lengths)
+        if encoder.plan.drops_filled and encoder.size % 8 == 0:
+            self._drop_filled(table, lengths)
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)
 
@@ -267,6 +269,13 @@ class _Encoding:
         self._codec.encode(
             self._slot.stream, sources, lengths, self._encoder.size, count, self._temp, targets,
             table.address(encoded_at), self._statuses.address,
+        )  # fmt: skip
+
+    def _drop_filled(self, table: Table, lengths: int) -> None:
+        encoder, device, count = self._encoder, self._encoder.device, self._count
+        self._slot.stream.launch(
+            kernels.drop_filled, (min(-(-count // device.threads), device.blocks), 1), device.threads,
+            table.memory.words(-8), lengths, count, encoder.size // 8, encoder.pattern, self._chunks.words(-8),
         )  # fmt: skip
 
     def _pack(self, table: Table, lengths: int, ends: int) -> None:
