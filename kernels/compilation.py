@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import lz4
+import numpy.ma  # noqa: F401 - Numba loads it with the first array; then a fork could find it half loaded
 from numba import njit
 from numba.core import event
 from numba.extending import register_jitable

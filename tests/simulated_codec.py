@@ -11,7 +11,7 @@ import numpy as np
 from wkgpu.kernels import failures
 
 GARBAGE = 0xA5
-MOST_ENCODED_CHUNK_BYTES = 1 << 24  # as nvCOMP's
+MAX_ENCODED_CHUNK_BYTES = 1 << 24  # as nvCOMP's
 
 
 def numbers(address: int, count: int, kind: Any = ctypes.c_int64) -> np.ndarray:
@@ -79,7 +79,7 @@ class SimulatedCodec:
     written where the device has no memory, and the device is lost.
     """
 
-    most_encoded_chunk_bytes = MOST_ENCODED_CHUNK_BYTES
+    max_encoded_chunk_bytes = MAX_ENCODED_CHUNK_BYTES
 
     def __init__(self, device: Any) -> None:
         self._device = device
@@ -117,7 +117,7 @@ class SimulatedCodec:
 
     def encode(self, stream, sources, lengths, chunk_bytes, count, temp, targets, encoded, statuses) -> None:
         assert count > 0
-        assert chunk_bytes <= MOST_ENCODED_CHUNK_BYTES
+        assert chunk_bytes <= MAX_ENCODED_CHUNK_BYTES
         assert temp.nbytes >= self.encode_temp_bytes(count, chunk_bytes)
 
         def encode() -> None:

@@ -259,7 +259,7 @@ class SimulatedDevice:
     def side_streams(self) -> dict[int, int]:
         return {}
 
-    def fence(self) -> SimulatedEvent:
+    def record_event(self) -> SimulatedEvent:
         return SimulatedStream(self).record()
 
     def new_stream(self) -> SimulatedStream:
@@ -270,7 +270,7 @@ class SimulatedDevice:
         if nbytes > self.capacity:
             raise DeviceMemoryError(f"{nbytes} bytes are more than the {self.capacity} of {self.name}.")
         self.allocated.append(nbytes)
-        self.fence().wait()
+        self.record_event().wait()
         return SimulatedMemory(_aligned(nbytes))
 
     def host_memory(self, nbytes: int) -> np.ndarray:

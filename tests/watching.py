@@ -27,6 +27,7 @@ WRITTEN = {
     "fill_chunks": lambda words, numbers: [words[1]],
     "fill_words": lambda words, numbers: [words[0]],
     "exchange_chunks": lambda words, numbers: [words[1] if numbers[-1] else words[2]],
+    "drop_filled": lambda words, numbers: [words[0]],
     "add_up_lengths": lambda words, numbers: [words[0]],
     "pack_chunks": lambda words, numbers: [words[2]],
 }
@@ -106,13 +107,13 @@ class _Watch:
 
         return wait
 
-    def fence(self, original: Any) -> Any:
-        def fence(device: Any) -> Any:
+    def record_event(self, original: Any) -> Any:
+        def record_event(device: Any) -> Any:
             event = original(device)
             event.clock = self.ledger.queued(self.ledger.caller())
             return event
 
-        return fence
+        return record_event
 
     def device_memory(self, original: Any) -> Any:
         """The caller has given this memory back a moment ago, and its stream still uses it."""
@@ -315,7 +316,7 @@ def watched(device: Any) -> Iterator[Ledger]:
     replaced = [
         *((streams, name, partial(watch.operation, name)) for name in STREAM_OPERATIONS),
         (streams, "after", watch.after), (streams, "record", watch.record), (events, "wait", watch.wait),
-        (kind, "fence", watch.fence), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
+        (kind, "record_event", watch.record_event), (kind, "memory", watch.device_memory), (kind, "open", watch.opened),
         (kind, "host_memory", watch.host_memory),
         (kind, "drain_files", watch.drain_files),
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),

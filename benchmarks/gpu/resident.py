@@ -64,7 +64,7 @@ class ResidentRead:
                     raise ValueError(f"{plan}: only what is stored can be read again step by step")
                 batches = sum(1 for _ in read_batches(plan, batch_limit(plan)))
                 slots = [Slot(bench.device, bench.engine.release) for _ in range(max(batches, 1))]
-                fence = bench.device.fence()
+                fence = bench.device.record_event()
                 for slot in slots:
                     slot.begin(fence)
                     slot.stream = stream = RecordingStream(slot.stream)
@@ -138,7 +138,7 @@ def fetch_alone(bench: Bench, plans: Sequence[tuple[ReadPlan, Sources]]) -> None
 
     with bench.device.active():
         for plan, sources in plans:
-            with ExitStack() as stack, bench.slots.lend() as pair:
+            with ExitStack() as stack, bench.slots.borrow() as pair:
                 fetcher = Fetcher(bench.device, bench.team, sources.descriptors, stack)
                 slots = cycle(pair)
                 for batch in read_batches(plan, batch_limit(plan)):

@@ -94,14 +94,15 @@ def _parameters(kernel: CUDADispatcher) -> tuple[str, ...]:
 # ---- Kernels that move words
 
 
-_WORDS = {"source", "target", "box", "chunks"}  # parameters that are arrays of words; `table` is int64, others numbers
+# Arrays of words; `table` and `numbers` are int64, and all else is a number.
+_WORDS = {"source", "target", "box", "chunks"}
 
 
 def _kernels_of_words() -> Iterator[Kernel]:
     for name, kernel in kernels_of_cuda().items():
         parameters = _parameters(kernel)
         for word in (uint8, uint16, uint32, uint64) if _WORDS.intersection(parameters) else (int64,):
-            kinds = {"table": int64[::1], **dict.fromkeys(_WORDS, word[::1])}
+            kinds = {"table": int64[::1], "numbers": int64[::1], **dict.fromkeys(_WORDS, word[::1])}
             signature = void(*(kinds.get(parameter, int64) for parameter in parameters))
             yield Kernel(name, str(word), "words", kernel.py_func, signature)
 

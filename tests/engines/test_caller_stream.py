@@ -216,7 +216,7 @@ def device(simulated_kind):
             handle = calling_stream(0, self.current)
             return {} if handle in DEFAULTS else {0: handle}
 
-        def fence(self):
+        def record_event(self):
             return self.streams[self.current].record()
 
         def empty(self, shape, dtype):
@@ -290,7 +290,7 @@ def test_memory_of_slots_is_taken_behind_both_streams(torch, device, engine, sto
     take, before = device.memory, []
 
     def memory(nbytes):
-        device.fence().wait()  # as that of a GPU does
+        device.record_event().wait()  # as that of a GPU does
         before.append(list(ran))
         return take(nbytes)
 

@@ -237,14 +237,14 @@ def test_absent_chunks(make, engine, codecs, absent):
     assert read_box(array, engine, (0, 0, 0), (10, 6, 8))[0, 5, 0, 0] == 7
 
 
-def test_chunks_that_become_the_fill_value_are_dropped(make, cpu):
+def test_chunks_that_become_the_fill_value_are_dropped(make, engine):
     array = make((LZ4,), fill_value=7)
-    write_box(array, cpu, (0, 0, 0), np.full((1, 10, 6, 8), 9, np.uint16))
-    write_box(array, cpu, (0, 0, 0), np.full((1, 6, 6, 8), 7, np.uint16))
+    write_box(array, engine, (0, 0, 0), np.full((1, 10, 6, 8), 9, np.uint16))
+    write_box(array, engine, (0, 0, 0), np.full((1, 6, 6, 8), 7, np.uint16))
     assert stored_chunks(array) == [4, 5, 6, 7]
-    write_box(array, cpu, (0, 0, 0), np.full((1, 10, 6, 8), 7, np.uint16))
+    write_box(array, engine, (0, 0, 0), np.full((1, 10, 6, 8), 7, np.uint16))
     assert stored_chunks(array) == []
-    assert (read_box(array, cpu, (0, 0, 0), (10, 6, 8)) == 7).all()
+    assert (read_box(array, engine, (0, 0, 0), (10, 6, 8)) == 7).all()
 
 
 @pytest.mark.parametrize(

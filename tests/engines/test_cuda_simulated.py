@@ -214,7 +214,7 @@ def test_chunks_that_are_too_large_are_encoded_by_the_cpu(array, simulated, mach
     kind = type(simulated.device._codec)
     expected = volume()
     for most, is_encoded in ((1023, False), (1024, True)):
-        monkeypatch.setattr(kind, "most_encoded_chunk_bytes", most)
+        monkeypatch.setattr(kind, "max_encoded_chunk_bytes", most)
         change = voxels(array.spec, INNER, most)
         write_box(array, simulated, (3, 5, 7), change)
         expected[:, 3:16, 5:20, 7:18] = change
@@ -296,7 +296,7 @@ def test_what_idle_slots_keep_is_given_up_before_memory_runs_out(array, counting
     """The slots of two calls at the same time are kept; then one call needs as much as all of them."""
     config.batch_bytes = 1 << 20
     device, slots = counting.device, counting.slots
-    with slots.lend() as one, slots.lend() as other:
+    with slots.borrow() as one, slots.borrow() as other:
         for slot in (*one, *other):
             slot.memory("something", 50_000)
     del one, other, slot
@@ -318,7 +318,7 @@ def test_smaller_batches_work_after_memory_has_run_out(array, counting, config):
 
 
 def test_outputs_that_find_no_memory_get_what_slots_keep(simulated, simulated_device, monkeypatch):
-    with simulated.slots.lend() as pair:
+    with simulated.slots.borrow() as pair:
         pair[0].memory("something", 1000)
     del pair
     empty = simulated_device.empty

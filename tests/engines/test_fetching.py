@@ -69,7 +69,7 @@ def test_both_ways_fetch_the_same(files, slot, config, monkeypatch, wanted, long
     (contents, descriptors), (segments, nbytes) = files, wanted
     config.threads = threads
     monkeypatch.setattr(fetching, "LONG_BYTES", long_bytes)
-    monkeypatch.setattr(fetching, "_LEAST_TAKEN_BYTES", 100)
+    monkeypatch.setattr(fetching, "_MIN_TAKEN_BYTES", 100)
     found = fetch(slot, descriptors, segments, nbytes)
     for file, offset, length, place in zip(*(column.tolist() for column in segments), strict=True):
         np.testing.assert_array_equal(found[place : place + length], contents[file][offset : offset + length])
@@ -100,7 +100,7 @@ def test_a_range_behind_the_end(files, slot, monkeypatch, long_bytes):
     with pytest.raises(Unfetched) as caught:
         fetch(slot, files[1], segments, 19)
     assert caught.value.args == (TRUNCATED, 1, SIZE)
-    slot.abandon()
+    slot.drain()
 
 
 @pytest.mark.parametrize("long_bytes", [LONG, SHORT])
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_read(files, slot, monkeypatch, long_bytes, tmp_pa
     with open(tmp_path / "0", "ab") as file, pytest.raises(Unfetched) as caught:
         fetch(slot, [file.fileno()], Segments(*(np.array([number]) for number in (0, 7, 5, 0))), 5)
     assert caught.value.args == (READ_FAILED, 0, 7)
-    slot.abandon()
+    slot.drain()
 
 
 # ---- Writing

@@ -229,8 +229,8 @@ def test_values_are_those_of_the_header():
 
 @needs_package
 def test_limits_are_those_of_the_header():
-    assert constant("nvcompLZ4CompressionMaxAllowedChunkSize") == BatchedLz4.most_encoded_chunk_bytes == 1 << 24
-    assert constant("nvcompLZ4DecompressionMaxAllowedChunkSize") == BatchedLz4.most_decoded_chunk_bytes
+    assert constant("nvcompLZ4CompressionMaxAllowedChunkSize") == BatchedLz4.max_encoded_chunk_bytes == 1 << 24
+    assert constant("nvcompLZ4DecompressionMaxAllowedChunkSize") == BatchedLz4.max_decoded_chunk_bytes
 
 
 @needs_package
@@ -314,9 +314,9 @@ def test_bound(lz4, chunk_bytes, bound):
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda lz4: lz4.bound(lz4.most_encoded_chunk_bytes + 1),
-        lambda lz4: lz4.encode_temp_bytes(1, lz4.most_encoded_chunk_bytes + 1, 1 << 25),
-        lambda lz4: lz4.decode_temp_bytes(1, lz4.most_decoded_chunk_bytes + 1, 1 << 33),
+        lambda lz4: lz4.bound(lz4.max_encoded_chunk_bytes + 1),
+        lambda lz4: lz4.encode_temp_bytes(1, lz4.max_encoded_chunk_bytes + 1, 1 << 25),
+        lambda lz4: lz4.decode_temp_bytes(1, lz4.max_decoded_chunk_bytes + 1, 1 << 33),
     ],
 )
 def test_chunks_beyond_the_limit_are_refused(lz4, ask):

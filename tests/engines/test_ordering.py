@@ -114,8 +114,8 @@ def test_memory_that_is_handed_out_without_its_wait_is_named(work_without):
     class Hasty(SimulatedDevice):
         is_hasty = False
 
-        def fence(self):
-            event = super().fence()
+        def record_event(self):
+            event = super().record_event()
             if self.is_hasty:
                 event.wait = nothing
             return event

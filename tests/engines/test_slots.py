@@ -103,7 +103,7 @@ def test_abandon_waits_for_the_stream_and_all_requests(slot):
     slot.requests += [lambda: events.append("first"), fail, lambda: events.append("last")]
     slot.stream.queue(lambda: events.append("ran"))
     slot.end(lambda: events.append("settled"))
-    slot.abandon()
+    slot.drain()
     assert events == ["first", "failed", "last", "ran"]
     assert slot.requests == []
     slot.finish()
@@ -119,7 +119,7 @@ def test_abandon_is_not_interrupted(slot):
 
     slot.requests += [interrupt, lambda: events.append("last")]
     slot.stream.queue(lambda: events.append("ran"))
-    slot.abandon()
+    slot.drain()
     assert events == ["interrupted", "last", "ran"]
     assert slot.requests == []
 
@@ -127,7 +127,7 @@ def test_abandon_is_not_interrupted(slot):
 def test_abandon_survives_a_broken_stream(slot):
     slot.stream.queue(lambda: 1 // 0)
     slot.end()
-    slot.abandon()
+    slot.drain()
     slot.finish()
 
 
@@ -146,22 +146,22 @@ def test_a_stream_begins_after_what_the_caller_has_queued(slot, simulated_device
 
 
 def test_a_pair_is_used_again(slots):
-    with slots.lend() as first:
+    with slots.borrow() as first:
         first[0].memory("decoded", 1000)
-    with slots.lend() as second:
+    with slots.borrow() as second:
         assert second is first
     assert slots.nbytes_kept == first[0].nbytes > 0
 
 
 def test_pairs_that_are_lent_at_the_same_time_differ(slots):
-    with slots.lend() as one, slots.lend() as other:
+    with slots.borrow() as one, slots.borrow() as other:
         assert not set(one) & set(other)
         assert len({*one, *other}) == 4
 
 
 def test_a_pair_comes_back_only_when_its_work_is_done(slots):
     events = []
-    with slots.lend() as pair:
+    with slots.borrow() as pair:
         for slot in pair:
             slot.stream.queue(lambda: events.append("ran"))
             slot.end(lambda: events.append("settled"))
@@ -173,7 +173,7 @@ def test_an_error_leaves_a_pair_idle(slots, error):
     events, pairs = [], []
 
     def work():
-        with slots.lend() as pair:
+        with slots.borrow() as pair:
             pairs.append(pair)
             pair[0].requests.append(lambda: events.append("request"))
             pair[1].stream.queue(lambda: events.append("stream"))
@@ -183,7 +183,7 @@ def test_an_error_leaves_a_pair_idle(slots, error):
     with pytest.raises(error):
         work()
     assert events == ["request", "stream"]
-    with slots.lend() as again:
+    with slots.borrow() as again:
         assert again is pairs[0]
         assert not any(slot.requests for slot in again)
 
@@ -192,7 +192,7 @@ def test_an_error_of_settling_leaves_the_other_slot_idle_too(slots):
     events = []
 
     def work():
-        with slots.lend() as pair:
+        with slots.borrow() as pair:
             pair[0].end(lambda: 1 // 0)
             pair[1].stream.queue(lambda: events.append("stream"))
             pair[1].end(lambda: events.append("settled"))
@@ -205,7 +205,7 @@ def test_an_error_of_settling_leaves_the_other_slot_idle_too(slots):
 def test_kept_memory_is_bounded(slots, config):
     config.batch_bytes = 10_000
     with ExitStack() as stack:
-        pairs = [stack.enter_context(slots.lend()) for _ in range(40)]
+        pairs = [stack.enter_context(slots.borrow()) for _ in range(40)]
         for pair in pairs[:6]:
             pair[0].memory("decoded", 15_000)
     assert slots.nbytes_kept <= 5 * config.batch_bytes
@@ -214,15 +214,15 @@ def test_kept_memory_is_bounded(slots, config):
 
 def test_one_pair_is_kept_even_if_it_is_large(slots, config):
     config.batch_bytes = 10
-    with slots.lend() as pair:
+    with slots.borrow() as pair:
         pair[0].memory("decoded", 15_000)
     assert slots.nbytes_kept >= 15_000
 
 
 def test_release_gives_idle_memory_back(slots, simulated_device):
-    with slots.lend() as pair:
+    with slots.borrow() as pair:
         memory = weakref.ref(pair[1].memory("decoded", 1000))
-        with slots.lend() as other:
+        with slots.borrow() as other:
             kept = other[0].memory("decoded", 1000)
             slots.release()
             assert other[0].memory("decoded", 1000) is kept, "a pair that is lent keeps its memory"
@@ -238,7 +238,7 @@ def test_threads_never_share_a_pair(slots):
 
     def work(number):
         for _ in range(50):
-            with slots.lend() as pair:
+            with slots.borrow() as pair:
                 for slot in pair:
                     slot.host("table", 64)[...] = number
                     if (slot.host("table", 64) != number).any():

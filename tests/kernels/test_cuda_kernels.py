@@ -192,6 +192,15 @@ def test_add_up_lengths(run, lengths, grid, threads):
     np.testing.assert_array_equal(table, [-7, *lengths, -7, -7, *np.cumsum(lengths), -7])
 
 
+@few
+@given(st.lists(st.sampled_from([[5, 5, 5], [5, 5, 6], [4, 5, 5]]), max_size=6), grids, st.sampled_from([1, 4]))
+def test_drop_filled(run, chunks, grid, threads):
+    table = np.array([-7, *[9] * len(chunks), -7])
+    numbers = np.array([*chunks, [5, 5, 5]], np.int64).ravel()
+    run(packing.drop_filled, grid, threads, table, 1, len(chunks), 3, 5, numbers)
+    np.testing.assert_array_equal(table, [-7, *(0 if chunk == [5, 5, 5] else 9 for chunk in chunks), -7])
+
+
 def test_lengths_that_cannot_be_are_limited(run):
     """Those of chunks that could not be encoded: what is packed must stay inside, until somebody sees the statuses."""
     table = np.array([3, -(2**62), 2**62, 10, 0, 0, 0, 0])

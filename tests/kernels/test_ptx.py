@@ -120,7 +120,7 @@ def test_every_kernel_compiles(compiled):
 def test_words_are_loaded_and_stored_whole(compiled):
     words = [one for one in compiled if one["group"] == "words"]
     assert names(words, "words") >= {
-        "place_chunks", "fill_chunks", "fill_words", "exchange_chunks", "add_up_lengths", "pack_chunks"
+        "place_chunks", "fill_chunks", "fill_words", "exchange_chunks", "drop_filled", "add_up_lengths", "pack_chunks"
     }  # fmt: skip
     for one in words:
         if one["name"] == "add_up_lengths":  # has numbers of 64 bits only

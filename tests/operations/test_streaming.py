@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -521,3 +522,19 @@ assert not reading
 
 def test_an_interrupt_at_any_place_hangs_nothing(run_python):
     run_python(INTERRUPTS, PYTHONPATH=str(Path(__file__).parents[1]))
+
+
+@pytest.mark.parametrize(("dtype", "fill", "other"), [("uint16", 7, 0), ("float32", np.nan, -np.nan), (">i4", -2, 2)])
+def test_data_are_what_differs_from_the_fill_value(dtype, fill, other):
+    spec = ArraySpec(np.dtype(dtype), 2, (4, 4, 4), (2, 2, 2), (), fill_value=fill)
+    voxels = np.full((2, 8, 8, 8), fill, spec.memory_dtype, order="F")
+    assert not has_data(voxels, spec)
+    voxels[1, 3, 4, 5] = other
+    assert has_data(voxels, spec)
+    assert not has_data(voxels[:, :3], spec)
+
+
+def test_units_are_whole_chunks_of_all():
+    specs = [ArraySpec(UINT16, 1, chunk, (1, 1, 1), ()) for chunk in ((6, 4, 1), (4, 6, 2), (8, 2, 2))]
+    target, *sources = (SimpleNamespace(spec=spec) for spec in specs)
+    assert streaming._units(sources, target, Thinned()) == (12, 12, 1)

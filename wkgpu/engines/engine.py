@@ -159,7 +159,7 @@ class Engine(Protocol):
         Parameters
         ----------
         kernel : Kernel
-            One of `wkgpu.kernels`, or made of a function of the user's.
+            One of `wkgpu.kernels`, or made of a user function.
         rows : int
             How many rows it loops over, which threads share.
         width : int

@@ -1,4 +1,4 @@
-"""How much memory this process can still take, whoever limits it."""
+"""How much memory this process can still take, whatever limits it."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 from wkgpu.errors import DtypeError
 
 
-def shared(data: Any, from_dlpack: Callable[[Any], Any]) -> Any:
-    """Return data as an array of the library that ``from_dlpack`` belongs to.
+def from_dlpack(data: Any, convert: Callable[[Any], Any]) -> Any:
+    """Return data as an array of a library, which ``convert`` is the ``from_dlpack`` of.
 
     Raises
     ------
@@ -17,6 +17,6 @@ def shared(data: Any, from_dlpack: Callable[[Any], Any]) -> Any:
         Where the libraries cannot share it: a type that one of them lacks, a tensor that needs gradients.
     """
     try:
-        return from_dlpack(data)
+        return convert(data)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise DtypeError(f"The data are a {type(data).__name__} that cannot be shared: {error}") from error

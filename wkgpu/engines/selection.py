@@ -39,7 +39,7 @@ def get_engine(device: object = None) -> Engine:
     ------
     DeviceError
         For a device that does not exist here or whose libraries do not work. Asking again tries again. Only
-        ``"auto"`` goes on with another device.
+        ``"auto"`` continues with another device.
 
     Notes
     -----
@@ -148,7 +148,7 @@ def _name_of(device: object, origin: str) -> str:
     if cuda is None:
         raise DeviceError(
             f"device {text!r}{origin} is unknown; there are 'cpu', 'cuda' (the same as 'cuda:0'), 'cuda:N' for the GPU "
-            f"number N, and 'auto' for a GPU where one works and else the CPU."
+            f"number N, and 'auto' for a GPU if available, else the CPU."
         )
     return f"cuda:{int(cuda[1] or 0)}"
 
@@ -220,7 +220,7 @@ def _cuda_engine(ordinal: int) -> Engine:
 
 
 def _forget_cuda() -> None:
-    """Let a forked process decide anew: CUDA does not work in it if it had been used before the fork."""
+    """Let a forked process decide again: CUDA does not work in it if it had been used before the fork."""
     for name, engine in list(_engines.items()):
         if engine.name != "cpu":
             _inherited.append(_engines.pop(name))  # kept, because what they hold must not be freed here

@@ -87,7 +87,7 @@ class ThreadTeam:
     """
 
     def __init__(self) -> None:
-        self._begin_anew()
+        self._restart()
         _teams.add(self)
 
     def run(self, work: Callable[[int], None], tasks: int, on_error: Callable[[], object] | None = None) -> None:
@@ -147,7 +147,7 @@ class ThreadTeam:
                     return
                 raise
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         """Start without threads: at first, and in a forked child, where only the forking thread lives on."""
         self._queue: SimpleQueue[_Offer] = SimpleQueue()
         self._started = 0
@@ -166,7 +166,7 @@ _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()
 
 def _forget_all_threads() -> None:
     for team in list(_teams):
-        team._begin_anew()
+        team._restart()
 
 
 call_in_child(_forget_all_threads)

@@ -87,7 +87,9 @@ class ShardWrite:
 
     def __enter__(self) -> WritePlan:
         if self._lock is None and not self.lock():
-            raise HeaderError(f"{self._array.path} has been rewritten, perhaps in other shards; plan the write again.")
+            raise HeaderError(
+                f"{self._array.path} has been rewritten, and its shard shape may have changed; plan the write again."
+            )
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None

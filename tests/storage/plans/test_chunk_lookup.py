@@ -35,6 +35,25 @@ def test_raw_chunks_are_cut_along_z_then_y(limit, shape, per_chunk):
     assert pieces_of(layout_of(64), limit) == (shape, per_chunk, shape[0] * shape[1] * shape[2])
 
 
+@pytest.mark.parametrize(
+    ("limit", "shape", "per_chunk"),
+    [
+        (45, (5, 9, 1), (1, 1, 15)),
+        (225, (5, 9, 5), (1, 1, 3)),
+        (30, (5, 3, 1), (1, 3, 15)),
+        (674, (5, 9, 5), (1, 1, 3)),
+    ],
+)
+def test_lengths_that_are_no_powers_of_two(limit, shape, per_chunk):
+    spec = ArraySpec(np.dtype("uint8"), 1, (5, 9, 15), (2, 2, 2), ())
+    assert pieces_of(spec, limit)[:2] == (shape, per_chunk)
+
+
+def test_channels_one_after_another_stay_together():
+    spec = ArraySpec(np.dtype("uint8"), 2, (4, 4, 4), (2, 2, 2), (), channels_first=False)
+    assert pieces_of(spec, 1).per_chunk == (1, 1, 1)
+
+
 @given(layouts(), st.integers(0, 1 << 16))
 def test_pieces_make_up_their_chunk(spec, limit):
     pieces = pieces_of(spec, limit)

@@ -143,6 +143,24 @@ def test_codec_that_wkw_cannot_store():
         WkwHeader.for_spec(ArraySpec(np.dtype("uint8"), 1, (8, 8, 8), (2, 2, 2), (Codec("zstd", lz4_bound),)))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "facts", "message"),
+    [
+        ("bool", {}, "dtype: bool; it takes one of .*'uint8'"),
+        ("float16", {}, "dtype: float16"),
+        (">u2", {}, "byte order: big-endian"),
+        ("uint8", {"fill_value": 7}, "fill_value: 7; it takes 0"),
+        ("float32", {"fill_value": -0.0}, "fill_value: -0.0"),
+        ("uint8", {"axis_order": (2, 1, 0)}, r"axis_order: \(2, 1, 0\); it takes \(0, 1, 2\)"),
+        ("uint8", {"num_channels": 3, "channels_first": False}, "order of channels: one after another"),
+    ],
+)
+def test_facts_that_wkw_cannot_store(dtype, facts, message):
+    spec = ArraySpec(np.dtype(dtype), 1, (8, 8, 8), (2, 2, 2), ())
+    with pytest.raises(UnsupportedError, match=f"WKW cannot store this {message}"):
+        WkwHeader.for_spec(dataclasses.replace(spec, **facts))
+
+
 @pytest.mark.parametrize(("block_type", "data_offset"), [(1, 16), (2, 16 + 8 * 4096), (3, 16 + 8 * 4096)])
 def test_data_of_a_new_shard_follow_its_header_and_jump_table(block_type, data_offset):
     assert WkwHeader(32, 16, block_type, 3, 8).in_shard().data_offset == data_offset

@@ -168,7 +168,7 @@ def _plain_header(codecs: list[CpuCodec], size: int) -> int:
     if not codecs:
         return 0
     if len(codecs) == 1 and codecs[0].number != pipeline.CALLED:
-        return int(lz4.literal_header(size))
+        return int(lz4.literal_header.py_func(size))  # compiled alone it would take a second in each process
     return -1
 
 

@@ -47,7 +47,7 @@ def have_equal_voxels(
 
     def compare(_: int) -> None:
         failures = np.zeros(3, np.int64), np.zeros(3, np.int64)
-        with buffers.lend(capacity, capacity, size, size, pipelines.decoder_bytes) as (
+        with buffers.borrow(capacity, capacity, size, size, pipelines.decoder_bytes) as (
             *stagings, scratch, other_scratch, work
         ):  # fmt: skip
             kernels.compare_chunks(

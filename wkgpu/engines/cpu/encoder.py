@@ -53,7 +53,7 @@ class CpuEncoder:
         """Change the rows ``first`` to ``last`` where they are in the shard, neighbours at a time."""
         size = self._plan.pieces.nbytes
         capacity = (last - first) * size
-        with self._buffers.lend(capacity) as (output,):
+        with self._buffers.borrow(capacity) as (output,):
             self._encode(first, last, output, capacity, 0, 0, 0)
             image = _memory(output, capacity)
             offsets = self._plan.touched.offset[first:last]
@@ -75,7 +75,7 @@ class CpuEncoder:
         plan = self._plan
         first, last = run.rows
         capacity = (last - first) * pipeline_bound(plan.spec.codecs, plan.pieces.nbytes)
-        with self._lend(capacity) as (output, scratch, staging, work):
+        with self._borrow(capacity) as (output, scratch, staging, work):
             self._encode(first, last, output, capacity, scratch, staging, work)
             sizes = self._sizes[first:last]
             ordinals = plan.touched.ordinal[first:last]
@@ -95,10 +95,10 @@ class CpuEncoder:
                 offset += len(encoded)
                 done = ordinal + next_head - head
 
-    def _lend(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
+    def _borrow(self, capacity: int) -> AbstractContextManager[tuple[int, ...]]:
         """Lend buffers: encoded chunks, a decoded chunk, an old encoded chunk, and working memory."""
         largest = int(self._plan.touched.nbytes.max(initial=0))
-        return self._buffers.lend(capacity, self._plan.pieces.nbytes, largest, self._pipelines.nbytes)
+        return self._buffers.borrow(capacity, self._plan.pieces.nbytes, largest, self._pipelines.nbytes)
 
     def _encode(self, first: int, last: int, output: int, capacity: int, scratch: int, staging: int, work: int) -> None:
         """Encode rows consecutively to an address, and set their sizes."""

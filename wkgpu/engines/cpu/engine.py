@@ -28,7 +28,7 @@ from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
 from wkgpu.engines.encoded_fill import fill_pattern, swapped_bytes
 from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_plan
-from wkgpu.engines.interchange import shared
+from wkgpu.engines.interchange import from_dlpack
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.tuning import Tuning
@@ -44,12 +44,12 @@ from wkgpu.storage.plans.write import WritePlan
 
 _PLACE = "this process"
 _SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
-_LEAST_TASK_BYTES, _MOST_TASK_BYTES = 256 << 10, 2 << 20  # decoded
+_MIN_TASK_BYTES, _MAX_TASK_BYTES = 256 << 10, 2 << 20  # decoded
 _MIN_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
 _THREAD_BYTES = 512 << 10  # decoded, that are worth waking a thread
-_MOST_TASK_CHUNKS = 4096
+_MAX_TASK_CHUNKS = 4096
 _LAUNCH_TASKS = 64  # enough that no thread waits long for another one's last
-_LEAST_LAUNCHED_ITEMS = 1 << 14  # worth the microseconds that a task costs
+_MIN_LAUNCHED_ITEMS = 1 << 14  # worth the microseconds that a task costs
 _STREAMED_BYTES = 4 << 20  # a larger output does not stay in the caches anyhow
 
 
@@ -90,7 +90,7 @@ class CpuEngine:
             # CuPy's order "A" keeps Fortran order, where its default would transpose on the way.
             return np.asarray(data.get(order="A") if hasattr(data, "get") else data.cpu())
         if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
-            return np.asarray(shared(data, np.from_dlpack))
+            return np.asarray(from_dlpack(data, np.from_dlpack))
         return np.asarray(data)
 
     def as_input(self, data: Any) -> NDArray[Any]:
@@ -136,7 +136,9 @@ class CpuEngine:
         if isinstance(out, np.ndarray):
             array = out
         elif not hasattr(out, "__dlpack__"):
-            raise ShapeError(f"out is a {type(out).__name__}; the CPU fills NumPy arrays and what speaks DLPack.")
+            raise ShapeError(
+                f"out is a {type(out).__name__}; the CPU fills NumPy arrays and objects that support DLPack."
+            )
         else:
             try:
                 # NumPy takes old DLPack capsules for read-only; what also speaks NumPy's own protocol is not.
@@ -186,7 +188,7 @@ class CpuEngine:
         """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
         check_launch(kernel, rows, arguments)
         run = kernel.on_cpu()
-        share = max(-(-rows // _LAUNCH_TASKS), -(-_LEAST_LAUNCHED_ITEMS // max(width, 1)))
+        share = max(-(-rows // _LAUNCH_TASKS), -(-_MIN_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))
 
     def _fill(self, plan: ReadPlan, out: NDArray[Any]) -> None:
@@ -207,7 +209,7 @@ class CpuEngine:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
             def fill(first: int, last: int) -> None:
-                with self._buffers.lend(size) as (scratch,):
+                with self._buffers.borrow(size) as (scratch,):
                     placement.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
 
         self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
@@ -234,7 +236,7 @@ class CpuEngine:
             streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, slots * (gap + size), work_bytes, lines) as (
+                with self._buffers.borrow(capacity, slots * (gap + size), work_bytes, lines) as (
                     staging, scratch, work, line
                 ):  # fmt: skip
                     reader.read_chunks(
@@ -247,7 +249,7 @@ class CpuEngine:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channels_first)
 
             def place(failure: Failure) -> None:
-                with self._buffers.lend(capacity, gap + size, work_bytes) as (staging, scratch, work):
+                with self._buffers.borrow(capacity, gap + size, work_bytes) as (staging, scratch, work):
                     reader.read_chunks_to_any(
                         counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
                         size, staging, capacity, scratch + gap, work, target, failure,
@@ -269,11 +271,9 @@ def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
     return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version
 
 
-def _rows_per_task(count: int, nbytes: int, threads: int | None = None, min_bytes: int = _LEAST_TASK_BYTES) -> int:
+def _rows_per_task(count: int, nbytes: int, threads: int | None = None, min_bytes: int = _MIN_TASK_BYTES) -> int:
     """How many chunks of ``nbytes`` a thread takes at a time, so that each gets several tasks and none is tiny."""
-    least, most = max(1, min_bytes // nbytes), max(1, _MOST_TASK_BYTES // nbytes)
+    least, most = max(1, min_bytes // nbytes), max(1, _MAX_TASK_BYTES // nbytes)
     wanted = -(-count // (4 * (threads or max(config.threads, 1))))
     rows = min(max(wanted, least), most)
-    return min(
-        1 << (rows - 1).bit_length(), _MOST_TASK_CHUNKS
-    )  # powers of two keep neighbours in Morton order together
+    return min(1 << (rows - 1).bit_length(), _MAX_TASK_CHUNKS)  # powers of two keep neighbours in Morton order together

@@ -47,7 +47,7 @@ class OutputMemory:
     def held(self) -> int:
         """Bytes that are kept for the next reads."""
         # Counted each time: a sum that is carried along would be wrong after an interrupt between two statements. Of a
-        # copy, because blocks can come back meanwhile.
+        # copy, because blocks can come back concurrently.
         return sum(size * len(blocks) for size, blocks in self._blocks.copy().items())
 
     def _take(self, nbytes: int) -> _Block:

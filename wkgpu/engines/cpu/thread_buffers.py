@@ -20,7 +20,7 @@ class ThreadBuffers:
         self._kept = threading.local()
 
     @contextmanager
-    def lend(self, *sizes: int) -> Iterator[tuple[int, ...]]:
+    def borrow(self, *sizes: int) -> Iterator[tuple[int, ...]]:
         """Lend buffers of these many bytes until the end of a ``with`` block, which gets their aligned addresses."""
         padded = [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
         needed = sum(padded) + _ALIGNMENT

@@ -1,1 +1,1 @@
-"""The CUDA engine, the seam between it and a device, the one that is a GPU, and what tells whether there is one."""
+"""The CUDA engine, the seam between it and a device, the one that is a GPU, and GPU detection."""

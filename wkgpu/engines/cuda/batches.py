@@ -12,7 +12,7 @@ from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 
 _BATCHES = 4
-_LEAST_BATCH_BYTES = 32 << 20
+_MIN_BATCH_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def batch_limit(plan: ReadPlan) -> int:
     A read of few batches is cut into more of them, as long as each keeps a GPU busy: one is fetched while another one
     is decoded.
     """
-    wanted = max(plan.nbytes_decoded // _BATCHES, _LEAST_BATCH_BYTES)
+    wanted = max(plan.nbytes_decoded // _BATCHES, _MIN_BATCH_BYTES)
     return min(wanted, config.batch_bytes)
 
 

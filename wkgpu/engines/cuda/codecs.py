@@ -5,16 +5,52 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from wkgpu.engines.cuda.decoding import Decoding
+from wkgpu.engines.cuda.decoding import Decoding, Failed
 from wkgpu.engines.cuda.device import BatchCodec, Device
+from wkgpu.engines.cuda.slots import Slot, Table
 from wkgpu.storage.codecs import Pipeline, word_of
+from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.spec import ArraySpec
 
 _logger = logging.getLogger("wkgpu")
+
+
+class BatchDecoding(Protocol):
+    """Chunks of a batch that are to be decoded; `Decoding` is that of LZ4, and says what the arguments are.
+
+    A damaged chunk does no harm to others, and fails.
+    """
+
+    def __init__(
+        self, device: Device, slot: Slot, table: Table, codec: str, sources: Ints, lengths: Ints, targets: Ints,
+        size: int, wanted: Ints | int,
+    ) -> None: ...  # fmt: skip
+
+    @staticmethod
+    def items(count: int, size: int) -> int:
+        """Return how many numbers it adds to a table, at most."""
+        ...
+
+    @staticmethod
+    def first_refused(lengths: Ints, size: int) -> int | None:
+        """Return the first chunk, by its encoded bytes, that cannot be one of ``size`` decoded bytes."""
+        ...
+
+    def queue(self) -> None:
+        """Queue decoding behind what brings the encoded chunks."""
+        ...
+
+    def download(self) -> None:
+        """Queue telling the host how it went."""
+        ...
+
+    def first_failed(self) -> Failed | None:
+        """Return the first chunk that could not be decoded, when the slot has been finished."""
+        ...
 
 
 class CudaCodec(NamedTuple):
@@ -23,12 +59,12 @@ class CudaCodec(NamedTuple):
     Attributes
     ----------
     decoding : type
-        Decodes the chunks of a batch, as `Decoding` does for LZ4.
+        Decodes the chunks of a batch.
     encoder : callable, optional
         Returns what encodes chunks on a device; without it the CPU does.
     """
 
-    decoding: type[Decoding]
+    decoding: type[BatchDecoding]
     encoder: Callable[[Device], BatchCodec | None] | None
 
 

@@ -2,7 +2,7 @@
 
 nvCOMP's decoder does not keep its header's promise of a status for damaged chunks: it ends the process's use of CUDA,
 or writes into the targets of other chunks, or takes a chunk that ends too early. So nothing reaches it unchecked: a
-kernel of ours looks at all chunks first and puts an encoded chunk of zeros in the place of a damaged one. The other
+kernel of ours looks at all chunks first and replaces a damaged one by an encoded chunk of zeros. The other
 decoder is a kernel of ours that checks while it decodes. Both are queued behind the fetch, and the host waits for
 neither.
 """
@@ -131,6 +131,11 @@ class Decoding:
             self._zeros = table.address(add(np.frombuffer(zeros + bytes(-len(zeros) % 8), np.int64))), len(zeros)
             self._found = slot.memory("found", _RESULT_BYTES * count)
             self._temp = slot.memory("temp", self._codec.decode_temp_bytes(count, size))
+
+    @staticmethod
+    def first_refused(lengths: Ints, size: int) -> int | None:
+        """See `first_refused`."""
+        return first_refused(lengths, size)
 
     @staticmethod
     def items(count: int, size: int) -> int:

@@ -1,7 +1,7 @@
 """What the CUDA engine asks of a device: the seam between its own work and CuPy, KvikIO, nvCOMP and Numba's launcher.
 
 `wkgpu.engines.cuda.gpu` has it for GPUs. The tests have one of host memory and Numba's simulator, in which every
-queued operation runs as late as it may: who forgets to wait for something reads what was there before.
+queued operation runs as late as it may, so a missing synchronisation reads stale data.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class BatchCodec(Protocol):
     """
 
     @property
-    def most_encoded_chunk_bytes(self) -> int:
+    def max_encoded_chunk_bytes(self) -> int:
         """The largest chunk that can be encoded, decoded bytes."""
         ...
 
@@ -225,7 +225,7 @@ class Device(Protocol):
         """Return the stream that calls of this thread work in, unless it is a default one."""
         ...
 
-    def fence(self) -> Event:
+    def record_event(self) -> Event:
         """Return the event that is reached when what the caller has given to the device before is done."""
         ...
 

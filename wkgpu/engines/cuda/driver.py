@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LIBRARY = "libcuda.so.1"
-LEAST_CUDA = 12
+MIN_CUDA = 12
 """The oldest major version of CUDA that the packages of the extras are made for."""
 
 _DOWNLOAD = "install the driver from https://www.nvidia.com/drivers"
@@ -133,8 +133,8 @@ def _ask(library: Any, start: bool) -> Driver:
     cuda = None
     if library.cuDriverGetVersion(byref(number)) == 0:  # which may be asked before cuInit
         cuda = number.value // 1000, number.value % 1000 // 10
-        if cuda[0] < LEAST_CUDA:
-            return Driver(cuda, (), f"runs CUDA only up to {cuda[0]}.{cuda[1]}; {LEAST_CUDA} is needed", _UPDATE)
+        if cuda[0] < MIN_CUDA:
+            return Driver(cuda, (), f"runs CUDA only up to {cuda[0]}.{cuda[1]}; {MIN_CUDA} is needed", _UPDATE)
     if not start:
         return Driver(cuda)
     status = library.cuInit(0)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.cuda.decoding import Decoding, first_refused
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
-from wkgpu.engines.cuda.placing import described, exchange, fill, items_described
+from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
 from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.encoded_fill import fill_pattern
@@ -39,7 +39,7 @@ class EncodedBatch(NamedTuple):
     last: int
     slot: Slot
     chunks: Memory
-    """The chunks as they are to be stored, one behind the other."""
+    """The chunks as they are to be stored, consecutively."""
     lengths: Ints
     """(n,) Bytes of each."""
 
@@ -55,7 +55,7 @@ class CudaEncoder:
         Of the device or of the host, of the plan's dtype and shape, with any strides. Voxels on the host are gathered
         into the chunks of a batch there, so that no more of them than a batch is in the device's memory.
     codec : BatchCodec or None
-        What encodes chunks; None for raw ones.
+        What encodes chunks; None for those that lie in the file as in arrays.
     stack : ExitStack
         Closes what is opened on the device, when nothing uses the slots any more.
     """
@@ -64,6 +64,9 @@ class CudaEncoder:
         self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None,
         stack: ExitStack,
     ) -> None:  # fmt: skip
+        assert codec is not None or is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype), (
+            "what no codec encodes is stored as it is"
+        )
         self.device = device
         self.plan = plan
         self.codec = codec
@@ -146,7 +149,7 @@ class CudaEncoder:
     def gather(self, table: Table, at: int, first: int, count: int, chunks: Memory, slot: Slot) -> None:
         """Queue copying the new voxels of rows from ``first`` on into chunks, over what is there."""
         data = self._uploaded(first, count, slot) if self._data is None else self._data
-        exchange(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
+        copy_strided(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
 
     def _uploaded(self, first: int, count: int, slot: Slot) -> Memory:
         """Gather new voxels on the host, and queue their upload to where the encoder writes only later."""
@@ -167,7 +170,7 @@ class CudaEncoder:
         return voxels
 
     def fetch_old(self, first: int, partly: Ints, staging: Memory, slot: Slot) -> None:
-        """Fetch the old chunks of some rows to one behind the other."""
+        """Fetch the old chunks of some rows, consecutively."""
         lengths = self.plan.touched.nbytes[first + partly]
         segments = self._old_segments(first, partly, lengths.cumsum() - lengths)
         assert self._fetcher is not None
@@ -210,7 +213,10 @@ class _Encoding:
         self._partly = partly = encoder.partly(first, last)
         self._old_lengths = encoder.plan.touched.nbytes[first + partly]
         size = encoder.size
-        refused = first_refused(self._old_lengths, size)
+        described = codec_of(encoder.plan.spec.codecs, encoder.plan.spec.dtype)
+        assert described is not None  # the engine has looked
+        self._kind = described.decoding
+        refused = self._kind.first_refused(self._old_lengths, size)
         if refused is not None:
             raise write_error(encoder.plan, MALFORMED, first + int(partly[refused]), 0)
         self._stride = codec.bound(size)
@@ -220,12 +226,12 @@ class _Encoding:
         self._packed = slot.memory("packed", count * self._stride)
         self._temp = slot.memory("temp", codec.encode_temp_bytes(count, size))
         self._statuses = slot.memory("statuses", 4 * count)
-        self._decoding: Decoding | None = None
+        self._decoding: BatchDecoding | None = None
 
     def run(self) -> EncodedBatch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
-        table = Table(slot, items_described(count) + Decoding.items(old, encoder.size) + 5 * count)
+        table = Table(slot, items_described(count) + self._kind.items(old, encoder.size) + 5 * count)
         at = encoder.describe(table, self._first, self._last)
         if old:
             self._decoding = self._describe_old(table)
@@ -239,15 +245,18 @@ class _Encoding:
             self._decoding.queue()
         encoder.gather(table, at, self._first, count, self._chunks, slot)
         self._encode(table, news, lengths)
+        if encoder.plan.drops_filled and encoder.size % 8 == 0:
+            self._drop_filled(table, lengths)
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)
 
-    def _describe_old(self, table: Table) -> Decoding:
+    def _describe_old(self, table: Table) -> BatchDecoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
         codec = word_of(encoder.plan.spec.codecs)
-        return Decoding(encoder.device, self._slot, table, codec, sources, lengths, targets, encoder.size, encoder.size)
+        size = encoder.size
+        return self._kind(encoder.device, self._slot, table, codec, sources, lengths, targets, size, size)
 
     def _describe_new(self, table: Table) -> int:
         numbers, size = np.arange(self._count), self._encoder.size
@@ -262,6 +271,13 @@ class _Encoding:
         self._codec.encode(
             self._slot.stream, sources, lengths, self._encoder.size, count, self._temp, targets,
             table.address(encoded_at), self._statuses.address,
+        )  # fmt: skip
+
+    def _drop_filled(self, table: Table, lengths: int) -> None:
+        encoder, device, count = self._encoder, self._encoder.device, self._count
+        self._slot.stream.launch(
+            kernels.drop_filled, (min(-(-count // device.threads), device.blocks), 1), device.threads,
+            table.memory.words(-8), lengths, count, encoder.size // 8, encoder.pattern, self._chunks.words(-8),
         )  # fmt: skip
 
     def _pack(self, table: Table, lengths: int, ends: int) -> None:

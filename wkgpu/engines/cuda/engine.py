@@ -170,7 +170,7 @@ class CudaEngine:
         check_read_plan(plan, out)
         if not len(plan.missing.box) and not len(plan.chunks.staging_offset):
             return
-        with self.device.active(), ExitStack() as stack, self.slots.lend() as slots:
+        with self.device.active(), ExitStack() as stack, self.slots.borrow() as slots:
             CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()
 
     @_on_device
@@ -188,7 +188,7 @@ class CudaEngine:
                 self._cpu.write(touched, self.device.to_host(part))
                 return
             voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
-            with ExitStack() as stack, self.slots.lend() as slots:
+            with ExitStack() as stack, self.slots.borrow() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
@@ -210,7 +210,7 @@ class CudaEngine:
     def wait(self) -> None:
         """Wait for what the caller's stream has been given."""
         with self.device.active():
-            self.device.fence().wait()
+            self.device.record_event().wait()
 
     @_on_device
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
@@ -230,7 +230,7 @@ class CudaEngine:
 
     @cached_property
     def _cpu(self) -> Engine:
-        """What encodes in the place of the device."""
+        """The CPU engine, for what the device cannot encode."""
         with loading:
             from wkgpu.engines.cpu.engine import CpuEngine  # only now, because most never need it
 
@@ -260,7 +260,7 @@ class CudaEngine:
 def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
     if codec is None:
         return is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype)
-    return plan.pieces.nbytes <= codec.most_encoded_chunk_bytes
+    return plan.pieces.nbytes <= codec.max_encoded_chunk_bytes
 
 
 def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:

@@ -27,7 +27,7 @@ from wkgpu.storage.plans.read import Segments
 
 LONG_BYTES = 1 << 18
 """Mean bytes of ranges from which on each is a request of its own."""
-_LEAST_TAKEN_BYTES = 256 << 10  # of short ranges, that a thread takes at a time: more than waking another one costs
+_MIN_TAKEN_BYTES = 256 << 10  # of short ranges, that a thread takes at a time: more than waking another one costs
 
 OnFailure = Callable[[int, int, int], Exception]
 """Makes an error of a code of `wkgpu.kernels.failures`, the segment and the file offset."""
@@ -76,7 +76,7 @@ class Fetcher:
         taken = np.zeros(1, np.int64)
         counter = taken.__array_interface__["data"][0]
         target = host.__array_interface__["data"][0]
-        step = max(_LEAST_TAKEN_BYTES * count // max(int(segments.nbytes.sum()), 1), 1)
+        step = max(_MIN_TAKEN_BYTES * count // max(int(segments.nbytes.sum()), 1), 1)
         columns = tuple(np.ascontiguousarray(column) for column in segments)
 
         def fetch(_: int) -> None:

@@ -56,7 +56,7 @@ class HostDecoder:
 
         def decode(_: int) -> None:
             failure = np.zeros(3, np.int64)
-            with self._buffers.lend(plan.max_chunk_nbytes, pipelines.decoder_bytes) as (staging, work):
+            with self._buffers.borrow(plan.max_chunk_nbytes, pipelines.decoder_bytes) as (staging, work):
                 kernels.decode_chunks(
                     counter, step, heads, wanted, self._descriptors, tuple(plan.segments), chunks, pipelines.rows, size,
                     staging, work, address, failure,

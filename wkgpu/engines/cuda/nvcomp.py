@@ -118,8 +118,8 @@ class Batched:
     codec: ClassVar[str]
     encode_options: ClassVar[Structure]
     decode_options: ClassVar[Structure]
-    most_encoded_chunk_bytes: ClassVar[int]
-    most_decoded_chunk_bytes: ClassVar[int]
+    max_encoded_chunk_bytes: ClassVar[int]
+    max_decoded_chunk_bytes: ClassVar[int]
 
     def __init__(self, library: ctypes.CDLL) -> None:
         def bind(function: str, **parameters: Any) -> _Function:
@@ -185,7 +185,7 @@ class Batched:
         Parameters
         ----------
         chunk_bytes : int
-            The size of the largest chunk in bytes, at most `most_encoded_chunk_bytes`.
+            The size of the largest chunk in bytes, at most `max_encoded_chunk_bytes`.
         temp, temp_bytes : address, size in bytes
             Memory of the device to work in, of `encode_temp_bytes`. Too little of it need not be noticed.
         targets : address of an array of addresses
@@ -242,8 +242,8 @@ class BatchedLz4(Batched):
     # Sizes must be multiples of the data type, and any number of bytes is one of CHAR. Shuffled bits are no plain LZ4.
     encode_options = Lz4EncodeOptions(TYPE_CHAR, BITSHUFFLE_NONE)
     decode_options = Lz4DecodeOptions(BACKEND_CUDA, 0, TYPE_CHAR, BITSHUFFLE_NONE)
-    most_encoded_chunk_bytes = 1 << 24  # nvcompLZ4CompressionMaxAllowedChunkSize
-    most_decoded_chunk_bytes = (1 << 32) - 1  # nvcompLZ4DecompressionMaxAllowedChunkSize, encoded and decoded
+    max_encoded_chunk_bytes = 1 << 24  # nvcompLZ4CompressionMaxAllowedChunkSize
+    max_decoded_chunk_bytes = (1 << 32) - 1  # nvcompLZ4DecompressionMaxAllowedChunkSize, encoded and decoded
 
 
 class Nvcomp:

@@ -53,16 +53,16 @@ WAITS = (
     ),
     Wait(
         "fence", frozenset({"array"}), Actor.CALLER, Actor.SLOT,
-        "Slots.lend lets both streams wait for what the caller has queued before the call",
+        "Slots.borrow lets both streams wait for what the caller has queued before the call",
     ),
     Wait(
         "done", frozenset({"array"}), Actor.SLOT, Actor.CALLER,
-        "Slots.lend finishes both slots before the call returns",
+        "Slots.borrow finishes both slots before the call returns",
     ),
     Wait(
         "arrive", frozenset({"staging"}), Actor.FILES, Actor.SLOT,
         "Fetcher's result waits for the requests before anything that reads their bytes is queued; after an error "
-        "Slot.abandon does, and after Ctrl+C Device.drain_files too, for a request that no slot knows",
+        "Slot.drain does, and after Ctrl+C Device.drain_files too, for a request that no slot knows",
     ),
     Wait(
         "reuse", frozenset({"staging"}), Actor.SLOT, Actor.FILES,

@@ -8,7 +8,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from wkgpu.engines.cuda.driver import LEAST_CUDA, Driver
+from wkgpu.engines.cuda.driver import MIN_CUDA, Driver
 from wkgpu.engines.cuda.nvcomp import MAJOR
 from wkgpu.extras import install_command
 
@@ -32,7 +32,7 @@ def install_advice(driver: Driver) -> str:
     """Return the command that installs all of them, for the CUDA of the driver, or of the CuPy that is there."""
     installed = built_for("cupy-cuda{}x")
     if driver.cuda is not None:
-        most = min(max(driver.cuda[0], LEAST_CUDA), _NEWEST_CUDA)
+        most = min(max(driver.cuda[0], MIN_CUDA), _NEWEST_CUDA)
         return _install(max((major for major in installed if major <= most), default=most))
     if installed:
         return _install(max(installed))
@@ -43,7 +43,7 @@ def built_for(distribution: str) -> list[int]:
     """Return for which versions of CUDA a distribution, whose name has them at ``{}``, is installed."""
     return [
         major
-        for major in range(LEAST_CUDA, _NEWEST_CUDA + 1)
+        for major in range(MIN_CUDA, _NEWEST_CUDA + 1)
         if any(metadata.distributions(name=distribution.format(major)))
     ]
 

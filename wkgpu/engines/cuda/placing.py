@@ -172,7 +172,7 @@ class StridedPlacement(_PlanPlacement):
 
     def place(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
         """See `Placement.place`."""
-        exchange(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
+        copy_strided(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
 
     def fill(self, gaps: MissingChunks, slot: Slot) -> None:
         """See `Placement.fill`."""
@@ -193,7 +193,7 @@ def fill(device: Device, memory: Memory, nbytes: int, pattern: int, slot: Slot) 
     slot.stream.launch(kernels.fill_words, (blocks, 1), device.threads, pattern, words, memory.words(-8))
 
 
-def exchange(
+def copy_strided(
     device: Device, words: WordLayout, table: Table, at: int, count: int, box: Memory, chunks: Memory, slot: Slot,
     *, into_box: bool,
 ) -> None:  # fmt: skip

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
-from wkgpu.engines.cuda.decoding import Decoding, first_refused
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.host_decoding import HostDecoder
@@ -91,10 +90,12 @@ class CudaReader:
     def _check_lengths(self) -> None:
         """Raise the error of a chunk that is too long for any decoder of the device."""
         plan = self._plan
-        if any(decoder.codec is not None for decoder in self._decoders):
-            row = first_refused(plan.chunks.nbytes, plan.pieces.nbytes)
-            if row is not None:
-                raise read_error(plan, MALFORMED, row, 0)
+        for number, decoder in enumerate(self._decoders):
+            if decoder.codec is not None:
+                (rows,) = np.nonzero(plan.chunks.codec == number)
+                row = decoder.codec.decoding.first_refused(plan.chunks.nbytes[rows], plan.pieces.nbytes)
+                if row is not None:
+                    raise read_error(plan, MALFORMED, int(rows[row]), 0)
 
     def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
@@ -108,7 +109,8 @@ class CudaReader:
         arrive = self.fetch(batch, slot)
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
-        table = Table(slot, self._placement.items(count) + Decoding.items(heads, plan.pieces.nbytes))
+        of_decoding = 0 if decoder.codec is None else decoder.codec.decoding.items(heads, plan.pieces.nbytes)
+        table = Table(slot, self._placement.items(count) + of_decoding)
         if decoder.is_raw:
             at = self._placement.describe(table, plan.chunks.staging_offset[rows] - batch.begin, rows)
             table.upload()
@@ -163,7 +165,7 @@ class CudaReader:
 
         return settle
 
-    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> Decoding:
+    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> BatchDecoding:
         """Describe how a batch is decoded."""
         plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
         sources = plan.chunks.staging_offset[heads] - batch.begin + staging.address

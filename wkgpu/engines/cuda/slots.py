@@ -32,7 +32,7 @@ class Slot:
         self.requests: list[Callable[[], int]] = []
         """What files are still asked for, or given, outside of the stream."""
         self._end: Event | None = None
-        self._settle: Callable[[], None] | None = None
+        self._complete: Callable[[], None] | None = None
 
     def memory(self, name: str, nbytes: int) -> Memory:
         """Return at least ``nbytes`` of the device's memory, which hold anything. The slot must be idle."""
@@ -62,22 +62,22 @@ class Slot:
         """Let the stream wait for what the caller has given to the device before."""
         self.stream.after(fence)
 
-    def end(self, settle: Callable[[], None] | None = None) -> None:
+    def end(self, complete: Callable[[], None] | None = None) -> None:
         """Say that a batch has been queued, and what `finish` calls once it is done."""
-        self._end, self._settle = self.stream.record(), settle
+        self._end, self._complete = self.stream.record(), complete
 
     def finish(self) -> None:
-        """Wait until the last batch is done, and settle it; from then on the slot is idle."""
-        end, settle = self._end, self._settle
-        self._end = self._settle = None
+        """Wait until the last batch is done, and complete it; from then on the slot is idle."""
+        end, complete = self._end, self._complete
+        self._end = self._complete = None
         if end is not None:
             end.wait()
-        if settle is not None:
-            settle()
+        if complete is not None:
+            complete()
 
-    def abandon(self) -> None:
+    def drain(self) -> None:
         """Wait after an error, until nothing uses the slot's memory any more; the error counts, whatever comes now."""
-        self._end = self._settle = None
+        self._end = self._complete = None
         while self.requests:
             with suppress(BaseException):  # Ctrl+C comes when the request has ended
                 self.requests[0]()
@@ -122,14 +122,14 @@ class Slots:
         self._lock = threading.Lock()
 
     @contextmanager
-    def lend(self) -> Iterator[Pair]:
+    def borrow(self) -> Iterator[Pair]:
         """Lend a pair for a ``with`` block, at whose end nothing uses its memory any more."""
         with self._lock:
             pair = self._idle.pop() if self._idle else None
         if pair is None:
             pair = Slot(self._device, self.release), Slot(self._device, self.release)
         try:
-            fence = self._device.fence()
+            fence = self._device.record_event()
             for slot in pair:
                 slot.begin(fence)
             yield pair
@@ -137,7 +137,7 @@ class Slots:
                 slot.finish()
         except BaseException as error:
             for slot in pair:
-                slot.abandon()
+                slot.drain()
             if not isinstance(error, Exception):  # Ctrl+C may have come between a request and its record in a slot
                 with suppress(BaseException):
                     self._device.drain_files()

@@ -134,6 +134,9 @@ class CudaWriter:
     def _store(self, runs: Sequence[_Run], batch: EncodedBatch) -> None:
         """Write bytes of a batch to the file: long runs from the device, short ones through the host."""
         slot, plan = batch.slot, self._plan
+        runs = [run for run in runs if run.nbytes]  # chunks that are dropped have none
+        if not runs:
+            return
         nbytes = sum(run.nbytes for run in runs)
         if nbytes >= LONG_BYTES * len(runs):
             if self._file is None:

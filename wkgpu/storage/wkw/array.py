@@ -44,7 +44,7 @@ HEADER_NAME = "header.wkw"
 FARTHEST = 1 << 56  # voxels: as far as a view may reach
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 class WkwArray(StoredArray):
@@ -233,7 +233,7 @@ def _checked_table(
     if not increases.all():
         chunk = int(increases.argmin())
         raise ShardIndexError(
-            f"{path}: jump table decreases or stands still at chunk {chunk}, which would go from {bounds[chunk]} to "
+            f"{path}: jump table is not strictly increasing at chunk {chunk}, which would go from {bounds[chunk]} to "
             f"{bounds[chunk + 1]}."
         )
     if bounds[-1] > nbytes:
@@ -270,7 +270,7 @@ def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) ->
             with wrap_os_errors(f"Cannot look at {entry.path}"):  # such as a link to itself
                 if not (entry.is_file() if after else entry.is_dir()):
                     continue
-            if len(digits) > _MOST_DIGITS or int(digits) * edge >= FARTHEST:
+            if len(digits) > _MAX_DIGITS or int(digits) * edge >= FARTHEST:
                 raise FormatError(
                     f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
                     "out of the mag, or give it its right number."

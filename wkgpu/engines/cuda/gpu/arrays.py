@@ -7,7 +7,7 @@ from typing import Any
 import cupy
 import numpy as np
 
-from wkgpu.engines.interchange import shared
+from wkgpu.engines.interchange import from_dlpack
 
 _ON_HOST = (1, 3)  # kDLCPU and kDLCUDAHost of dlpack.h
 
@@ -20,7 +20,7 @@ def is_on_host(data: Any) -> bool:
 def imported(data: Any) -> Any:
     """Return data of another library as a CuPy or NumPy array, on the memory where they lie."""
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
-        return shared(data, np.from_dlpack if is_on_host(data) else cupy.from_dlpack)
+        return from_dlpack(data, np.from_dlpack if is_on_host(data) else cupy.from_dlpack)
     if hasattr(data, "__cuda_array_interface__"):
         return data
     array = np.asarray(data)

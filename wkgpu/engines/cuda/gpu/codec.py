@@ -15,9 +15,9 @@ class NvcompCodec:
         self._batched = batched
 
     @property
-    def most_encoded_chunk_bytes(self) -> int:
+    def max_encoded_chunk_bytes(self) -> int:
         """The largest chunk that nvCOMP encodes."""
-        return self._batched.most_encoded_chunk_bytes
+        return self._batched.max_encoded_chunk_bytes
 
     def bound(self, chunk_bytes: int) -> int:
         """Return the most bytes that a chunk is encoded to."""

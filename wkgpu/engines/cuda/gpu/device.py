@@ -24,7 +24,7 @@ from wkgpu.engines.cuda.gpu.codec import NvcompCodec
 from wkgpu.engines.cuda.gpu.files import KvikioFile, drain, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
-from wkgpu.engines.cuda.gpu.streams import LAUNCHING, LEAST_BLOCKS, CudaEvent, CudaStream, as_stream, follow
+from wkgpu.engines.cuda.gpu.streams import LAUNCHING, MIN_BLOCKS, CudaEvent, CudaStream, as_stream, follow
 from wkgpu.errors import DeviceError, DeviceMemoryError, ShapeError
 from wkgpu.settings import config
 
@@ -73,7 +73,7 @@ class CudaDevice:
         stream = calling_stream(self.ordinal, cupy.cuda.get_current_stream(self.ordinal).ptr)
         return {} if stream in DEFAULTS else {self.ordinal: stream}
 
-    def fence(self) -> CudaEvent:
+    def record_event(self) -> CudaEvent:
         """Return the event of what CuPy's current stream has been given, and what `active` has put before it."""
         return CudaEvent(cupy.cuda.get_current_stream())
 
@@ -85,7 +85,7 @@ class CudaDevice:
         """Take memory from CuPy's pool."""
         memory = CudaMemory(self._allocated((nbytes,), np.dtype(np.uint8)))
         # Work that the caller has queued may still use memory that it has already given back to the pool.
-        self.fence().wait()
+        self.record_event().wait()
         return memory
 
     @reported("Pinning memory of the host")
@@ -141,7 +141,7 @@ class CudaDevice:
         """Queue a kernel in CuPy's current stream."""
         stream = numba_cuda.external_stream(cupy.cuda.get_current_stream().ptr)
         with LAUNCHING:
-            kernel[max(blocks, LEAST_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
+            kernel[max(blocks, MIN_BLOCKS), _THREADS, stream](*map(for_numba, arguments))
 
     # ---- Arrays
 

@@ -19,7 +19,7 @@ from wkgpu.settings import config
 _DIRECT_WRITES = "KVIKIO_AUTO_DIRECT_IO_WRITE"
 _COMPAT_MODE = "KVIKIO_COMPAT_MODE"
 _PAGE = 4096
-_LEAST_TASK_BYTES = 256 << 10  # of a request, that one of KvikIO's threads works on
+_MIN_TASK_BYTES = 256 << 10  # of a request, that one of KvikIO's threads works on
 
 
 _opening = threading.Lock()  # whether a file is opened for the POSIX path is a setting of the process
@@ -107,7 +107,7 @@ def _result(request: Any, memory: Memory, begin: int, nbytes: int, offset: int) 
     """Make a request, and return what waits for it; KvikIO's errors, of whatever class, become an `OSError`."""
     # KvikIO's tasks of 4 MiB would leave most of its threads without work for what a small batch has fetched.
     share = -(-nbytes // max(int(kvikio.defaults.get("num_threads")), 1))
-    task = min(max(-(-share // _PAGE) * _PAGE, _LEAST_TASK_BYTES), int(kvikio.defaults.get("task_size")))
+    task = min(max(-(-share // _PAGE) * _PAGE, _MIN_TASK_BYTES), int(kvikio.defaults.get("task_size")))
     try:
         future = request(memory.array[begin : begin + nbytes], nbytes, offset, task)
     except Exception as error:

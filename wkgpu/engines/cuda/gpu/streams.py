@@ -15,7 +15,7 @@ from wkgpu.engines.cuda.device import Bytes, Memory
 LAUNCHING = threading.Lock()
 """Held while Numba launches: two threads that load a kernel of the same types at once make it raise."""
 
-LEAST_BLOCKS = 128  # Numba warns of smaller grids; blocks along x that find no chunk end at once
+MIN_BLOCKS = 128  # Numba warns of smaller grids; blocks along x that find no chunk end at once
 
 
 class CudaEvent:
@@ -100,6 +100,6 @@ class CudaStream:
     def launch(self, kernel: Any, grid: tuple[int, int], threads: int, *arguments: Any) -> None:
         """Queue a kernel; one that this process has not launched yet is loaded, or compiled, first."""
         across, down = grid
-        across = max(across, -(-LEAST_BLOCKS // down))
+        across = max(across, -(-MIN_BLOCKS // down))
         with LAUNCHING:
             kernel[(across, down), threads, self._launched](*arguments)
