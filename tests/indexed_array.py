@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from wkgpu.storage.shard_file import open_shard
+from wkgpu.storage.shard_folder import identity_of
 from wkgpu.storage.shard_index import TableIndex
 from wkgpu.storage.spec import AbsentChunks
-from wkgpu.storage.stored_array import StoredArray, identity_of
+from wkgpu.storage.stored_array import StoredArray
 
 HEADER = b"indexed\0"
 

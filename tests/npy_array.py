@@ -19,9 +19,10 @@ import numpy as np
 from wkgpu.errors import NotFoundError, UnsupportedError
 from wkgpu.storage import formats
 from wkgpu.storage.shard_file import open_shard
+from wkgpu.storage.shard_folder import identity_of
 from wkgpu.storage.shard_index import UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stored_array import StoredArray, identity_of
+from wkgpu.storage.stored_array import StoredArray
 
 FILL = 7
 _NAME = re.compile(r"(\d+)\.(\d+)\.(\d+)\.npy")

@@ -126,7 +126,7 @@ class Crashing(Simulated):
     """Fails at what nvCOMP does."""
 
     def write(self, plan, data):
-        if not plan.is_in_place:
+        if plan.spec.codecs:
             raise RuntimeError("nvCOMP\nis broken [x]")
         super().write(plan, data)
 

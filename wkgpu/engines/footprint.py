@@ -7,7 +7,7 @@ The other functions do the same for the plans and arrays that `Engine.read`, `wr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from wkgpu.errors import LaunchError
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
-
-if TYPE_CHECKING:
-    from wkgpu.engines.kernel import Kernel
 
 
 class Use(NamedTuple):
@@ -48,7 +45,20 @@ Footprint = Callable[..., Iterable[Use]]
 """Called with the rows and the arguments of a launch. Raises a `LaunchError` where they contradict each other."""
 
 
-def check_launch(kernel: Kernel, rows: int, arguments: Sequence[Any]) -> None:
+class Launched(Protocol):
+    """What is asked of a kernel before it is launched."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+        ...
+
+    def uses(self, rows: int, *arguments: Any) -> Iterable[Use]:
+        """Return what it touches."""
+        ...
+
+
+def check_launch(kernel: Launched, rows: int, arguments: Sequence[Any]) -> None:
     """Compare the arrays of a launch with what the kernel touches.
 
     Raises

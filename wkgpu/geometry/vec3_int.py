@@ -207,6 +207,9 @@ def _three_integers(args: tuple[Any, ...], axes: Iterable[str], components: dict
     return numbers if names == XYZ_AXES else tuple(numbers[names.index(axis)] for axis in XYZ_AXES)
 
 
+VecInt._in_space = Vec3Int
+
+
 def _not_three(args: tuple[Any, ...], axes: Iterable[str], components: dict[str, int]) -> AssertionError:
     given = ", ".join([*map(repr, args), *(f"{axis}={value!r}" for axis, value in components.items())])
     order = "" if axes is XYZ_AXES else f" with the axes {axes!r}"

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Iterable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
 from wkgpu.geometry.whole_numbers import integers
 
@@ -51,6 +51,7 @@ class VecInt(tuple[int, ...]):
     """
 
     axes: tuple[str, ...]
+    _in_space: ClassVar[type[Vec3Int]]  # which is built on this class, and sets it
 
     def __new__(cls, *args: Any, axes: Iterable[str] | None = None, **components: int) -> VecInt:
         """Read the components in any of their forms."""
@@ -147,9 +148,7 @@ class VecInt(tuple[int, ...]):
     @property
     def xyz(self) -> Vec3Int:
         """The x, y and z components, in this order; a KeyError where one is missing."""
-        from wkgpu.geometry.vec3_int import Vec3Int  # Vec3Int is built on this class, so it is met only here
-
-        return Vec3Int(self.x, self.y, self.z)
+        return self._in_space(self.x, self.y, self.z)
 
     def get(self, axis: str, default: int | None = None) -> int:
         """Return the component of one axis, or the default where the vector lacks this axis.

@@ -8,7 +8,6 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from wkgpu.storage.plans.write import (
     whole_chunks,
 )
 from wkgpu.storage.shard_file import ShardFile
+from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.atomic_file import AtomicFile
@@ -32,9 +32,6 @@ from wkgpu.storage.stores.local.file_bytes import write_all
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.open_files import patiently
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
-
-if TYPE_CHECKING:
-    from wkgpu.storage.stored_array import StoredArray
 
 
 class ShardWrite:
@@ -58,7 +55,7 @@ class ShardWrite:
     ...         engine.write(plan, data)
     """
 
-    def __init__(self, array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple) -> None:
+    def __init__(self, array: ShardFolder, rows: ShardRows, pieces: Pieces, shape: Triple) -> None:
         self._array = array
         self._rows = rows
         self._pieces = pieces

@@ -29,9 +29,10 @@ from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
+from wkgpu.storage.shard_folder import Identity, identity_of
 from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stored_array import Identity, StoredArray, identity_of
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
 from wkgpu.storage.stores.local.file_bytes import read_exactly
 from wkgpu.storage.stores.local.open_files import EXHAUSTED
