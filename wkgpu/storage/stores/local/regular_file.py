@@ -61,21 +61,6 @@ def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
     return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")
 
 
-def read_start(path: str | Path, nbytes: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a file, fewer if it is shorter, and its status.
-
-    Raises
-    ------
-    OSError, StorageAccessError
-        As `open_regular`.
-    """
-    descriptor, status = patiently(partial(open_regular, path))
-    try:
-        return read_exactly(descriptor, nbytes, 0, path), status
-    finally:
-        os.close(descriptor)
-
-
 def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
     """Return the bytes of a small file.
 
