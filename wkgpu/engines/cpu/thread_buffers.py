@@ -11,6 +11,11 @@ _ALIGNMENT = 64  # a cache line
 _KEPT_BYTES = 8 << 20  # larger blocks, for unusually large chunks, are given back after use
 
 
+def aligned(nbytes: int) -> int:
+    """Round up to whole cache lines."""
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+
+
 class _Block:
     """Memory that begins at a cache line."""
 
@@ -49,7 +54,7 @@ class _Loan:
         offsets, end = [], 0
         for size in self._sizes:
             offsets.append(end)
-            end += -(-size // _ALIGNMENT) * _ALIGNMENT
+            end += aligned(size)
         block = self._kept.block
         self._kept.block = None  # taken: a loan within this one gets memory of its own
         if block is None or block.nbytes < end:

@@ -138,6 +138,16 @@ class Decoding:
         return first_refused(lengths, size)
 
     @staticmethod
+    def working_bytes(device: Device, codec: str, count: int, size: int) -> dict[str, int]:
+        """Return the bytes of each memory of a slot that it takes, by name, besides the table."""
+        if chosen_decoder(codec, count) != "nvcomp":
+            return {"results": _RESULT_BYTES * count}
+        nvcomp = device.codec("lz4")
+        assert nvcomp is not None
+        results = _RESULT_BYTES * count
+        return {"results": results, "found": results, "temp": nvcomp.decode_temp_bytes(count, size)}
+
+    @staticmethod
     def items(count: int, size: int) -> int:
         """Return how many numbers it adds to a table, at most."""
         return _COLUMNS * count + size // 255 // 8 + 8
