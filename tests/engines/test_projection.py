@@ -66,4 +66,4 @@ def test_memory_of_a_device(simulated_device, make, config, codec, batch_bytes):
     out = engine.zeros((1, *SHAPE, 1), array.spec.dtype)
     with sources:
         engine.read(plan, sources, out)
-        assert 0.9 * engine.projected_nbytes(plan) <= engine.nbytes_kept <= engine.projected_nbytes(plan)
+        assert 0.7 * engine.projected_nbytes(plan) <= engine.nbytes_kept <= engine.projected_nbytes(plan)
