@@ -114,9 +114,8 @@ def _start_engine(device: str | None, console: Console) -> None:
                 mag_view = dataset.add_layer(name, category, dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
                 with suppress(DifferenceError):  # it will be found again, and reported
                     deque(_steps(mag_view, voxels, 0), maxlen=0)
-    threads = f", {config.threads} threads" if engine.name == "cpu" else ""
     console.print(
-        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
+        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/], {config.threads} threads; "
         f"its kernels were ready after {elapsed[0]:.1f} s"
     )
 
