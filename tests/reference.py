@@ -77,7 +77,7 @@ class NaiveEngine:
         pass
 
     def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
-        kernel.on_cpu().py_func(0, rows, *arguments)
+        kernel.compiled_for("cpu").py_func(0, rows, *arguments)
 
     def read(self, plan: ReadPlan, sources: Sources, out: np.ndarray) -> None:
         for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks.staging_offset)))):

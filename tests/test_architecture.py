@@ -56,7 +56,7 @@ def imports(file, with_types=True):
 
 
 def is_module(name):
-    path = ROOT / name.replace(".", "/")
+    path = ROOT / name.removeprefix("wkgpu." if name.startswith("wkgpu.kernels") else "").replace(".", "/")
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
