@@ -77,7 +77,7 @@ class NaiveEngine:
         pass
 
     def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
-        kernel.on_cpu().py_func(0, rows, *arguments)
+        kernel.compiled_for("cpu").py_func(0, rows, *arguments)
 
     def read(self, plan: ReadPlan, sources: Sources, out: np.ndarray) -> None:
         for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks.staging_offset)))):
@@ -86,6 +86,9 @@ class NaiveEngine:
         for box, origin in zip(*plan.missing, strict=True):
             inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, box)] = 0
+
+    def projected_nbytes(self, plan: ReadPlan) -> int:
+        return plan.nbytes_staged
 
     def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         sides = [(plan.one, sources[0], plan.rows_of_one), (plan.other, sources[1], plan.rows_of_other)]

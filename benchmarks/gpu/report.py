@@ -58,7 +58,7 @@ def line(figure: GpuFigure) -> str:
 def misses(figures: Iterable[GpuFigure]) -> list[str]:
     """Explain each target that is missed, with what was measured."""
     return [
-        f"{figure.name}: {_reached(figure)}, aimed at {_target(figure)}. {figure.bound or 'What bounds it is unknown'}."
+        f"{figure.name}: {_reached(figure)}, target {_target(figure)}. {figure.bound or 'What bounds it is unknown'}."
         for figure in figures
         if figure.holds is False
     ]

@@ -347,7 +347,7 @@ def test_functions_are_compiled_once(filled, config):
     for _ in range(2):
         with ThreadPoolExecutor(2) as executor:
             source.map_voxels(function, source, executor=executor)
-    kernel = FunctionKernel(function, 1).on_cpu()
+    kernel = FunctionKernel(function, 1).compiled_for("cpu")
     assert len(kernel.signatures) == 1
 
 

@@ -95,6 +95,7 @@ def test_what_is_stored_nowhere(make_npy, engine):
     assert (read_box(array, engine, (3, 3, 3), (5, 6, 7)) == FILL).all()
 
 
+@pytest.mark.computes
 def test_comparison(make_npy, engine):
     one, other = (make_npy(npy_spec("uint8", 1, (4, 5, 6))) for _ in range(2))
     for array in (one, other):

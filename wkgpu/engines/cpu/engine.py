@@ -178,6 +178,6 @@ class CpuEngine:
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
         check_launch(kernel, rows, arguments)
-        run = kernel.on_cpu()
+        run = kernel.compiled_for("cpu")
         share = max(-(-rows // _LAUNCH_TASKS), -(-_MIN_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))

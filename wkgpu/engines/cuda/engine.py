@@ -228,7 +228,7 @@ class CudaEngine:
         blocks = min(-(-rows * lanes // device.threads), device.blocks)
         with device.active():
             check_launch(kernel, rows, arguments)
-            device.launch(kernel.on_cuda(), blocks, rows, lanes, *arguments)
+            device.launch(kernel.compiled_for("cuda"), blocks, rows, lanes, *arguments)
 
     def decodes(self, codec: Codec) -> bool:
         """Whether `CODECS` has it."""
