@@ -1,6 +1,6 @@
 # On a machine with Python 3.11+, pip, make and git:
 #   make demo   make test   make test-faults   make test-fake-gpu   make bench   make help
-# and on one with a GPU besides
+# and on one with a GPU also
 #   make test-gpu   make bench-gpu
 
 PYTHON ?= python3

@@ -205,7 +205,7 @@ class _Watch:
         return keep
 
     def ahead_start(self, original: Any) -> Any:
-        """A thread that makes a call ahead knows what its caller knew then; who takes the result knows what it knew."""
+        """A thread that makes a call ahead knows what its caller knew; what takes the result knows what it knew."""
 
         def start(ahead: Any) -> None:
             ahead.known = dict(self.ledger.clock(self.ledger.host()))

@@ -298,8 +298,8 @@ class TestRefusals:
         [
             (lambda value: value.foo, r"foo[\s\S]*test_mapping.py[\s\S]*map_chunk"),
             (lambda value: unknown + value, "unknown"),  # noqa: F821
-            (lambda value: (value, value), "no number"),
-            (lambda value: "text", "no number"),
+            (lambda value: (value, value), "must return a number"),
+            (lambda value: "text", "must return a number"),
             (lambda value: [value], "list"),
         ],
     )

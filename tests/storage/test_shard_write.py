@@ -179,7 +179,7 @@ def test_a_stack_changes_its_boxes_and_nothing_else(make_array, config, engine, 
         ([(0, 0, 0)], (4, 4, 6), "whole chunks"),
         ([(0, 0, 2)], (4, 4, 4), "multiples"),
         ([(0, 0, 4)], (4, 4, 8), "multiples"),
-        ([(0, 0, 4), (0, 4, 4), (0, 0, 4)], (4, 4, 4), "twice"),
+        ([(0, 0, 4), (0, 4, 4), (0, 0, 4)], (4, 4, 4), "repeated"),
     ],
 )
 def test_only_disjoint_boxes_of_whole_chunks_can_be_a_stack(make_array, corners, shape, complaint):

@@ -1,4 +1,4 @@
-"""`wkgpu demo`: the main job on tissue that never lived."""
+"""`wkgpu demo`: the main job on synthetic tissue."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
         try:
             _measure(name, _steps(mags[name], voxels, seed), table, console)
         except DifferenceError as difference:
-            print_error(f"layer {name!r} of {folder}: {difference}. This is a fault of wkgpu.")
+            print_error(f"layer {name!r} of {folder}: {difference}. This is a bug in wkgpu.")
             return False
     for segmentation in dataset.get_segmentation_layers():
         segmentation.largest_segment_id = tissue.largest_segment_id

@@ -156,7 +156,7 @@ class FunctionKernel(NamedTuple):
         (result,) = (signature.return_type for signature in function.nopython_signatures)
         if not isinstance(result, types.Integer | types.Float | types.Boolean):
             taken = ", ".join(map(str, kinds))
-            raise CompilationError(f"{name}({taken}) returns {result}, which is no number. {instead}")
+            raise CompilationError(f"{name}({taken}) must return a number, not {result}. {instead}")
         self._kept[kinds] = True
 
     @property

@@ -135,10 +135,10 @@ def stream_box(job: StreamJob) -> None:
     )
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
-    most = _PART_BYTES // target.spec.voxel_bytes
+    max_voxels = _PART_BYTES // target.spec.voxel_bytes
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
-        for part in bisected(job.box, units, most):
+        for part in bisected(job.box, units, max_voxels):
             out = engine.empty((target.spec.num_channels, *part.shape), target.spec.memory_dtype)
             tiles = _tiles(part, units, voxel_bytes, engine)
             for tile, arrays in prefetched(sources, engine, job.transformation.source_boxes, tiles):

@@ -36,7 +36,7 @@ def plans(make_array, naive, request):
 def test_pairs_by_place(plans):
     one, other = plans(layout_of(), layout_of("raw", chunks=1))
     plan = comparison_plan(one, other)
-    # A shard of the first mag also holds chunks that nobody has written. Those of the other mag are not there.
+    # A shard of the first mag also holds chunks that were never written. Those of the other mag are not there.
     assert len(one.chunks.staging_offset) == 16
     assert len(other.chunks.staging_offset) == 12
     assert plan.rows_of_one.tolist() == list(range(16))

@@ -2,8 +2,8 @@
 
 nvCOMP's decoder does not keep its header's promise of a status for damaged chunks: it ends the process's use of CUDA,
 or writes into the targets of other chunks, or takes a chunk that ends too early. So nothing reaches it unchecked: a
-kernel of ours looks at all chunks first and replaces a damaged one by an encoded chunk of zeros. The other
-decoder is a kernel of ours that checks while it decodes. Both are queued behind the fetch, and the host waits for
+kernel of wkgpu looks at all chunks first and replaces a damaged one by an encoded chunk of zeros. The other
+decoder is a kernel of wkgpu that checks while it decodes. Both are queued behind the fetch, and the host waits for
 neither.
 """
 

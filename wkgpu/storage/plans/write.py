@@ -146,9 +146,9 @@ class WritePlan:
             return 0
         source, begins, nbytes = source[rows], old_offset[rows], nbytes[rows]
         # What is copied together lies together in the old shard; the encoded chunk of the fill value is repeated.
-        goes_on = (source[1:] == source[:-1]) & ((source[1:] == Source.FILL) | (begins[1:] == (begins + nbytes)[:-1]))
+        continues = (source[1:] == source[:-1]) & ((source[1:] == Source.FILL) | (begins[1:] == (begins + nbytes)[:-1]))
         goals = offset + np.concatenate([[0], np.cumsum(nbytes)])
-        heads = [0, *((~goes_on).nonzero()[0] + 1).tolist(), len(rows)]
+        heads = [0, *((~continues).nonzero()[0] + 1).tolist(), len(rows)]
         for head, after in pairwise(heads):
             goal = int(goals[head])
             if source[head] == Source.FILL:
@@ -216,10 +216,10 @@ def touched_chunks(
         offset = np.zeros(len(ordinal), np.int64) if uniform_offset is None else uniform_offset(ordinal)
         nbytes = np.zeros(len(ordinal), np.int64)
     order = ordinal.argsort(kind="stable")
-    if rows.part is not None:
-        offset = offset + rows.part * pieces.nbytes
+    if rows.slab is not None:
+        offset = offset + rows.slab * pieces.nbytes
         nbytes = np.where(nbytes > 0, pieces.nbytes, 0)
-        order = np.lexsort((rows.part, ordinal))
+        order = np.lexsort((rows.slab, ordinal))
     nbytes = np.where(covered(rows, pieces, shape), 0, nbytes)
     return Touched(ordinal[order], offset[order], nbytes[order], rows.origin[order])
 

@@ -42,7 +42,7 @@ class Store(ABC):
     can_clone_ranges : bool
         Whether `WritableFile.copy_range` from a file of this store may share bytes with it instead of copying them.
     coalesce_bytes : int
-        Largest gap between two ranges of a file that is read along, because that is cheaper than another request.
+        Largest gap between two ranges of a file that is read through, because that is cheaper than another request.
     max_open_sources : int
         How many files a caller may have open at once; further ones are opened when others were closed.
     """
