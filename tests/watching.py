@@ -20,7 +20,7 @@ from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import Actor
 from wkgpu.engines.cuda.slots import Slot, Slots
 from wkgpu.errors import DeviceLostError
-from wkgpu.operations.ahead import Ahead
+from wkgpu.operations.prefetch import Ahead
 
 WRITTEN = {
     "place_chunks": lambda words, numbers: [words[2]],

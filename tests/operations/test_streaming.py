@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 import wkgpu as wk
 from wkgpu.errors import ChunkError
 from wkgpu.geometry.voxel_box import VoxelBox, triple
-from wkgpu.operations import ahead, streaming
+from wkgpu.operations import prefetch as ahead
+from wkgpu.operations import streaming
 from wkgpu.operations.downsampling.tiles import box_of_blocks
 from wkgpu.operations.streaming import has_data, stream
 from wkgpu.storage.codecs import pipeline_of

@@ -19,8 +19,8 @@ from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
-from wkgpu.operations.ahead import Ahead
 from wkgpu.operations.jobs import Executor, run_jobs
+from wkgpu.operations.prefetch import Ahead
 from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array

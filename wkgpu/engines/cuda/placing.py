@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from wkgpu.engines.cuda.device import Device, Memory
+from wkgpu.engines.cuda.machine_words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.cuda.slots import Slot, Table
-from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels

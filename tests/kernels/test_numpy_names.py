@@ -36,7 +36,7 @@ if tried == "after a failure":
     else:
         raise AssertionError("numba-cuda does without that name, and so can wkgpu")
 
-from wkgpu.kernels.missing_names import complete_numba_cuda
+from wkgpu.kernels.numpy_names import complete_numba_cuda
 
 barrier = Barrier(8)
 
