@@ -16,7 +16,7 @@ from wkgpu.storage.codecs import Codec, Pipeline
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
-from wkgpu.storage.plans.write import Source, WritePlan
+from wkgpu.storage.plans.write import ChunkSource, WritePlan
 
 GARBAGE = 0xA5
 
@@ -110,11 +110,11 @@ class NaiveEngine:
         offset = plan.data_offset
         for ordinal, source in enumerate(plan.stored.source):
             encoded = b""
-            if source == Source.ENCODE:
+            if source == ChunkSource.ENCODE:
                 encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
-            elif source == Source.FILL:
+            elif source == ChunkSource.FILL:
                 encoded = lz4.block.compress(fill.tobytes(), store_size=False)
-            elif source == Source.COPY:
+            elif source == ChunkSource.COPY:
                 (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
                 encoded = os.pread(plan.old.descriptor, nbytes, begin)
             os.pwrite(plan.descriptor, encoded, offset)

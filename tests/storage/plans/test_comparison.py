@@ -68,7 +68,7 @@ def face(one, other, corners=((0, 0, 0), (0, 0, 0)), limit=1 << 20):
     return chunk_grids_coincide((one, other), (pieces_of(one, limit), pieces_of(other, limit)), corners)
 
 
-def test_chunks_face_where_they_are_alike():
+def test_chunk_grids_coincide_where_they_are_alike():
     for other in (layout_of(), layout_of("raw"), layout_of("lz4hc", chunks=8)):
         assert face(layout_of(), other)
         assert face(layout_of(), other, ((1, 2, 3), (5, 2, 11)))
