@@ -1,6 +1,6 @@
 # On a machine with Python 3.11+, pip, make and git:
 #   make demo   make test   make test-faults   make test-fake-gpu   make bench   make help
-# and on one with a GPU besides
+# and on one with a GPU also
 #   make test-gpu   make bench-gpu
 
 PYTHON ?= python3
@@ -54,7 +54,7 @@ test-gpu: $(call installed,$(GPU_TEST_EXTRAS))  ## run the tests that need a GPU
 	$(BIN)/wkgpu doctor --device cuda
 	$(BIN)/pytest -m gpu
 
-format: $(call installed,$(TEST_EXTRA))  ## format the code, repair what the linter can repair, and list all members in the README
+format: $(call installed,$(TEST_EXTRA))  ## format the code, apply lint fixes, and list all members in the README
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tests/members.py

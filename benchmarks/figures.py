@@ -51,9 +51,9 @@ class Figure:
     ours, theirs
         One number for each round; empty where that library did not take part.
     at_least
-        The ratio to the peer that is aimed at.
+        Target of the ratio to the peer.
     below
-        The limit that is aimed at.
+        Target that must not be exceeded.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """What liblz4 and the system take on this machine for the steps that others cannot do without.
 
-Each is one step alone, without plans, arrays or Python between chunks, on all the cores of the process. Who is faster
-does less, as `read_many`, which decodes no planes that it does not need, or does it otherwise, as wkgpu with noise.
+Each is one step alone, without plans, arrays or Python between chunks, on all the cores of the process. What is faster
+does less (`read_many` decodes no planes that it does not need) or does it in another way (wkgpu with noise).
 """
 
 from __future__ import annotations

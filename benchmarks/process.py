@@ -79,7 +79,7 @@ def _memory(field: str) -> int:
 
 
 def _forget_worst_moment() -> None:
-    """Let "VmHWM" begin anew, where the kernel allows it."""
+    """Reset "VmHWM", where the kernel allows it."""
     if os.access("/proc/self/clear_refs", os.W_OK):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -20,7 +20,7 @@ GPU_ROWS = ("read-em", "read-segmentation", "patch-em", "patches-256-em", "write
 
 def table(results: Path = FIGURES) -> str:
     """Return all figures in which two libraries were compared, as a table in Markdown."""
-    lines = ["| work | wkgpu | peer | ratio | aimed at |", "|---|---|---|---|---|"]
+    lines = ["| work | wkgpu | peer | ratio | target |", "|---|---|---|---|---|"]
     for figure in json.loads(results.read_text(encoding="utf-8"))["figures"]:
         if figure["ratio"] is None:
             continue

@@ -85,6 +85,6 @@ def _load(path: Path) -> NDArray[np.float32]:
 
 
 def _mirrored(offset: int, length: int, period: int) -> NDArray[np.intp]:
-    """Indices of a window of any length into an axis that goes on as its own mirror image at both ends."""
+    """Indices of a window of any length into an axis that is continued by its own mirror image at both ends."""
     at = (offset + np.arange(length)) % (2 * period)
     return np.minimum(at, 2 * period - 1 - at)

@@ -16,7 +16,7 @@ from .announcements import announce
 from .bodies.registration import for_each_body
 from .compiler_thread import compiled_elsewhere
 from .kernel_files import report_no_folder, use_kernel_files
-from .missing_names import complete_numba_cuda
+from .numpy_names import complete_numba_cuda
 
 
 def _sources() -> tuple[object, ...]:

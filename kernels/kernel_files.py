@@ -88,7 +88,7 @@ class KernelFiles:
         return version if found == key else None
 
     def save(self, key, version):
-        """Write the version for a key, in place of whatever is there."""
+        """Write the version for a key, replacing what is there."""
         identity, payload = self._identity(key), self._dump((key, version))
         self._folder.mkdir(parents=True, exist_ok=True)
         _replace(self._path(key), identity + hashlib.sha256(identity + payload).digest() + payload)
@@ -116,7 +116,7 @@ def _read(path):
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise OSError("it is no regular file")
-        # Who owns the code can run any code anyway.
+        # The owner of the code can run any code anyway.
         if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0, Path(__file__).stat().st_uid}:
             raise OSError(f"it belongs to another user, {found.st_uid}")
         if found.st_size > _MAX_BYTES:

@@ -108,7 +108,7 @@ def on_device(engine, data):
 
 @contextmanager
 def filled(engine, out) -> Iterator:
-    """An output of the engine in the place of a NumPy array, which is filled, with all around it, in the end."""
+    """An output of the engine instead of a NumPy array, which is filled, with all around it, in the end."""
     if engine.xp is np or not isinstance(out, np.ndarray) or out.size == 0:
         yield out
         return

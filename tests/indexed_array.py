@@ -1,4 +1,4 @@
-"""A file format that is nobody's: any spec, with an index behind the chunks that can say that one is absent."""
+"""A file format for tests alone: any spec, with an index behind the chunks that can say that one is absent."""
 
 from __future__ import annotations
 

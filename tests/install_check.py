@@ -24,7 +24,7 @@ from time import perf_counter
 
 ROOT = Path(__file__).parents[1]
 NEWEST_MINOR = 14  # of Python 3, which Numba and numba-cuda both support
-TESTS = ["tests/kernels/test_missing_names.py"]
+TESTS = ["tests/kernels/test_numpy_names.py"]
 NEWEST_GPU = "sm_100a"
 TOOLS = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.120"]
 OF_KERNELS = ("numpy", "numba", "lz4", "msgspec")  # of what wkgpu needs, what its kernels and their tests import

@@ -1,6 +1,6 @@
 """The table of all members in the README: what each is, where it is documented, and which test covers it.
 
-`make format` writes it anew. The members are those that the classes have; what they are is the first line of their
+`make format` writes it. The members are those that the classes have; what they are is the first line of their
 docstrings; and a test covers the members that its marker names: ``@pytest.mark.covers("View.read")``.
 """
 
@@ -130,7 +130,7 @@ def written(text: str) -> str:
 
 
 def main() -> None:
-    """Write the table anew."""
+    """Write the table."""
     text = README.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         sys.exit(f"{README} has no place for the table of members: {BEGIN}{END}")

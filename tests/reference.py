@@ -16,7 +16,7 @@ from wkgpu.storage.codecs import Codec, Pipeline
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
-from wkgpu.storage.plans.write import Source, WritePlan
+from wkgpu.storage.plans.write import ChunkSource, WritePlan
 
 GARBAGE = 0xA5
 
@@ -77,7 +77,7 @@ class NaiveEngine:
         pass
 
     def launch(self, kernel: Any, rows: int, width: int, *arguments: Any) -> None:
-        kernel.on_cpu().py_func(0, rows, *arguments)
+        kernel.compiled_for("cpu").py_func(0, rows, *arguments)
 
     def read(self, plan: ReadPlan, sources: Sources, out: np.ndarray) -> None:
         for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks.staging_offset)))):
@@ -86,6 +86,9 @@ class NaiveEngine:
         for box, origin in zip(*plan.missing, strict=True):
             inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, box)] = 0
+
+    def projected_nbytes(self, plan: ReadPlan) -> int:
+        return plan.nbytes_staged
 
     def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         sides = [(plan.one, sources[0], plan.rows_of_one), (plan.other, sources[1], plan.rows_of_other)]
@@ -107,11 +110,11 @@ class NaiveEngine:
         offset = plan.data_offset
         for ordinal, source in enumerate(plan.stored.source):
             encoded = b""
-            if source == Source.ENCODE:
+            if source == ChunkSource.ENCODE:
                 encoded = lz4.block.compress(changed[rows[ordinal]], store_size=False)
-            elif source == Source.FILL:
+            elif source == ChunkSource.FILL:
                 encoded = lz4.block.compress(fill.tobytes(), store_size=False)
-            elif source == Source.COPY:
+            elif source == ChunkSource.COPY:
                 (begin,), (nbytes,) = plan.old.index.extents(np.array([ordinal]))
                 encoded = os.pread(plan.old.descriptor, nbytes, begin)
             os.pwrite(plan.descriptor, encoded, offset)

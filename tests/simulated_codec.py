@@ -1,4 +1,4 @@
-"""LZ4 on the simulated device: liblz4 in the place of the kernels of ``lz4.cu``, and of nvCOMP, as unsafe as it is."""
+"""LZ4 on the simulated device: liblz4 instead of the kernels of ``lz4.cu``, and of nvCOMP, as unsafe as it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _decoded(source: int, length: int, capacity: int) -> tuple[int, bytes]:
 
 
 class SimulatedLz4:
-    """liblz4 in the place of the kernels of ``lz4.cu``."""
+    """liblz4 instead of the kernels of ``lz4.cu``."""
 
     def decode(self, stream, columns, statuses, decoded) -> None:
         def decode() -> None:

@@ -1,8 +1,8 @@
 """A device for the CUDA engine without a GPU: host memory, host files, liblz4 and Numba's simulator.
 
-It is as unfriendly as a device may be. Memory is never zero at first. What is queued on a stream runs only when
-somebody waits for it, and what is read from a file comes only when somebody asks whether it has come; until then there
-is garbage in its place. So whoever forgets to wait, or uses a buffer again too early, gets other voxels.
+It is deliberately adversarial. Memory is never zero at first. What is queued on a stream runs only when
+something waits for it, and what is read from a file comes only when the code asks whether it has come; until then there
+is garbage in its place. So a missing wait, or a buffer that is used again too early, gives other voxels.
 """
 
 from __future__ import annotations

@@ -27,11 +27,11 @@ def chunks(volume: NDArray[np.generic], edge: int = 32) -> Iterator[bytes]:
         yield volume[tuple(slice(edge * at, edge * (at + 1)) for at in corner)].tobytes(order="F")
 
 
-def lz4_ratio(volume: NDArray[np.generic], least_values: int = 1) -> float:
+def lz4_ratio(volume: NDArray[np.generic], min_values: int = 1) -> float:
     pairs = [
         (len(chunk), len(lz4.block.compress(chunk, store_size=False)))
         for chunk in chunks(volume)
-        if len(np.unique(np.frombuffer(chunk, volume.dtype))) >= least_values
+        if len(np.unique(np.frombuffer(chunk, volume.dtype))) >= min_values
     ]
     return sum(raw for raw, _ in pairs) / sum(encoded for _, encoded in pairs)
 
@@ -96,7 +96,7 @@ def test_image_compresses_like_a_micrograph(volumes):
 
 def test_segmentation_compresses_like_a_real_one(volumes):
     # Chunks of 32³ with more than one segment have a ratio of 18.8 in an annotation of real cortex at 11 x 11 x 28 nm.
-    assert 14 < lz4_ratio(volumes[1], least_values=2) < 26
+    assert 14 < lz4_ratio(volumes[1], min_values=2) < 26
 
 
 def test_partition_is_the_voronoi_diagram_it_stands_for():

@@ -20,7 +20,7 @@ from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.engines.cuda.ordering import Actor
 from wkgpu.engines.cuda.slots import Slot, Slots
 from wkgpu.errors import DeviceLostError
-from wkgpu.operations.ahead import Ahead
+from wkgpu.operations.prefetch import Ahead
 
 WRITTEN = {
     "place_chunks": lambda words, numbers: [words[2]],
@@ -205,7 +205,7 @@ class _Watch:
         return keep
 
     def ahead_start(self, original: Any) -> Any:
-        """A thread that makes a call ahead knows what its caller knew then; who takes the result knows what it knew."""
+        """A thread that makes a call ahead knows what its caller knew; what takes the result knows what it knew."""
 
         def start(ahead: Any) -> None:
             ahead.known = dict(self.ledger.clock(self.ledger.host()))

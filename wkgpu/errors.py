@@ -2,7 +2,7 @@
 
 All of them are :class:`WkgpuError`. Each is also an instance of the built-in class that callers of the WEBKNOSSOS
 library catch in the same place, so that ``except AssertionError`` around a view's bounds, or ``except RuntimeError``
-around a read-only view, goes on working. A message names the values at hand and says what to do.
+around a read-only view, keeps working. A message names the values at hand and says what to do.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Only the forking thread lives on in the child. A lock that another thread held s
 a module that it was importing, or a kernel that it was compiling. Two things help:
 
 - Long work is done under `loading`, and a fork waits until it can hold that lock, and those of Numba and of LLVM.
-- Locks that are held for moments are made with `child_safe`, and are free in the child, whoever held them.
+- Locks that are held for moments are made with `child_safe`, and are free in the child, whichever thread held them.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _locks_of_compilers() -> Iterator[_Lock]:
     numba = sys.modules.get("numba.core.compiler_lock")
     llvm = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
     for wrapper in (getattr(numba, "global_compiler_lock", None), getattr(llvm, "_lock", None)):
-        lock = getattr(wrapper, "_lock", None)  # without what the wrapper does besides, in Python
+        lock = getattr(wrapper, "_lock", None)  # without what the wrapper adds, in Python
         if isinstance(lock, type(loading)):
             yield lock
 

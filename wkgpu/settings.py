@@ -69,7 +69,7 @@ class Config:
     ----------
     device : str
         Where views are read to by default: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where one
-        works. It is the CPU until somebody chooses, because a script that computes with NumPy goes on working then.
+        works. Default: the CPU, because a script that computes with NumPy works on it.
     threads : int
         Threads of the CPU engine; by default the cores that this process may use.
     staging_bytes : int
@@ -85,7 +85,7 @@ class Config:
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.
     coalesce_bytes : int
-        A gap between two wanted byte ranges of a shard up to this long is read along with them.
+        Largest gap between two wanted byte ranges of a shard that is read through.
     durable_writes : bool
         Wait until the disk has a shard before it replaces the old one. Without it a crash of a process leaves the old
         or the new shard whole; with it a power failure does as well.

@@ -41,7 +41,7 @@ def _change(bench: Bench, kind: str, work: str) -> Iterator[GpuFigure]:
     there = tuple(slice(begin, begin + n) for begin, n in zip(offsets[check], bench.patch_shape, strict=True))
     expected[there] = values[check]
 
-    def writer(library: str, name: str, mag: Any, patches: list[Any], most_rounds: int = 0, **options: bool) -> Work:
+    def writer(library: str, name: str, mag: Any, patches: list[Any], max_rounds: int = 0, **options: bool) -> Work:
         def write(number: int) -> None:
             mag.write(patches[number], absolute_offset=offsets[number], **options)
 
@@ -49,7 +49,7 @@ def _change(bench: Bench, kind: str, work: str) -> Iterator[GpuFigure]:
         path = bench.scratch / name
         found = peers.open_mag(module, path).to("cpu").read(absolute_offset=ORIGIN, size=voxels.shape)[0]
         bench.check_on_host(found, expected, f"what {library} changed")
-        return Work(library, write, most_rounds=most_rounds)
+        return Work(library, write, max_rounds=max_rounds)
 
     on_host = [np.asfortranarray(value) for value in values]
     on_gpu = [bench.to_gpu(value) for value in on_host]

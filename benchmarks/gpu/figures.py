@@ -73,12 +73,12 @@ class Work(Side):
     ----------
     amount
         Bytes ("GB/s") or pieces ("ms" for one, "patches/s") of a round.
-    most_rounds
+    max_rounds
         For what takes long; 0 for as many rounds as the others.
     """
 
     amount: float = 1.0
-    most_rounds: int = 0
+    max_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def in_turns(works: Sequence[Work], rounds: int, unit: str) -> list[list[float]]
     found: list[list[float]] = [[] for _ in works]
     for number in range(rounds):
         for work, numbers in zip(works, found, strict=True):
-            if not work.most_rounds or number < work.most_rounds:
+            if not work.max_rounds or number < work.max_rounds:
                 numbers.append(in_unit(unit, work.amount, timed(work, number)))
     return found
 

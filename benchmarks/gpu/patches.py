@@ -103,7 +103,7 @@ def _one_by_one(bench: Bench, kind: str, work: str) -> Iterator[GpuFigure]:
 
     works = [
         Work("wkgpu", ours, amount=count),
-        Work(f"{host.name} + copy", theirs, amount=fewer, most_rounds=bench.sizes.peer_rounds),
+        Work(f"{host.name} + copy", theirs, amount=fewer, max_rounds=bench.sizes.peer_rounds),
     ]
     mine, others = in_turns(works, rounds, "ms")
     with bench.profile() as profile:

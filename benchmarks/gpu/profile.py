@@ -20,7 +20,7 @@ from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.cuda.writer import CudaWriter
-from wkgpu.storage import stored_array
+from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_write import ShardWrite
 
 Piece = tuple[str, Any, str]
@@ -35,7 +35,7 @@ def pieces_of(engine: Any, device: Any) -> list[Piece]:
     stream = device.new_stream()
     event = stream.record()
     return [
-        ("plan", stored_array, "read_plans"),
+        ("plan", ReadPlanner, "plans"),
         ("plan", ShardWrite, "__enter__"),
         ("output memory", type(engine), "empty"),
         ("fetch", Fetcher, "fetch"),

@@ -12,7 +12,7 @@ from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import Details, GpuFigure, Skipped, Task, Work, in_turns, rounded
 from benchmarks.gpu.files import drop_from_page_cache, read_files
 
-_AT_LEAST = {"em": 30.0, "segmentation": 100.0}
+_MIN_RATIOS = {"em": 30.0, "segmentation": 100.0}
 _COLD_ROUNDS = 3
 
 
@@ -61,14 +61,14 @@ def _warm(bench: Bench, kind: str) -> Iterator[GpuFigure]:
     peer = _Peer(bench, kind)
     works = [
         Work("wkgpu", lambda number: mag.read(), amount=volume.nbytes),
-        Work(peer.name, peer, amount=volume.nbytes, most_rounds=bench.sizes.peer_rounds),
+        Work(peer.name, peer, amount=volume.nbytes, max_rounds=bench.sizes.peer_rounds),
     ]
     ours, theirs = in_turns(works, bench.sizes.rounds, "GB/s")
     with bench.profile() as profile:
         mag.read()
     yield GpuFigure(
         f"read-{kind}", f"whole read, fresh output: {KINDS[kind]}", "GB/s", peer.name, ours, theirs,
-        at_least=_AT_LEAST[kind], bound=profile.bound(), note=peer.note,
+        at_least=_MIN_RATIOS[kind], bound=profile.bound(), note=peer.note,
         details={"host_ms": profile.milliseconds(), "peer": peer.details(), "decoded_bytes": volume.nbytes},
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def _cold(bench: Bench, kind: str) -> Iterator[GpuFigure]:
     works = [
         Work("wkgpu", lambda number: mag.read(), drop, nbytes),
         Work("files", lambda number: read_files(path, bench.threads), drop, nbytes),
-        Work(peer.name, peer, drop, nbytes, most_rounds=1),
+        Work(peer.name, peer, drop, nbytes, max_rounds=1),
     ]
     rounds = min(_COLD_ROUNDS, bench.sizes.rounds)
     ours, files, theirs = in_turns(works, rounds, "GB/s")

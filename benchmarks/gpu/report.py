@@ -58,7 +58,7 @@ def line(figure: GpuFigure) -> str:
 def misses(figures: Iterable[GpuFigure]) -> list[str]:
     """Explain each target that is missed, with what was measured."""
     return [
-        f"{figure.name}: {_reached(figure)}, aimed at {_target(figure)}. {figure.bound or 'What bounds it is unknown'}."
+        f"{figure.name}: {_reached(figure)}, target {_target(figure)}. {figure.bound or 'What bounds it is unknown'}."
         for figure in figures
         if figure.holds is False
     ]
@@ -106,7 +106,7 @@ class Results:
         self._run = len(self.runs) - 1
 
     def add(self, figure: GpuFigure) -> None:
-        """Add a figure, in the place of one of the same name; what was only skipped replaces nothing."""
+        """Add a figure, replacing one of the same name; what was only skipped replaces nothing."""
         figure = replace(figure, run=self._run)
         if figure.task != figure.name:  # an earlier run has not measured the task
             self.figures = [other for other in self.figures if other.name != figure.task or other.ours]

@@ -51,6 +51,7 @@ class ResidentRead:
         self._streams: list[RecordingStream] = []
         self._decoded: list[RecordedDecoding] = []  # one for each slot
         self.plans: list[ReadPlan] = []
+        self._planned: list[tuple[ReadPlan, Sources]] = []
 
     def __enter__(self) -> ResidentRead:
         bench = self._bench
@@ -60,6 +61,7 @@ class ResidentRead:
             for plan, sources in self._array.read_plans(self._toplefts, self._box):
                 stack.enter_context(sources)
                 self.plans.append(plan)
+                self._planned.append((plan, sources))
                 if len(plan.missing.box):
                     raise ValueError(f"{plan}: only what is stored can be read again step by step")
                 batches = sum(1 for _ in read_batches(plan, batch_limit(plan)))
@@ -109,7 +111,7 @@ class ResidentRead:
 
     def fetch(self, number: int = 0) -> None:
         """Fetch all batches into the engine's two slots, and do nothing with them."""
-        fetch_alone(self._bench, self.plans)
+        fetch_alone(self._bench, self._planned)
 
     def decode(self, number: int = 0) -> None:
         """Decode all batches from the memory where they lie to where their decoded chunks lie."""

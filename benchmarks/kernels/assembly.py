@@ -241,4 +241,4 @@ def _sized_values(table: bytes) -> Iterator[tuple[int, bytes]]:
                 yield attribute, table[at : at + value]
             at += value
         elif form not in (_NO_VALUE, _BYTE, _SHORT):
-            raise RuntimeError(f"attribute {attribute:#x} of a kernel has the form {form}, which is none")
+            raise RuntimeError(f"attribute {attribute:#x} of a kernel has the unknown form {form}")

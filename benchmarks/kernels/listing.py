@@ -24,7 +24,7 @@ from wkgpu.kernels.cpu import row_kernels as cpu_row_kernels
 from wkgpu.kernels.cuda import row_kernels
 
 CUDA_C = Path(cuda.__file__).parent
-"""The folder whose ``*.cu`` are assembled besides."""
+"""The folder whose ``*.cu`` are also assembled."""
 MACROS = {name: str(getattr(failures, name)) for name in ("OK", "MALFORMED", "WRONG_LENGTH")}
 """What CUDA C is told of the rest; all else has a default there."""
 

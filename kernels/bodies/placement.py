@@ -1,4 +1,4 @@
-"""Moving voxels between decoded chunks and boxes, row by row; see `workers` for who does which rows.
+"""Moving voxels between decoded chunks and boxes, row by row; see `workers` for which thread does which rows.
 
 All lengths, offsets and strides are in *units*: bytes on the CPU, where a copy takes any alignment, and machine words
 (the largest that divides every run) on a GPU. ``source`` and ``target`` are only handed on to the primitives

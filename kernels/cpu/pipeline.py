@@ -74,7 +74,7 @@ def _decode_step(pipeline, step, source, nbytes, target, wanted, capacity, work)
 
 @njit(nogil=True)
 def decode(pipeline, source, nbytes, target, wanted, size, work, row, failure):
-    """Decode the first ``wanted`` bytes, or somewhat more, of a chunk of ``size`` bytes; whether that worked.
+    """Decode the first ``wanted`` bytes, or somewhat more, of a chunk of ``size`` bytes; return whether it succeeded.
 
     Of a chunk that is wanted whole this includes that it has exactly its size. Behind the decoded bytes, up to ``size``
     of them, memory is left with any content.

@@ -347,3 +347,38 @@ def read_tables(corners, numbers, shards, boxes, begins, indexes):
         if index[KIND] != ABSENT:
             file += 1
     return tables, origins, missing[1], (totals[0], count, absent, totals[1], totals[2])
+
+
+@njit(nogil=True)
+def _is_within(numbers, count):
+    """Whether numbers are those of rows of a table."""
+    for number in numbers:
+        if number < 0 or number >= count:
+            return False
+    return True
+
+
+@cached_kernel
+def find_bad_column(files, lengths, boxes, codecs, placement_order, missing_boxes, counts, max_chunk_nbytes):
+    """Return which column of a read plan names what does not exist: its position among the arguments, or -1.
+
+    Parameters
+    ----------
+    files, lengths, boxes, codecs, placement_order, missing_boxes : int64 (n,)
+        Of segments; of chunks four times; of missing chunks.
+    counts : tuple of int
+        Files, boxes and pipelines of the plan.
+    max_chunk_nbytes : int
+        What no length exceeds.
+    """
+    if not _is_within(files, counts[0]):
+        return 0
+    if not _is_within(lengths, max_chunk_nbytes + 1):
+        return 1
+    if not _is_within(boxes, counts[1]):
+        return 2
+    if not _is_within(codecs, counts[2]):
+        return 3
+    if not _is_within(placement_order, lengths.size):
+        return 4
+    return -1 if _is_within(missing_boxes, counts[1]) else 5

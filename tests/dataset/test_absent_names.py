@@ -26,7 +26,7 @@ def absent(name):
 
 
 @pytest.mark.parametrize("name", ["wkgpu", *CLASSES])
-def test_the_tables_name_what_the_library_has_besides(name):
+def test_the_tables_name_what_only_the_library_has(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         webknossos = pytest.importorskip("webknossos")

@@ -68,7 +68,7 @@ def test_processes_lose_no_growth_and_no_voxels(changed_by_processes):
             assert (voxels[10 * step : 10 * step + 4, 10 * worker : 10 * worker + 4] == worker + 1).all()
 
 
-def test_processes_leave_no_litter(changed_by_processes):
+def test_processes_leave_nothing_behind(changed_by_processes):
     names = {path.name for path in changed_by_processes.path.iterdir()}
     assert names == {"datasource-properties.json", *changed_by_processes.layers}
 

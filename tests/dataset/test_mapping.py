@@ -298,8 +298,8 @@ class TestRefusals:
         [
             (lambda value: value.foo, r"foo[\s\S]*test_mapping.py[\s\S]*map_chunk"),
             (lambda value: unknown + value, "unknown"),  # noqa: F821
-            (lambda value: (value, value), "no number"),
-            (lambda value: "text", "no number"),
+            (lambda value: (value, value), "must return a number"),
+            (lambda value: "text", "must return a number"),
             (lambda value: [value], "list"),
         ],
     )
@@ -347,7 +347,7 @@ def test_functions_are_compiled_once(filled, config):
     for _ in range(2):
         with ThreadPoolExecutor(2) as executor:
             source.map_voxels(function, source, executor=executor)
-    kernel = FunctionKernel(function, 1).on_cpu()
+    kernel = FunctionKernel(function, 1).compiled_for("cpu")
     assert len(kernel.signatures) == 1
 
 

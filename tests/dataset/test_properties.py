@@ -479,7 +479,7 @@ def test_the_file_may_be_in_any_store(monkeypatch, has_locks):
     assert calls == []
 
 
-def test_changes_leave_no_litter(dataset, layer):
+def test_changes_leave_nothing_behind(dataset, layer):
     for size in range(5):
         layer.bounding_box = wk.BoundingBox((0, 0, 0), (size, 1, 1))
     assert [path.name for path in dataset.path.iterdir()] == ["datasource-properties.json"]

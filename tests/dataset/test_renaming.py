@@ -11,7 +11,6 @@ import pytest
 import wkgpu as wk
 from wkgpu.dataset.changes import folder_move
 from wkgpu.dataset.leftovers import leftovers
-from wkgpu.dataset.metadata import properties_file
 from wkgpu.errors import (
     AlreadyExistsError,
     InvalidNameError,
@@ -21,6 +20,7 @@ from wkgpu.errors import (
     ReadOnlyError,
     StorageAccessError,
 )
+from wkgpu.storage.stores.local.local_store import LocalStore
 
 
 def names(folder):
@@ -150,14 +150,14 @@ def test_errors(dataset, layer, mag_view, saved):
 
 @pytest.mark.parametrize("error", [StorageAccessError("as if the disk were full"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_old_name(dataset, layer, mag_view, volume, saved, monkeypatch, error):
-    def fails(path, data):
+    def fails(*_, **options):
         assert (dataset.path / "em" / "1" / "header.wkw").exists()
         assert (dataset.path / "color" / "1" / "header.wkw").exists()  # for readers, until the file is saved
         raise error
 
     before = saved()
     with monkeypatch.context() as patched:
-        patched.setattr(properties_file, "atomic_write_bytes", fails)
+        patched.setattr(LocalStore, "write", fails)
         with pytest.raises(type(error)):
             layer.name = "em"
     assert saved() == before

@@ -1,4 +1,4 @@
-"""Views: reading, writing, smaller views, and who may do what."""
+"""Views: reading, writing, smaller views, and what is allowed."""
 
 from __future__ import annotations
 

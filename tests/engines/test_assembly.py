@@ -16,7 +16,7 @@ from wkgpu.storage.shard_index import TableIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 
 LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (8, 8, 8), pipeline_of("lz4"))
-OLD = object()  # stands for a shard that nobody opens
+OLD = object()  # stands for a shard that is never opened
 
 
 def plan_of(touched, sizes, old=OLD):

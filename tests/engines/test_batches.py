@@ -22,7 +22,7 @@ def int64(numbers):
 
 @st.composite
 def segments(draw):
-    """Ranges of files, one behind the other in the staging space."""
+    """Ranges of files, consecutive in the staging space."""
     lengths = int64(draw(st.lists(st.integers(1, 90), min_size=1, max_size=8)))
     count = len(lengths)
     files = int64(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))

@@ -507,7 +507,7 @@ def numba_of(complete, monkeypatch):
     """Makes Numba see GPUs, or raise an error."""
     from types import SimpleNamespace
 
-    monkeypatch.setattr("wkgpu.kernels.missing_names.complete_numba_cuda", lambda: None)
+    monkeypatch.setattr("wkgpu.kernels.numpy_names.complete_numba_cuda", lambda: None)
 
     def use(gpus, compiles=True, simulates=0):
         diagnosis._why_nothing_compiles.cache_clear()

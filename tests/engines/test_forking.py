@@ -15,7 +15,7 @@ from wkgpu.forking import child_safe, loading
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
-# A thread does the first read of the process; children are forked meanwhile, and read the same.
+# A thread does the first read of the process; children are forked at the same time, and read the same.
 FIRST_READ = """
 import os, signal, sys, tempfile, threading, time
 import numpy as np

@@ -86,5 +86,5 @@ print(interrupts > 1)
 
 
 def test_interrupts_while_modules_are_loaded_and_kernels_compiled(run_python, tmp_path):
-    """Half an import of Numba, or half a compilation, is of no use to the process: both go on without the caller."""
+    """Half an import of Numba, or half a compilation, is of no use to the process: both continue without the caller."""
     assert run_python(FIRST_READ, NUMBA_CACHE_DIR=str(tmp_path), WKGPU_DEVICE="cpu") == "True\n"

@@ -27,11 +27,8 @@ class Counting:
     def uses(self, rows, target, width, constants):
         return [Use("target", target, rows * width), Use("addends", constants[0], 1)]
 
-    def on_cpu(self):
-        return count
-
-    def on_cuda(self):
-        return count_on_cuda
+    def compiled_for(self, machine):
+        return {"cpu": count, "cuda": count_on_cuda}[machine]
 
 
 def count(first, last, target, width, constants):
@@ -60,7 +57,7 @@ class OnCpu:
     def uses(self, rows, *arguments):
         return []
 
-    def on_cpu(self):
+    def compiled_for(self, machine):
         return self.function
 
 
@@ -156,8 +153,8 @@ class TestCpu:
 
 def test_kernels_have_names():
     kernel = NamedKernel("pooling", "median_unsigned")
-    assert kernel.on_cpu().__name__ == "median_unsigned"
+    assert kernel.compiled_for("cpu").__name__ == "median_unsigned"
     with pytest.raises(ModuleNotFoundError):
-        NamedKernel("nothing", "median_unsigned").on_cpu()
+        NamedKernel("nothing", "median_unsigned").compiled_for("cpu")
     with pytest.raises(KeyError):
-        NamedKernel("pooling", "nothing").on_cpu()
+        NamedKernel("pooling", "nothing").compiled_for("cpu")

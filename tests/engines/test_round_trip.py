@@ -156,3 +156,14 @@ def test_the_engine_has_what_an_engine_must_have(engine):
 
     assert isinstance(engine, Engine)
     assert isinstance(NaiveEngine(), Engine)
+
+
+@pytest.mark.parametrize(("edge", "threads"), [(16, 1), (64, 1), (96, 2), (128, 4)])
+def test_a_read_wakes_threads_by_its_bytes(make_array, cpu, naive, config, monkeypatch, edge, threads):
+    config.threads = 16
+    array = make_array(ArraySpec(np.dtype("uint8"), 1, (16, 16, 16), (8, 8, 8), pipeline_of("lz4")))
+    write_box(array, naive, (0, 0, 0), np.ones((1, 128, 128, 128), np.uint8))
+    tasks, run = [], cpu._team.run
+    monkeypatch.setattr(cpu._team, "run", lambda work, count, **more: (tasks.append(count), run(work, count, **more)))
+    read_box(array, cpu, (0, 0, 0), (edge, edge, edge))
+    assert tasks == [threads]

@@ -117,7 +117,7 @@ def test_all_streams_are_done_before_memory_is_freed(cupy, pinned, copy):
 
 
 def test_a_module_of_cuda_c_is_loaded_and_its_arguments_arrive(cupy, monkeypatch):
-    """NVRTC compiles it for real; a table says who plays its kernels."""
+    """NVRTC compiles it for real; a table says what plays its kernels."""
     from fake_driver import kernels
 
     source = 'extern "C" __global__ void few(const unsigned long long* a, long long b, int c, double d, bool e) {}'

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from wkgpu.storage.codecs import pipeline_of
+
 from .world import CHUNK, SHARD, Attempt, Operation, World
 
 
@@ -31,7 +33,9 @@ def _repeated(world: World, call: Callable[[], object], check: Callable[[], Iter
 
 def _compress(world: World, random: np.random.Generator) -> Attempt:
     codec = "lz4hc" if world.small.info.codec == "lz4" else "lz4"
-    return _repeated(world, lambda: world.small.compress(codec=codec), lambda: _has_layout(world, codec=codec))
+    return _repeated(
+        world, lambda: world.small.compress(codec=codec), lambda: _has_layout(world, codecs=pipeline_of(codec))
+    )
 
 
 def _rechunk(world: World, random: np.random.Generator) -> Attempt:

@@ -1,4 +1,4 @@
-"""Interrupts (Ctrl+C) at any moment of any operation: nothing hangs, is lost, stays locked, or goes on afterwards.
+"""Interrupts (Ctrl+C) at any moment of any operation: nothing hangs, is lost, stays locked, or continues afterwards.
 
 ``PYTHONPATH=tests python -m faults.interrupts --count 50000 --seed 1`` prints how often each outcome came, and the
 faults; the exit status is 1 if there were any. Half of the interrupts are signals at random moments. The others come at

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_ENTRY = -1  # in the place of a bytecode's offset
+_ENTRY = -1  # instead of a bytecode's offset
 
 
 class Place(NamedTuple):

@@ -72,7 +72,7 @@ def _unexpected_names(kind: str, found: dict, before: dict, after: dict) -> Iter
     if missing := before.keys() & after.keys() - found.keys():
         yield f"{kind} are missing: {sorted(missing)}"
     if strange := found.keys() - before.keys() - after.keys():
-        yield f"{kind} are there that nobody made: {sorted(strange)}"
+        yield f"{kind} are there that no operation made: {sorted(strange)}"
 
 
 def _of_chunks(voxels: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def outcome(call, library):
 
 
 def assert_same(call):
-    """Assert that both return the same, or that whoever catches their error catches ours."""
+    """Assert that both return the same, or that code that catches their error catches ours."""
     (end, result), (expected_end, expected) = outcome(call, ours), outcome(call, theirs)
     assert end == expected_end
     if end == "raises":
@@ -558,7 +558,7 @@ def test_what_differs_on_purpose():
     assert ours.VecInt.from_str(str(ours.VecInt(t=1, x=2))) == (1, 2)
     assert ours.BoundingBox.from_checkpoint_name("-1_-2_3_4_5_6") == ours.BoundingBox((-1, -2, 3), (4, 5, 6))
     assert ours.BoundingBox.from_auto(str(box)) == box
-    # theirs goes on, with what cannot have been meant
+    # theirs continues, with what cannot have been meant
     with pytest.raises(AssertionError):
         ours.BoundingBox.from_csv("1,2,3,4,5,6,7")
     with pytest.raises(AssertionError):

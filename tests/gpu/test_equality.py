@@ -105,7 +105,7 @@ def same_writes(array, gpu, cpu, data):
             assert read_box(array, engine, (0, 0, 0), whole).tobytes() == expected.tobytes()
 
 
-# ---- Who else reads what the GPU writes
+# ---- What else reads what the GPU writes
 
 
 @pytest.mark.parametrize("codec", ["raw", "lz4"])

@@ -16,7 +16,7 @@ LAUNCH = 8  # chunks
 
 
 def laid_out(lengths, misfits):
-    """Where chunks begin, one behind the other, each so many bytes after a multiple of 16."""
+    """Where consecutive chunks begin, each so many bytes after a multiple of 16."""
     room = [-(-(length + misfit) // 16) * 16 + GUARD for length, misfit in zip(lengths, misfits, strict=True)]
     begins = np.cumsum([GUARD, *room])
     return begins[:-1] + np.array(misfits), int(begins[-1])

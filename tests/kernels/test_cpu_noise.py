@@ -1,4 +1,4 @@
-"""The decoder of noise does as liblz4, in memory between pages that nobody may touch."""
+"""The decoder of noise does as liblz4, in memory between pages that cannot be touched."""
 
 import ctypes
 import mmap
@@ -20,7 +20,7 @@ _mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 
 
 class FencedMemory:
-    """Bytes that end right before a page that cannot be read or written; whoever goes on is killed by the system."""
+    """Bytes that end right before a page that cannot be read or written; what reads on is killed by the system."""
 
     def __init__(self, capacity):
         pages = -(-capacity // PAGE)

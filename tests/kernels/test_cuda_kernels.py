@@ -202,7 +202,7 @@ def test_drop_filled(run, chunks, grid, threads):
 
 
 def test_lengths_that_cannot_be_are_limited(run):
-    """Those of chunks that could not be encoded: what is packed must stay inside, until somebody sees the statuses."""
+    """Those of chunks that could not be encoded: what is packed must stay inside, until the host sees the statuses."""
     table = np.array([3, -(2**62), 2**62, 10, 0, 0, 0, 0])
     run(packing.add_up_lengths, (1, 1), 1, table, 0, 4, 4, 9)
     np.testing.assert_array_equal(table, [3, 0, 9, 9, 3, 3, 12, 21])

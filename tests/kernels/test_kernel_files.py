@@ -232,5 +232,5 @@ def test_all_kernels_have_these_files():
         found |= vars(importlib.import_module(module.name))
     caches = {name: getattr(value, "_cache", None) for name, value in found.items()}
     kinds = {name: type(cache._cache_file) for name, cache in caches.items() if hasattr(cache, "_cache_file")}
-    assert kinds.keys() >= {"read_chunks", "encode_chunks", "clear_chunks", "compare_chunks", "fetch_ranges", "mode"}
+    assert kinds.keys() >= {"read_chunks", "encode_chunks", "fill_chunks", "compare_chunks", "fetch_ranges", "mode"}
     assert set(kinds.values()) == {KernelFiles}

@@ -123,7 +123,7 @@ def test_outcomes_come_as_they_end(executors):
 
 
 class CountingExecutor:
-    """An executor of threads that tells nobody how many; it counts the jobs that have not ended."""
+    """An executor of threads that does not tell how many; it counts the jobs that have not ended."""
 
     def __init__(self):
         self.pool, self.outstanding, self.most, self.lock = ThreadPoolExecutor(2), 0, 0, threading.Lock()

@@ -152,7 +152,7 @@ def test_any_files_in_any_shards(make_array, config, engine, case, data):
     target, source = make_array(spec), make_array(file_layout)
     config.staging_bytes = data.draw(st.sampled_from([64, 1 << 20]))
     shard_bytes = spec.chunks_in_shard * spec.chunk_bytes
-    most_bytes = data.draw(st.sampled_from([shard_bytes // 3, 1 << 30]))
+    max_bytes = data.draw(st.sampled_from([shard_bytes // 3, 1 << 30]))
     topleft, shape = data.draw(voxel_boxes(spec, 1))
     write_box(target, engine, topleft, voxels(spec, shape, 1))
     end = tuple(2 * length for length in shard)
@@ -163,7 +163,7 @@ def test_any_files_in_any_shards(make_array, config, engine, case, data):
         x, y, z = (slice(low, min(low + edge, length)) for low, length in zip(file, shard, strict=True))
         part = expected[: spec.num_channels, x, y, z]
         part[...] = written[:, : part.shape[1], : part.shape[2], : part.shape[3]]
-    with mock.patch.object(merging, "_MAX_VOXEL_BYTES", most_bytes):
+    with mock.patch.object(merging, "_MAX_VOXEL_BYTES", max_bytes):
         merging.merge_files(target, source, engine, (0, 0, 0), np.array(files, np.int64).reshape(-1, 3))
     np.testing.assert_array_equal(read_box(target, engine, (0, 0, 0), end), expected)
 
@@ -346,7 +346,7 @@ def write_one(mag_view, voxel):
 class TestConcurrency:
     @pytest.mark.parametrize("compress", [True, False])
     def test_a_write_to_the_same_chunk_is_not_lost(self, mag_view, annotate, compress, monkeypatch):
-        """Old voxels are read when nobody else may write any more."""
+        """Old voxels are read when no other writer may write any more."""
         mag_view.rechunk(8, 32, compress=compress)
         other, before = annotate(4, begins=[(36, 36, 36)]), content(mag_view)
         writer = threading.Thread(target=write_one, args=(mag_view, (45, 45, 45)))

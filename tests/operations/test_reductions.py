@@ -1,4 +1,4 @@
-"""All voxels of a view made a few numbers, against NumPy."""
+"""Reductions over the voxels of a view, against NumPy."""
 
 from __future__ import annotations
 

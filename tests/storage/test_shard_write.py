@@ -7,7 +7,7 @@ from strategies import voxels
 from wkgpu.errors import ShapeError
 from wkgpu.operations.transfer import read_box, read_stack, write_box
 from wkgpu.storage.codecs import pipeline_of
-from wkgpu.storage.plans.write import Source, WritePlan
+from wkgpu.storage.plans.write import ChunkSource, WritePlan
 from wkgpu.storage.spec import ArraySpec
 
 
@@ -41,14 +41,14 @@ def test_chunks_of_a_new_shard_have_no_old_bytes(make_array):
     plan = planned(make_array(layout_of("lz4")), (1, 1, 1), (2, 2, 2))
     assert plan.old is None
     assert plan.touched.nbytes.tolist() == [0]
-    assert plan.stored.source.tolist() == [Source.ENCODE, *[Source.FILL] * 7]
+    assert plan.stored.source.tolist() == [ChunkSource.ENCODE, *[ChunkSource.FILL] * 7]
 
 
 def test_sizes_of_untouched_chunks_are_the_old_ones(make_array, naive):
     array = make_array(layout_of("lz4"))
     write_box(array, naive, (0, 0, 0), voxels(array.spec, (8, 8, 8), 1))
     plan = planned(array, (0, 0, 0), (1, 1, 1))
-    assert plan.stored.source.tolist() == [Source.ENCODE, *[Source.COPY] * 7]
+    assert plan.stored.source.tolist() == [ChunkSource.ENCODE, *[ChunkSource.COPY] * 7]
     first = plan.old.index.extents(np.arange(1)).nbytes
     assert plan.stored.nbytes.sum() + first == plan.old.nbytes - plan.data_offset
 
@@ -179,7 +179,7 @@ def test_a_stack_changes_its_boxes_and_nothing_else(make_array, config, engine, 
         ([(0, 0, 0)], (4, 4, 6), "whole chunks"),
         ([(0, 0, 2)], (4, 4, 4), "multiples"),
         ([(0, 0, 4)], (4, 4, 8), "multiples"),
-        ([(0, 0, 4), (0, 4, 4), (0, 0, 4)], (4, 4, 4), "twice"),
+        ([(0, 0, 4), (0, 4, 4), (0, 0, 4)], (4, 4, 4), "repeated"),
     ],
 )
 def test_only_disjoint_boxes_of_whole_chunks_can_be_a_stack(make_array, corners, shape, complaint):

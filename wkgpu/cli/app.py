@@ -130,7 +130,7 @@ def demo(
     device: DeviceOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Which tissue to make.")] = 0,
 ) -> None:
-    """Make up some tissue; write, read, merge, compress and downsample it; compare, and show how fast that was."""
+    """Generate synthetic tissue; write, read, merge, compress and downsample it; compare, and show how fast it was."""
     from wkgpu.cli.demo import run_demo
 
     if not run_demo(size, out, device, seed, output()):

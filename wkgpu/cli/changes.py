@@ -47,7 +47,7 @@ def compress(
     """Compress a dataset, a layer or a mag, in place or as a copy.
 
     The new files are made beside the old ones, which they then replace at once, so that there has to be room for both
-    files of a mag. Nobody may write to it meanwhile.
+    files of a mag. No other process may write to it while that is done.
 
     • wkgpu compress dataset
 
@@ -103,7 +103,7 @@ def downsample(
         Sampling, typer.Option(help="Which axes get coarser; by the voxel size, all, or x and y alone.")
     ] = Sampling.ANISOTROPIC,
     again: Annotated[
-        bool, typer.Option("--again", help="Make all mags of LAYER but the finest anew, after that was changed.")
+        bool, typer.Option("--again", help="Recompute all mags of LAYER from the finest, after that was changed.")
     ] = False,
     jobs: JobsOption = 1,
     device: DeviceOption = None,

@@ -1,4 +1,4 @@
-"""`wkgpu demo`: the main job on tissue that never lived."""
+"""`wkgpu demo`: the main job on synthetic tissue."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
         try:
             _measure(name, _steps(mags[name], voxels, seed), table, console)
         except DifferenceError as difference:
-            print_error(f"layer {name!r} of {folder}: {difference}. This is a fault of wkgpu.")
+            print_error(f"layer {name!r} of {folder}: {difference}. This is a bug in wkgpu.")
             return False
     for segmentation in dataset.get_segmentation_layers():
         segmentation.largest_segment_id = tissue.largest_segment_id
@@ -114,9 +114,8 @@ def _start_engine(device: str | None, console: Console) -> None:
                 mag_view = dataset.add_layer(name, category, dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
                 with suppress(DifferenceError):  # it will be found again, and reported
                     deque(_steps(mag_view, voxels, 0), maxlen=0)
-    threads = f", {config.threads} threads" if engine.name == "cpu" else ""
     console.print(
-        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/]{threads}; "
+        f"[bold]wkgpu {own_version()}[/] on engine [bold cyan]{engine.name}[/], {config.threads} threads; "
         f"its kernels were ready after {elapsed[0]:.1f} s"
     )
 

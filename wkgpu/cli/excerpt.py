@@ -103,17 +103,17 @@ class Excerpt:
         return voxels
 
 
-def _length(most: int, of_chunk: int, least: int | None = None) -> int:
-    """Return the largest multiple of a chunk's length up to ``most``, or else one chunk or the least that there may be.
+def _length(max_length: int, of_chunk: int, min_length: int | None = None) -> int:
+    """Return the largest multiple of a chunk's length up to a maximum; else one chunk, or the shortest allowed length.
 
     Examples
     --------
     >>> _length(100, 32), _length(10, 32), _length(10, 32, 1)
     (96, 32, 10)
     """
-    if most >= of_chunk:
-        return most // of_chunk * of_chunk
-    return of_chunk if least is None else max(most, least)
+    if max_length >= of_chunk:
+        return max_length // of_chunk * of_chunk
+    return of_chunk if min_length is None else max(max_length, min_length)
 
 
 def _cut(begin: int, length: int, step: int) -> Iterator[tuple[int, int]]:

@@ -101,6 +101,6 @@ def _raise_largest_segment_id(layer: Layer, overlay: MagView, executor: Executor
 def _print_rest(base: Mapping[Mag, MagView], common: list[Mag], console: Console) -> None:
     if rest := [mag for mag in base if mag not in common]:
         console.print(
-            f"[yellow]Not merged:[/] {listing(rest)}. Such a mag shows what it did before; `wkgpu downsample --again` "
-            "makes all but the finest anew."
+            f"[yellow]Not merged:[/] {listing(rest)}. These mags are unchanged; `wkgpu downsample --again` "
+            "recomputes all but the finest."
         )

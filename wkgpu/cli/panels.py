@@ -11,7 +11,7 @@ from wkgpu.cli.pictures import Pixels, colours_of, overlaid
 from wkgpu.errors import UnsupportedError
 from wkgpu.extras import install_command
 
-_LEAST_EDGE = 400  # pixels of a panel; a smaller slice is enlarged by a whole factor
+_MIN_EDGE = 400  # pixels of a panel; a smaller slice is enlarged by a whole factor
 _MARGIN, _TEXT_HEIGHT, _FONT_SIZE = 16, 36, 16
 _PAPER, _INK = (16, 18, 22), (225, 228, 232)
 
@@ -45,7 +45,7 @@ def save_panels(image: Any, segmentation: Any, nanometers: float, path: Path) ->
         "segmentation": colours,
         "overlay": overlaid(grey, colours),
     }
-    factor = -(-_LEAST_EDGE // max(grey.shape))
+    factor = -(-_MIN_EDGE // max(grey.shape))
     height, width = grey.shape[0] * factor, grey.shape[1] * factor
     sheet = Image.new("RGB", (len(panels) * (width + _MARGIN) + _MARGIN, height + _MARGIN + _TEXT_HEIGHT), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -79,7 +79,7 @@ class Processing:
         return Measurement(step, self._voxels.nbytes, seconds)
 
     def _merge(self) -> Measurement:
-        """Merge an annotation, in which somebody has joined two cells."""
+        """Merge an annotation, in which two cells were joined."""
         box, corrected = correction(self._voxels)
         with TemporaryDirectory(prefix="wkgpu-demo-") as scratch:
             annotation = _annotation(Path(scratch) / "annotation", box, corrected)

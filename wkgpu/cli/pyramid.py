@@ -29,7 +29,7 @@ class Pyramid(NamedTuple):
     mode, sampling : str
         What a block of voxels becomes, and which axes get coarser.
     again : bool
-        Whether to make the coarser mags that there are anew, instead of new ones.
+        Whether to recompute the existing coarser mags, instead of making new ones.
     """
 
     from_mag: Mag | None
@@ -108,7 +108,7 @@ def _check(names: Sequence[str], pyramid: Pyramid) -> None:
     if not names and (pyramid.again or pyramid.from_mag is not None):
         raise ArgumentError("--from and --again are for one layer; name it after the dataset.")
     if pyramid.again and not pyramid.from_mag is pyramid.coarsest_mag is None:
-        raise ArgumentError("--again makes all mags but the finest anew; leave out --from and --to.")
+        raise ArgumentError("--again recomputes all mags but the finest; leave out --from and --to.")
 
 
 def _table_of_mags(layers: Sequence[Layer], known: dict[str, set[Mag]]) -> Table:

@@ -17,8 +17,8 @@ from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.options import Codec, CompressingCodec
 from wkgpu.cli.selection import Selection, layer_name, select_mags
+from wkgpu.dataset.readable import usable_mags
 from wkgpu.dataset.shapes import Compression
-from wkgpu.dataset.usable import usable_mags
 from wkgpu.operations.jobs import Executor
 
 _NUMBERS = ("Before", "After", "Ratio")

@@ -134,4 +134,4 @@ def _compare(found: Any, expected: NDArray[Any]) -> None:
         raise ValueError(f"{voxels.shape} voxels instead of {expected.shape}")
     different = np.count_nonzero(voxels != expected)
     if different:
-        raise ValueError(f"{different:,} of {expected.size:,} voxels are wrong; this is a fault of wkgpu")
+        raise ValueError(f"{different:,} of {expected.size:,} voxels are wrong; this is a bug in wkgpu")

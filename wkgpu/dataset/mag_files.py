@@ -13,14 +13,13 @@ from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
-from wkgpu.errors import ArgumentError, NameTakenError, WkgpuError
+from wkgpu.errors import ArgumentError, WkgpuError
 from wkgpu.geometry.mag import Mag
-from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.storage.codecs import Compression, pipeline_of
-from wkgpu.storage.formats import create_array, open_array
+from wkgpu.storage.formats import create_array, format_named, open_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
@@ -90,35 +89,6 @@ def copy_alone(
         folder.place()
 
 
-def add_copy(
-    mag: ArrayRegion,
-    target: LayerListing,
-    spec: ArraySpec,
-    box: NDBoundingBox,
-    executor: Executor | None,
-    progress_desc: str | None,
-) -> None:
-    """Add a copy of a mag to a layer of another dataset. When it is whole it is listed, and the layer holds the box.
-
-    Raises
-    ------
-    NameTakenError
-        If the layer has this mag.
-    """
-    _check_free(target.properties(), mag.mag, target.dataset)
-    name = mag.mag.to_layer_name()
-    with NewFolder(target.folder / name, target.file) as folder:
-        _write_copy(mag, folder, spec, executor, progress_desc)
-        with target.changing() as properties:
-            listed = properties.layer(target.name)
-            _check_free(listed, mag.mag, target.dataset)
-            listed.add_mag(mag.mag, f"./{target.name}/{name}", spec.shard_shape)
-            if not box.is_empty():
-                known = listed.bounding_box
-                listed.bounding_box = box if known.is_empty() else known.extended_by(box)
-            folder.place()
-
-
 def settle_mag(path: Path, mag: Mag, layer: LayerListing | None) -> None:
     """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
     with suppress(WkgpuError):
@@ -131,7 +101,7 @@ def _save_of(path: Path, mag: Mag, layer: LayerListing | None) -> Callable[[], N
 
 
 def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
-    if layer is None:
+    if layer is None or not format_named(layer.properties().data_format.value).lists_shard_edge:
         return
     shard_shape = open_array(path).spec.shard_shape
     if layer.properties().cube_length(mag) != shard_shape[0]:
@@ -144,11 +114,3 @@ def _write_copy(
 ) -> None:
     target = create_array(folder.building, spec, mag.array.data_format)
     rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc)
-
-
-def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:
-    if listed.has_mag(mag):
-        raise NameTakenError(
-            f"Layer {listed.name!r} of {dataset} has a mag {mag} already; delete it with delete_mag(), or choose "
-            "another target."
-        )

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from wkgpu.dataset.changes.copying import copy_mag
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
-from wkgpu.dataset.mag_files import LayerListing, add_copy, compressed_spec, copy_alone, rewrite_mag, settle_mag
+from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
 from wkgpu.dataset.view import View
@@ -342,24 +343,14 @@ class MagView(View):
             if self._layer is None:
                 copy_alone(self._region(), root / name, spec, executor, progress_desc)
             else:
-                self._add_copy(_twin(self._layer, root), spec, self._layer.bounding_box, executor, progress_desc)
+                twin, box = _twin(self._layer, root), self._layer.bounding_box
+                copy_mag(self, twin, self._mag, spec, box, executor, progress_desc)
             return
         self._check_writable()
         if spec is None:
             self._settle()
         else:
             rewrite_mag(self._region(), _listing(self._layer), spec, executor, progress_desc)
-
-    def _add_copy(
-        self,
-        twin: Layer,
-        spec: ArraySpec,
-        box: NDBoundingBox,
-        executor: Executor | None,
-        progress_desc: str | None,
-    ) -> None:
-        """Add a copy to a layer of another dataset. When it is whole it is listed, and the layer holds the box."""
-        add_copy(self._region(), _listing(twin), spec, box, executor, progress_desc)
 
     def _settle(self) -> None:
         """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""

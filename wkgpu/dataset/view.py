@@ -615,7 +615,7 @@ class View(TellsWhatIsAbsent):
         """Whether another view has the same voxels, wherever and however it is stored.
 
         Views of different sizes, mags, channels or dtypes differ. Others are compared chunk by chunk until the first
-        difference, on this view's device; what neither of them has stored takes no time. NaN equals nothing. Chunks of
+        difference, on this view's device; what neither of them has stored is skipped. NaN equals nothing. Chunks of
         equal bytes need not be decoded, where those of both mags have one shape and lie alike in the views: what is
         damaged in both alike may not be noticed, and neither is what lies beyond a difference.
 
@@ -672,8 +672,8 @@ class View(TellsWhatIsAbsent):
     ) -> None:
         """Fill another view with what a function makes of each voxel of this one.
 
-        The function is compiled for this view's device. Its results are converted as C does it: floats lose what is
-        behind the point, and whatever the target's dtype cannot hold becomes any value; nothing is clipped.
+        The function is compiled for this view's device. Its results are converted as C does it: floats are
+        truncated, and values that the target's dtype cannot hold are undefined; nothing is clipped.
 
         Parameters
         ----------

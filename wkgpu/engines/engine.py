@@ -113,6 +113,10 @@ class Engine(Protocol):
         """
         ...
 
+    def projected_nbytes(self, plan: ReadPlan) -> int:
+        """Return how much memory `read` takes besides the output, the plan, and what is kept of earlier calls."""
+        ...
+
     def write(self, plan: WritePlan, data: Any) -> None:
         """Write a box of voxels into the plan's shard and set the plan's sizes.
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from wkgpu.errors import LaunchError
+from wkgpu.kernels.cpu import planning
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -134,19 +135,27 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 
 def _check_tables(plan: ReadPlan) -> None:
-    chunks, segments, gaps = plan.chunks, plan.segments, plan.missing
-    count = len(chunks.staging_offset)
-    if not count == len(chunks.nbytes) == len(chunks.box) == len(chunks.origin) == len(chunks.placement_order):
+    chunks, segments, missing = plan.chunks, plan.segments, plan.missing
+    if len(set(map(len, chunks))) > 1:
         raise LaunchError(f"{plan}: the columns of its chunks have several lengths. {_BUG}")
-    if not len(segments.file) == len(segments.offset) == len(segments.nbytes) == len(segments.staging_offset):
+    if len(set(map(len, segments))) > 1:
         raise LaunchError(f"{plan}: the columns of its segments have several lengths. {_BUG}")
-    if len(gaps.box) != len(gaps.origin):
-        raise LaunchError(f"{plan}: the columns of its gaps have several lengths. {_BUG}")
-    if count:
-        _check_rows(plan, "chunks", chunks.placement_order, count)
-        _check_rows(plan, "boxes", chunks.box, plan.boxes)
-        _check_rows(plan, "files", segments.file, len(plan.files))
-    _check_rows(plan, "boxes", gaps.box, plan.boxes)
+    if len(missing.box) != len(missing.origin):
+        raise LaunchError(f"{plan}: the columns of its missing chunks have several lengths. {_BUG}")
+    counts = len(plan.files), plan.boxes, len(plan.pipelines)
+    bad = planning.find_bad_column(
+        segments.file, chunks.nbytes, chunks.box, chunks.codec, chunks.placement_order, missing.box, counts,
+        plan.max_chunk_nbytes,
+    )  # fmt: skip
+    if bad >= 0:
+        what = ("files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes")[bad]
+        raise LaunchError(f"{plan}: its tables name {what} that it does not have. {_BUG}")
+
+
+def check_sources(plan: ReadPlan, descriptors: Any) -> None:
+    """Check that there is a descriptor for each file of a plan."""
+    if len(descriptors) != len(plan.files):
+        raise LaunchError(f"{plan}: there are {len(descriptors)} descriptors. {_BUG}")
 
 
 def _check_rows(plan: object, name: str, rows: Any, count: int) -> None:

@@ -37,12 +37,16 @@ class Kernel(Protocol):
         """
         ...
 
-    def on_cpu(self) -> Any:
-        """Return what is called as ``(first, last, *arguments)`` and works on these rows, without the GIL."""
-        ...
+    def compiled_for(self, machine: str) -> Any:
+        """Return what a machine runs.
 
-    def on_cuda(self) -> Any:
-        """Return the Numba kernel that is launched with ``(rows, lanes, *arguments)``, on any grid."""
+        Parameters
+        ----------
+        machine : str
+            The package of `wkgpu.kernels` that compiles it, with its ``row_kernels``. For ``"cpu"`` the result is
+            called as ``(first, last, *arguments)`` and works on these rows, without the GIL; for ``"cuda"`` it is a
+            Numba kernel that is launched with ``(rows, lanes, *arguments)``, on any grid.
+        """
         ...
 
 
@@ -71,7 +75,7 @@ class NamedKernel(NamedTuple):
 
     Examples
     --------
-    >>> NamedKernel("pooling", "mode").on_cpu().__name__
+    >>> NamedKernel("pooling", "mode").compiled_for("cpu").__name__
     'mode'
     """
 
@@ -85,13 +89,9 @@ class NamedKernel(NamedTuple):
             raise LaunchError("wkgpu.engines.kernel_table does not declare what it touches")
         return entry.footprint(rows, *arguments)
 
-    def on_cpu(self) -> Any:
-        """See `Kernel.on_cpu`."""
-        return _named("cpu", *self)
-
-    def on_cuda(self) -> Any:
-        """See `Kernel.on_cuda`."""
-        return _named("cuda", *self)
+    def compiled_for(self, machine: str) -> Any:
+        """See `Kernel.compiled_for`."""
+        return _named(machine, *self)
 
 
 class FunctionKernel(NamedTuple):
@@ -119,13 +119,12 @@ class FunctionKernel(NamedTuple):
         """See `Kernel.uses`. What the function does with its constants is up to its author."""
         return mapped(self.sources)(rows, *arguments)
 
-    def on_cpu(self) -> Any:
-        """See `Kernel.on_cpu`."""
-        return self._compiled("cpu")
-
-    def on_cuda(self) -> Any:
-        """See `Kernel.on_cuda`."""
-        return self._compiled("cuda")
+    def compiled_for(self, machine: str) -> Any:
+        """See `Kernel.compiled_for`."""
+        kept, key = self._kept, (machine, self.sources)
+        if key not in kept:
+            kept[key] = _loaded(f"{machine}.row_kernels", "function_kernel")(*self)
+        return kept[key]
 
     def check(self, arguments: Sequence[Any]) -> None:
         """Compile the function alone, whose errors Numba then reports without the kernel around it.
@@ -143,7 +142,7 @@ class FunctionKernel(NamedTuple):
         with loading:
             from numba import njit, typeof, types
 
-        self.on_cpu()  # with it come the primitives of this machine
+        self.compiled_for("cpu")  # with it come the primitives of this machine
         name = self.function.__qualname__
         instead = "Correct that, or do arbitrary Python with map_chunk() or for_each_chunk()."
         function = _loaded("compiler_thread", "compiled_elsewhere")(njit(nogil=True)(self.function))
@@ -157,14 +156,8 @@ class FunctionKernel(NamedTuple):
         (result,) = (signature.return_type for signature in function.nopython_signatures)
         if not isinstance(result, types.Integer | types.Float | types.Boolean):
             taken = ", ".join(map(str, kinds))
-            raise CompilationError(f"{name}({taken}) returns {result}, which is no number. {instead}")
+            raise CompilationError(f"{name}({taken}) must return a number, not {result}. {instead}")
         self._kept[kinds] = True
-
-    def _compiled(self, machine: str) -> Any:
-        kept, key = self._kept, (machine, self.sources)
-        if key not in kept:
-            kept[key] = _loaded(f"{machine}.row_kernels", "function_kernel")(*self)
-        return kept[key]
 
     @property
     def _kept(self) -> dict[Any, Any]:

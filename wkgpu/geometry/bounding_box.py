@@ -111,7 +111,7 @@ class BoundingBox(NDBoundingBox):
 
     @classmethod
     def from_ndbbox(cls, bbox: NDBoundingBox) -> BoundingBox:
-        """Return the x, y and z of a box with other axes besides.
+        """Return the x, y and z of a box that has other axes, too.
 
         Examples
         --------

@@ -8,8 +8,9 @@ from typing import Any, Self, TypeVar
 from wkgpu.geometry.box import DEFAULT_NAME, Box, Color, ordered
 from wkgpu.geometry.chunk_grid import ChunkGrid
 from wkgpu.geometry.mag import Mag, MagLike
-from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
+from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.geometry.vec_int import VecInt, VecIntLike
+from wkgpu.geometry.wkw_dict import WkwBox, wkw_dict
 
 _AnyBox = TypeVar("_AnyBox", bound="NDBoundingBox")
 
@@ -99,17 +100,7 @@ class NDBoundingBox(Box):
         AssertionError
             If there are additional axes but no order of the axes.
         """
-        topleft = dict(zip(XYZ_AXES, bbox["topLeft"], strict=True))
-        size = {"x": bbox["width"], "y": bbox["height"], "z": bbox["depth"]}
-        index: dict[str, int] = {"x": 1, "y": 2, "z": 3}
-        additional = bbox.get("additionalAxes") or []
-        if "axisOrder" in bbox:
-            index = {axis: bbox["axisOrder"][axis] for axis in XYZ_AXES}
-        elif additional:
-            raise AssertionError(f"A box with additionalAxes needs an axisOrder as well, got {dict(bbox)}.")
-        for axis in additional:
-            first, end = axis["bounds"]
-            topleft[axis["name"]], size[axis["name"]], index[axis["name"]] = first, end - first, axis["index"]
+        topleft, size, index = WkwBox.parse(bbox)
         return cls(topleft.values(), size.values(), axes=topleft, index=index.values())
 
     def to_wkw_dict(self) -> dict[str, Any]:
@@ -125,15 +116,7 @@ class NDBoundingBox(Box):
         >>> NDBoundingBox((1, 2, 3), (4, 5, 6), axes=("x", "y", "z"), index=(1, 2, 3)).to_wkw_dict()
         {'topLeft': [1, 2, 3], 'width': 4, 'height': 5, 'depth': 6, 'axisOrder': {'x': 1, 'y': 2, 'z': 3}}
         """
-        width, height, depth = self._size.xyz
-        box = {"topLeft": self._topleft.xyz.to_list(), "width": width, "height": height, "depth": depth}
-        additional = [
-            {"name": axis, "bounds": list(self.get_bounds(axis)), "index": self._index[axis]}
-            for axis in self._axes
-            if axis not in XYZ_AXES
-        ]
-        order = {axis: self._index[axis] for axis in self._axes if axis in XYZ_AXES}
-        return box | ({"additionalAxes": additional} if additional else {}) | {"axisOrder": order}
+        return wkw_dict(self)
 
     def with_index(self, new_index: VecIntLike) -> Self:
         """Return the box with its axes at other positions of the stored array, and sorted by them.

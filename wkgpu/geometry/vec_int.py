@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Iterable
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, overload
 
+from wkgpu.geometry.vector_text import parsed_vector
 from wkgpu.geometry.whole_numbers import integers
 
 if TYPE_CHECKING:
     import numpy as np
 
     from wkgpu.geometry.vec3_int import Vec3Int
-
-_REPR = re.compile(r"\s*VecInt\((?P<values>[-+\d,\s]*?),?\s*axes=\((?P<axes>[^()]*)\)\)\s*")
-_COMPONENT = r"\w+\s*=\s*[-+]?\d+"
-_NAMED = re.compile(rf"\s*(?:VecInt\()?\s*({_COMPONENT}(?:\s*,\s*{_COMPONENT})*)\s*\)?\s*")
 
 
 class VecInt(tuple[int, ...]):
@@ -95,12 +91,8 @@ class VecInt(tuple[int, ...]):
         >>> VecInt.from_str("t=5, x=1")
         VecInt(5,1, axes=('t', 'x'))
         """
-        if match := _REPR.fullmatch(string):
-            return VecInt(re.findall(r"[-+]?\d+", match["values"]), axes=re.findall(r"'([^']*)'", match["axes"]))
-        if match := _NAMED.fullmatch(string):
-            axes, numbers = zip(*re.findall(r"(\w+)\s*=\s*([-+]?\d+)", match[1]), strict=True)
-            return VecInt(numbers, axes=axes)
-        raise ValueError(f"Cannot read a vector from {string!r}. Write it as 't=5, x=1' or as str(vector) prints it.")
+        numbers, axes = parsed_vector(string)
+        return VecInt(numbers, axes=axes)
 
     @classmethod
     def full(cls, an_int: int, axes: tuple[str, ...]) -> VecInt:
@@ -366,7 +358,7 @@ class VecInt(tuple[int, ...]):
 
     def to_np(self) -> np.ndarray[Any, Any]:
         """Return a one-dimensional NumPy array of integers."""
-        import numpy as np  # geometry works without NumPy until someone asks for an array
+        import numpy as np  # geometry works without NumPy until an array is wanted
 
         return np.array(tuple(self))
 

@@ -50,7 +50,7 @@ class VoxelBox(NamedTuple):
         return x, y, z
 
 
-def bisected(box: VoxelBox, units: Triple, most: int) -> Iterator[VoxelBox]:
+def bisected(box: VoxelBox, units: Triple, max_voxels: int) -> Iterator[VoxelBox]:
     """Cut a box in halves, at multiples of units, until no part has more than so many voxels, if that is possible.
 
     Examples
@@ -58,7 +58,7 @@ def bisected(box: VoxelBox, units: Triple, most: int) -> Iterator[VoxelBox]:
     >>> [part.topleft for part in bisected(VoxelBox((0, 0, 0), (8, 8, 16)), (4, 4, 4), 512)]
     [(0, 0, 0), (0, 0, 8)]
     """
-    cuts = list(map(_middle, box.topleft, box.end, units)) if prod(box.shape) > most else []
+    cuts = list(map(_middle, box.topleft, box.end, units)) if prod(box.shape) > max_voxels else []
     axes = [axis for axis, cut in enumerate(cuts) if box.topleft[axis] < cut < box.end[axis]]
     if not axes:
         yield box
@@ -69,7 +69,7 @@ def bisected(box: VoxelBox, units: Triple, most: int) -> Iterator[VoxelBox]:
     begin[axis] = end[axis] = cuts[axis]
     for part in VoxelBox.from_corners(box.topleft, end), VoxelBox.from_corners(begin, box.end):
         assert part is not None
-        yield from bisected(part, units, most)
+        yield from bisected(part, units, max_voxels)
 
 
 def _middle(begin: int, end: int, unit: int) -> int:

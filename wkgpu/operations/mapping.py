@@ -87,7 +87,7 @@ class MapTransformation:
         """Try it on the CPU, whose kernel is compiled for the same arguments."""
         sources = tuple(np.zeros(1, dtype) for dtype in self._sources)
         target = np.ones(1, self._target)
-        kernel = self._prepared.kernel.on_cpu()
+        kernel = self._prepared.kernel.compiled_for("cpu")
         kernel(0, 1, target, ((1, 1, 1), 0, (1, 1)), sources, self._prepared.constants)
         return not has_data(target)
 

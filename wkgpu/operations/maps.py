@@ -264,8 +264,8 @@ class SparseRelabel(BuiltinMap):
     def bind(self, source: Dtype, target: Dtype) -> tuple[str, tuple[Any, ...]]:
         """See `BuiltinMap.bind`."""
         _check_ids(source, target, keeps=self.default is None)
-        least, most = _bounds(source)
-        possible = ((self.keys >= least) & (self.keys <= most)).astype(bool)
+        lowest, highest = _bounds(source)
+        possible = ((self.keys >= lowest) & (self.keys <= highest)).astype(bool)
         keys = self.keys[possible].astype(source)
         values = _ids_as(target, self.values[possible])
         if self.default is None:
@@ -302,8 +302,8 @@ def _bounds(dtype: Dtype) -> tuple[int, int]:
 def _as(dtype: Dtype, number: Number) -> Any:
     """Return a number in a dtype that must hold it."""
     if dtype.kind != "f":
-        least, most = _bounds(dtype)
-        if not least <= number <= most or number != math.floor(number):
+        lowest, highest = _bounds(dtype)
+        if not lowest <= number <= highest or number != math.floor(number):
             raise DtypeError(f"{number} cannot be represented as {dtype}; give a number that the voxels can have.")
         return dtype.type(int(number))
     return dtype.type(number)
@@ -313,16 +313,16 @@ def _ceil_in(dtype: Dtype, number: Number) -> Any:
     """Return the smallest value of a dtype that is not less than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)
-    least, most = _bounds(dtype)
-    return None if number > most else dtype.type(least if number <= least else math.ceil(number))
+    lowest, highest = _bounds(dtype)
+    return None if number > highest else dtype.type(lowest if number <= lowest else math.ceil(number))
 
 
 def _floor_in(dtype: Dtype, number: Number) -> Any:
     """Return the largest value of a dtype that is not more than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)
-    least, most = _bounds(dtype)
-    return None if number < least else dtype.type(most if number >= most else math.floor(number))
+    lowest, highest = _bounds(dtype)
+    return None if number < lowest else dtype.type(highest if number >= highest else math.floor(number))
 
 
 def _integers(numbers: Sequence[int]) -> NDArray[Any]:
@@ -333,8 +333,8 @@ def _integers(numbers: Sequence[int]) -> NDArray[Any]:
 
 def _ids_as(dtype: Dtype, ids: NDArray[Any]) -> NDArray[Any]:
     """Return ids in a dtype that must hold them."""
-    least, most = _bounds(dtype)
-    if len(ids) and (int(ids.min()) < least or int(ids.max()) > most):
+    lowest, highest = _bounds(dtype)
+    if len(ids) and (int(ids.min()) < lowest or int(ids.max()) > highest):
         raise DtypeError(f"New ids from {ids.min()} to {ids.max()} do not fit {dtype}; map to wider voxels.")
     return np.require(ids.astype(dtype), requirements=["C", "W"])
 

@@ -146,8 +146,8 @@ def min_max_of(
     """Return the least and the greatest value; see `View.min_max`."""
     results, missing = reduce_region(region, MinMax(), executor, progress_desc)
     values = np.concatenate([*results, np.zeros(int(missing > 0), region.array.spec.dtype)])
-    least, most = values.min().item(), values.max().item()
-    return least + 0, most + 0  # without the sign of -0.0, which depends on the order of the work
+    lowest, highest = values.min().item(), values.max().item()
+    return lowest + 0, highest + 0  # without the sign of -0.0, which depends on the order of the work
 
 
 def label_counts_of(

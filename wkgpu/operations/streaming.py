@@ -19,8 +19,8 @@ from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
-from wkgpu.operations.ahead import Ahead
 from wkgpu.operations.jobs import Executor, run_jobs
+from wkgpu.operations.prefetch import Ahead
 from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
@@ -135,10 +135,10 @@ def stream_box(job: StreamJob) -> None:
     )
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
-    most = _PART_BYTES // target.spec.voxel_bytes
+    max_voxels = _PART_BYTES // target.spec.voxel_bytes
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
     with engine.active():
-        for part in bisected(job.box, units, most):
+        for part in bisected(job.box, units, max_voxels):
             out = engine.empty((target.spec.num_channels, *part.shape), target.spec.memory_dtype)
             tiles = _tiles(part, units, voxel_bytes, engine)
             for tile, arrays in prefetched(sources, engine, job.transformation.source_boxes, tiles):

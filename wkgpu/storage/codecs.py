@@ -27,7 +27,7 @@ class Codec:
     bound : callable
         Most encoded bytes of so many bytes; a function at module level, so that it can be pickled.
     parameters : tuple of (str, value)
-        What an encoder, or a decoder, has to know besides.
+        What else an encoder, or a decoder, has to know.
     max_input_bytes : int, optional
         How many bytes it encodes at most.
 

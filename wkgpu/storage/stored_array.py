@@ -60,7 +60,7 @@ class StoredArray(ShardFolder):
         return snapshot
 
     def _reload(self) -> None:
-        """Open the mag anew in the same object, which views share."""
+        """Open the mag again in the same object, which views share."""
         fresh = type(self).open(self.location)
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
@@ -157,7 +157,7 @@ class StoredArray(ShardFolder):
     def _shard_writes(
         self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
     ) -> Iterator[ShardWrite]:
-        """Yield locked writes; if the mag is rewritten before the last one, begin anew with its new shards."""
+        """Yield locked writes; if the mag is rewritten before the last one, begin again with its new shards."""
         for array in self._attempts():
             for rows in rows_of(array):
                 write = ShardWrite(array, rows, array.pieces, array.spec.in_storage_order(shape))
@@ -171,7 +171,7 @@ class StoredArray(ShardFolder):
                 return
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
-        """Yield a write for each shard that scattered boxes of one shape touch; each chunk of theirs is encoded anew.
+        """Yield a write for each shard that scattered boxes of one shape touch; every chunk in them is re-encoded.
 
         What an engine is to write is one box again: the stack of all boxes, the first one in front, along z. In Fortran
         order that is the memory of an array ``(channel, x, y, z, box)``.
@@ -198,7 +198,7 @@ class StoredArray(ShardFolder):
                     "multiples of their shape; only whole chunks can be written as a stack."
                 )
             if len(np.unique(corners, axis=0)) < len(corners):
-                raise ShapeError(f"One of {len(corners)} boxes comes twice; give each box that is to be written once.")
+                raise ShapeError(f"Boxes must be distinct; one of the {len(corners)} boxes is repeated.")
             spec = array.spec
             in_order = corners[:, list(spec.axis_order)]
             for rows in chunks_in_boxes(spec.in_own_axes, array.pieces, in_order, spec.in_storage_order(shape)):

@@ -15,7 +15,7 @@ Segmentation = NDArray[np.uint32]
 
 
 class Tissue:
-    """A block of tissue that never lived: neurites and cell bodies with membranes, organelles and camera noise.
+    """A block of synthetic tissue: neurites and cell bodies with membranes, organelles and camera noise.
 
     Image and segmentation show the same cells. The same shape and seed give the same tissue. LZ4 gains as much on
     their chunks as on real ones: nothing on the image, a factor of about 20 on the segmentation.

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from strategies import layouts, voxel_boxes
 
 from wkgpu.storage.codecs import pipeline_of, word_of
-from wkgpu.storage.plans import chunk_lookup as chunk_grid
+from wkgpu.storage.plans import chunk_lookup
 from wkgpu.storage.plans.chunk_lookup import chunks_by_shard, chunks_in_boxes, chunks_in_boxes_bounded, pieces_of
 from wkgpu.storage.spec import ArraySpec
 
@@ -79,18 +79,18 @@ def of_shards(spec, pieces, toplefts, shape):
 
 @given(many_boxes(), st.sampled_from([1 << 20, 64, 1]), st.sampled_from([1 << 18, 40, 5, 1]))
 @pytest.mark.parametrize("rows_of", [chunks_in_boxes, chunks_in_boxes_bounded, of_shards])
-def test_every_voxel_is_covered_once(rows_of, boxes, limit, most_rows):
+def test_every_voxel_is_covered_once(rows_of, boxes, limit, max_rows):
     """Tables of very many rows are made in parts."""
     spec, toplefts, shape = boxes
     pieces = pieces_of(spec, limit)
     count = np.zeros((len(toplefts), *shape), int)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chunk_grid, "_MOST_ROWS", most_rows)
+        patch.setattr(chunk_lookup, "_MAX_ROWS", max_rows)
         found = list(rows_of(spec, pieces, toplefts, shape))
     if rows_of is chunks_in_boxes_bounded:
-        assert max(len(rows.box) for rows in found) <= max(most_rows, 1)
+        assert max(len(rows.box) for rows in found) <= max(max_rows, 1)
     for rows in found:
-        parts = np.zeros(len(rows.box), int) if rows.part is None else rows.part
+        parts = np.zeros(len(rows.box), int) if rows.slab is None else rows.slab
         for box, origin, chunk, part in zip(rows.box, rows.origin, rows.chunk, parts, strict=True):
             inside = [slice(max(o, 0), o + n) for o, n in zip(origin, pieces.shape, strict=True)]
             count[(box, *inside)] += 1

@@ -36,7 +36,7 @@ def plans(make_array, naive, request):
 def test_pairs_by_place(plans):
     one, other = plans(layout_of(), layout_of("raw", chunks=1))
     plan = comparison_plan(one, other)
-    # A shard of the first mag also holds chunks that nobody has written. Those of the other mag are not there.
+    # A shard of the first mag also holds chunks that were never written. Those of the other mag are not there.
     assert len(one.chunks.staging_offset) == 16
     assert len(other.chunks.staging_offset) == 12
     assert plan.rows_of_one.tolist() == list(range(16))
@@ -68,7 +68,7 @@ def face(one, other, corners=((0, 0, 0), (0, 0, 0)), limit=1 << 20):
     return chunk_grids_coincide((one, other), (pieces_of(one, limit), pieces_of(other, limit)), corners)
 
 
-def test_chunks_face_where_they_are_alike():
+def test_chunk_grids_coincide_where_they_are_alike():
     for other in (layout_of(), layout_of("raw"), layout_of("lz4hc", chunks=8)):
         assert face(layout_of(), other)
         assert face(layout_of(), other, ((1, 2, 3), (5, 2, 11)))

@@ -108,7 +108,7 @@ def test_a_killed_process_holds_nothing(lock_file, holder):
 
 
 def test_a_lock_is_that_of_the_file_at_the_path(lock_file):
-    """Who waits while the file is replaced then waits for those who locked the new one."""
+    """A writer that waits while the file is replaced then waits for those that locked the new one."""
     order = []
 
     def second():
@@ -189,7 +189,7 @@ def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(lock_
 
 @pytest.fixture(params=["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
 def no_locks(request, monkeypatch):
-    """A file system that answers so to who asks for a lock."""
+    """A file system that answers requests for a lock like this."""
 
     def refuse(*_):
         raise OSError(getattr(errno, request.param), "no locks here")

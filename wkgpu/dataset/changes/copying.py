@@ -15,8 +15,8 @@ from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
+from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
-from wkgpu.dataset.usable import format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.errors import LayerNotFoundError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox

@@ -10,8 +10,8 @@ from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder,
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
+from wkgpu.dataset.readable import usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, new_spec
-from wkgpu.dataset.usable import usable_mags
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int

@@ -15,7 +15,7 @@ from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries, checked_name
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.dataset.open_mag import open_mag
-from wkgpu.dataset.usable import remote_problem
+from wkgpu.dataset.readable import remote_problem
 from wkgpu.errors import ArgumentError, MismatchError, NotFoundError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike

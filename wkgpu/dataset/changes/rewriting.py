@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.usable import usable_mags
+from wkgpu.dataset.readable import usable_mags
 from wkgpu.errors import ReadOnlyError
 from wkgpu.operations.jobs import Executor
 

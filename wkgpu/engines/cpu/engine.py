@@ -7,7 +7,6 @@ So encoded bytes are copied once, out of the page cache, and voxels once, out of
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -24,33 +23,25 @@ from wkgpu.engines.cpu import codecs
 from wkgpu.engines.cpu.comparison import have_equal_voxels
 from wkgpu.engines.cpu.encoder import CpuEncoder
 from wkgpu.engines.cpu.memory import output_memory
+from wkgpu.engines.cpu.reader import CpuReader
+from wkgpu.engines.cpu.tasks import rows_per_task
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers
-from wkgpu.engines.encoded_fill import fill_pattern, swapped_bytes
-from wkgpu.engines.failures import Failure, check_read
 from wkgpu.engines.footprint import check_launch, check_read_plan, check_write_plan
 from wkgpu.engines.interchange import from_dlpack
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.tuning import Tuning
-from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.errors import ShapeError, TooLargeError
-from wkgpu.kernels.cpu import placement, reader
 from wkgpu.settings import config
 from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
-from wkgpu.storage.plans.read import ReadPlan, nbytes_box
-from wkgpu.storage.plans.sources import Sources, Window
+from wkgpu.storage.plans.read import ReadPlan
+from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.plans.write import WritePlan
 
 _PLACE = "this process"
-_SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
-_MIN_TASK_BYTES, _MAX_TASK_BYTES = 256 << 10, 2 << 20  # decoded
-_MIN_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
-_THREAD_BYTES = 512 << 10  # decoded, that are worth waking a thread
-_MAX_TASK_CHUNKS = 4096
 _LAUNCH_TASKS = 64  # enough that no thread waits long for another one's last
 _MIN_LAUNCHED_ITEMS = 1 << 14  # worth the microseconds that a task costs
-_STREAMED_BYTES = 4 << 20  # a larger output does not stay in the caches anyhow
 
 
 class CpuEngine:
@@ -152,18 +143,18 @@ class CpuEngine:
     def read(self, plan: ReadPlan, sources: Sources, out: NDArray[Any]) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
-        if len(plan.missing.box):
-            self._fill(plan, out)
-        if len(plan.chunks.box):
-            for window in sources.windows(plan):
-                self._place(plan, window, out)
+        CpuReader(plan, self._team, self._buffers).run(sources, out)
+
+    def projected_nbytes(self, plan: ReadPlan) -> int:
+        """Return what the threads take; see `Engine.projected_nbytes`."""
+        return CpuReader(plan, self._team, self._buffers).projected_nbytes
 
     def write(self, plan: WritePlan, data: NDArray[Any]) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`."""
         check_write_plan(plan, data)
         encoder = CpuEncoder(plan, data, self._buffers)
         count = len(plan.touched.ordinal)
-        rows = _rows_per_task(count, plan.pieces.nbytes)
+        rows = rows_per_task(count, plan.pieces.nbytes)
         if plan.is_in_place:
             self._team.run(
                 lambda task: encoder.store_in_place(task * rows, min((task + 1) * rows, count)), -(-count // rows)
@@ -187,93 +178,6 @@ class CpuEngine:
     def launch(self, kernel: Kernel, rows: int, width: int, *arguments: Any) -> None:
         """Run a kernel on the rows, shared by all threads; see `Engine.launch`."""
         check_launch(kernel, rows, arguments)
-        run = kernel.on_cpu()
+        run = kernel.compiled_for("cpu")
         share = max(-(-rows // _LAUNCH_TASKS), -(-_MIN_LAUNCHED_ITEMS // max(width, 1)))
         self._team.run(lambda task: run(task * share, min((task + 1) * share, rows), *arguments), -(-rows // share))
-
-    def _fill(self, plan: ReadPlan, out: NDArray[Any]) -> None:
-        """Fill what no chunk covers."""
-        pattern = fill_pattern(plan.spec)
-        target = out.__array_interface__["data"][0]
-        bases = plan.missing.box * out.strides[4]
-        origins, size = plan.missing.origin, plan.pieces.nbytes
-        count = len(bases)
-        rows = _rows_per_task(count, size)
-        if has_lines(out, plan.spec.channels_first):
-            geometry = _geometry(plan, out)
-
-            def fill(first: int, last: int) -> None:
-                placement.fill_chunks(first, last, bases, origins, geometry, pattern, target)
-
-        else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
-
-            def fill(first: int, last: int) -> None:
-                with self._buffers.borrow(size) as (scratch,):
-                    placement.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
-
-        self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
-
-    def _place(self, plan: ReadPlan, window: Window, out: NDArray[Any]) -> None:
-        """Fetch, decode and place the chunks of some rows."""
-        target = out.__array_interface__["data"][0]
-        size, spec, columns = plan.pieces.nbytes, plan.spec, plan.chunks
-        order = columns.placement_order[window.first : window.last]
-        chunks = (columns.staging_offset, columns.nbytes, columns.box * out.strides[4], columns.codec)
-        segments = tuple(plan.segments)
-        pipelines = codecs.kernel_pipelines(plan.pipelines, size, swapped_bytes(spec), plan.file_encoded_by)
-        count = len(order)
-        threads = min(max(config.threads, 1), -(-count * size // _THREAD_BYTES))
-        step = _rows_per_task(count, size, threads, _MIN_TAKEN_BYTES)
-        taken = np.zeros(1, np.int64)
-        counter = taken.__array_interface__["data"][0]
-        capacity = max(config.staging_bytes, plan.max_chunk_nbytes)
-        gap, rows, work_bytes = pipelines.gap, pipelines.rows, pipelines.decoder_bytes
-        if has_lines(out, spec.channels_first):
-            geometry = _geometry(plan, out)
-            slots = max(1, _SCRATCH_BYTES // size)
-            lines = placement.LINES * slots * plan.pieces.shape[0] * spec.voxel_bytes
-            streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
-
-            def place(failure: Failure) -> None:
-                with self._buffers.borrow(capacity, slots * (gap + size), work_bytes, lines) as (
-                    staging, scratch, work, line
-                ):  # fmt: skip
-                    reader.read_chunks(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, rows,
-                        size, staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming,
-                        failure,
-                    )  # fmt: skip
-
-        else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channels_first)
-
-            def place(failure: Failure) -> None:
-                with self._buffers.borrow(capacity, gap + size, work_bytes) as (staging, scratch, work):
-                    reader.read_chunks_to_any(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
-                        size, staging, capacity, scratch + gap, work, target, failure,
-                    )  # fmt: skip
-
-        def place_checked(_: int) -> None:
-            failure = np.zeros(3, np.int64)
-            place(failure)
-            check_read(plan, failure)
-
-        # Each thread enters its kernel once, and takes chunks there until none is left.
-        stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
-        self._team.run(place_checked, min(threads, -(-count // step)), on_error=stop)
-
-
-def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
-    """What `placement.place_group` wants to know, in bytes."""
-    numbers = (*plan.pieces.shape, *plan.shape, plan.spec.voxel_bytes, out.strides[2], out.strides[3])
-    return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version
-
-
-def _rows_per_task(count: int, nbytes: int, threads: int | None = None, min_bytes: int = _MIN_TASK_BYTES) -> int:
-    """How many chunks of ``nbytes`` a thread takes at a time, so that each gets several tasks and none is tiny."""
-    least, most = max(1, min_bytes // nbytes), max(1, _MAX_TASK_BYTES // nbytes)
-    wanted = -(-count // (4 * (threads or max(config.threads, 1))))
-    rows = min(max(wanted, least), most)
-    return min(1 << (rows - 1).bit_length(), _MAX_TASK_CHUNKS)  # powers of two keep neighbours in Morton order together

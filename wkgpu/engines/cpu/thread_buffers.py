@@ -3,38 +3,67 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 _ALIGNMENT = 64  # a cache line
 _KEPT_BYTES = 8 << 20  # larger blocks, for unusually large chunks, are given back after use
+
+
+def aligned(nbytes: int) -> int:
+    """Round up to whole cache lines."""
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
+
+
+class _Block:
+    """Memory that begins at a cache line."""
+
+    __slots__ = ("_memory", "address", "nbytes")
+
+    def __init__(self, nbytes: int) -> None:
+        self._memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        begin = self._memory.__array_interface__["data"][0]
+        self.address = begin + -begin % _ALIGNMENT
+        self.nbytes = nbytes
+
+
+class _Kept(threading.local):
+    block: _Block | None = None
 
 
 class ThreadBuffers:
     """Lends each thread the memory that it used last, if that is large enough."""
 
     def __init__(self) -> None:
-        self._kept = threading.local()
+        self._kept = _Kept()
 
-    @contextmanager
-    def borrow(self, *sizes: int) -> Iterator[tuple[int, ...]]:
+    def borrow(self, *sizes: int) -> _Loan:
         """Lend buffers of these many bytes until the end of a ``with`` block, which gets their aligned addresses."""
-        padded = [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
-        needed = sum(padded) + _ALIGNMENT
-        block: NDArray[np.uint8] | None = getattr(self._kept, "block", None)
+        return _Loan(self._kept, sizes)
+
+
+class _Loan:
+    __slots__ = ("_block", "_kept", "_sizes")
+
+    def __init__(self, kept: _Kept, sizes: tuple[int, ...]) -> None:
+        self._kept = kept
+        self._sizes = sizes
+
+    def __enter__(self) -> tuple[int, ...]:
+        offsets, end = [], 0
+        for size in self._sizes:
+            offsets.append(end)
+            end += aligned(size)
+        block = self._kept.block
         self._kept.block = None  # taken: a loan within this one gets memory of its own
-        if block is None or block.nbytes < needed:
-            block = np.empty(needed, np.uint8)
-        address = -(-block.__array_interface__["data"][0] // _ALIGNMENT) * _ALIGNMENT
-        addresses = []
-        for size in padded:
-            addresses.append(address)
-            address += size
-        try:
-            yield tuple(addresses)
-        finally:
-            if block.nbytes <= _KEPT_BYTES:
-                self._kept.block = block
+        if block is None or block.nbytes < end:
+            block = _Block(end)
+        self._block = block
+        return tuple([block.address + offset for offset in offsets])
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._block.nbytes <= _KEPT_BYTES:
+            self._kept.block = self._block

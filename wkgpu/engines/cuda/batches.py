@@ -16,7 +16,7 @@ _MIN_BATCH_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
-class Batch:
+class ReadBatch:
     """Rows of a plan's chunk table that are fetched, decoded and placed together."""
 
     first: int
@@ -50,7 +50,7 @@ def batch_limit(plan: ReadPlan) -> int:
     return min(wanted, config.batch_bytes)
 
 
-def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = None) -> Iterator[Batch]:
+def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = None) -> Iterator[ReadBatch]:
     """Cut a plan into batches of one codec that each fetch and decode at most ``limit`` bytes, or a single chunk.
 
     Together they hold every row from ``first`` to before ``end`` once, ascending.
@@ -80,7 +80,7 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
         last = min(max(min(decoded, staged), whole), end_of_codec, count)
         heads = is_head[first:last].nonzero()[0] + first
-        yield Batch(
+        yield ReadBatch(
             first, last, begin, int(ends[last - 1]), int(codecs[first]), heads, numbers[first:last] - numbers[first]
         )
         first = last

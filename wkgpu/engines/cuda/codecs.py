@@ -36,6 +36,11 @@ class BatchDecoding(Protocol):
         ...
 
     @staticmethod
+    def working_bytes(device: Device, codec: str, count: int, size: int) -> dict[str, int]:
+        """Return the bytes of each memory of a slot that it takes, by name, besides the table."""
+        ...
+
+    @staticmethod
     def first_refused(lengths: Ints, size: int) -> int | None:
         """Return the first chunk, by its encoded bytes, that cannot be one of ``size`` decoded bytes."""
         ...

@@ -2,8 +2,8 @@
 
 nvCOMP's decoder does not keep its header's promise of a status for damaged chunks: it ends the process's use of CUDA,
 or writes into the targets of other chunks, or takes a chunk that ends too early. So nothing reaches it unchecked: a
-kernel of ours looks at all chunks first and replaces a damaged one by an encoded chunk of zeros. The other
-decoder is a kernel of ours that checks while it decodes. Both are queued behind the fetch, and the host waits for
+kernel of wkgpu looks at all chunks first and replaces a damaged one by an encoded chunk of zeros. The other
+decoder is a kernel of wkgpu that checks while it decodes. Both are queued behind the fetch, and the host waits for
 neither.
 """
 
@@ -136,6 +136,16 @@ class Decoding:
     def first_refused(lengths: Ints, size: int) -> int | None:
         """See `first_refused`."""
         return first_refused(lengths, size)
+
+    @staticmethod
+    def working_bytes(device: Device, codec: str, count: int, size: int) -> dict[str, int]:
+        """Return the bytes of each memory of a slot that it takes, by name, besides the table."""
+        if chosen_decoder(codec, count) != "nvcomp":
+            return {"results": _RESULT_BYTES * count}
+        nvcomp = device.codec("lz4")
+        assert nvcomp is not None
+        results = _RESULT_BYTES * count
+        return {"results": results, "found": results, "temp": nvcomp.decode_temp_bytes(count, size)}
 
     @staticmethod
     def items(count: int, size: int) -> int:

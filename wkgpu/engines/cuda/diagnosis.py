@@ -234,7 +234,7 @@ def _why_nothing_compiles(capability: tuple[int, int]) -> str:
     """
     try:
         with loading:
-            import_module("wkgpu.kernels.missing_names").complete_numba_cuda()
+            import_module("wkgpu.kernels.numpy_names").complete_numba_cuda()
             cuda = import_module("numba.cuda")
             cuda.compile(_nothing, (), device=False, abi="numba", cc=capability, output="ptx")
     except Exception as error:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
+from wkgpu.engines.cuda.machine_words import common_bits, layout_in_words
 from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
 from wkgpu.engines.cuda.slots import Pair, Slot, Table
-from wkgpu.engines.cuda.words import common_bits, layout_in_words
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam

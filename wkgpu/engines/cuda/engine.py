@@ -23,6 +23,7 @@ from wkgpu.engines.cuda.cuda_errors import translated
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.encoder import CudaEncoder
 from wkgpu.engines.cuda.placing import lanes_of
+from wkgpu.engines.cuda.projection import projected_nbytes
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slots
 from wkgpu.engines.cuda.writer import CudaWriter
@@ -174,6 +175,11 @@ class CudaEngine:
             CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()
 
     @_on_device
+    def projected_nbytes(self, plan: ReadPlan) -> int:
+        """Return the bytes of the device's memory; see `Engine.projected_nbytes`."""
+        return projected_nbytes(self.device, plan)
+
+    @_on_device
     def write(self, plan: WritePlan, data: Any) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`.
 
@@ -222,7 +228,7 @@ class CudaEngine:
         blocks = min(-(-rows * lanes // device.threads), device.blocks)
         with device.active():
             check_launch(kernel, rows, arguments)
-            device.launch(kernel.on_cuda(), blocks, rows, lanes, *arguments)
+            device.launch(kernel.compiled_for("cuda"), blocks, rows, lanes, *arguments)
 
     def decodes(self, codec: Codec) -> bool:
         """Whether `CODECS` has it."""

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from wkgpu.engines.cuda.device import Device, Memory
+from wkgpu.engines.cuda.machine_words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.cuda.slots import Slot, Table
-from wkgpu.engines.cuda.words import WordLayout, common_bits, layout_in_words, word_width
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels
@@ -39,7 +39,7 @@ class Placement(Protocol):
         """Queue placing the chunks that were described."""
         ...
 
-    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+    def fill(self, missing: MissingChunks, slot: Slot) -> None:
         """Queue filling what absent chunks would have covered."""
         ...
 
@@ -114,10 +114,10 @@ class _PlanPlacement:
         bases = boxes * self._stride + self._origin
         return described(table, self._header, starts, bases, corners, self._scale, self._width)
 
-    def _described_gaps(self, gaps: MissingChunks, slot: Slot) -> tuple[Table, int]:
-        count = len(gaps.box)
+    def _described_missing(self, missing: MissingChunks, slot: Slot) -> tuple[Table, int]:
+        count = len(missing.box)
         table = Table(slot, items_described(count))
-        at = self._described(table, np.zeros(count, np.int64), gaps.box, gaps.origin)
+        at = self._described(table, np.zeros(count, np.int64), missing.box, missing.origin)
         table.upload()
         return table, at
 
@@ -151,10 +151,10 @@ class LinePlacement(_PlanPlacement):
             table.memory.words(-8), at, count, lanes, chunks.words(width), self._target.words(width),
         )  # fmt: skip
 
-    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+    def fill(self, missing: MissingChunks, slot: Slot) -> None:
         """See `Placement.fill`."""
-        device, lanes, count = self._device, self._lanes, len(gaps.box)
-        table, at = self._described_gaps(gaps, slot)
+        device, lanes, count = self._device, self._lanes, len(missing.box)
+        table, at = self._described_missing(missing, slot)
         slot.stream.launch(
             kernels.fill_chunks, grid_of(device, count, self._plan.pieces.shape[1], lanes), device.threads,
             table.memory.words(-8), at, count, lanes, self._target.words(self._width),
@@ -174,13 +174,13 @@ class StridedPlacement(_PlanPlacement):
         """See `Placement.place`."""
         copy_strided(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
 
-    def fill(self, gaps: MissingChunks, slot: Slot) -> None:
+    def fill(self, missing: MissingChunks, slot: Slot) -> None:
         """See `Placement.fill`."""
         size = self._plan.pieces.nbytes
         chunk = slot.memory("decoded", size)
         fill(self._device, chunk, size, fill_pattern(self._plan.spec), slot)
-        table, at = self._described_gaps(gaps, slot)
-        self.place(table, at, len(gaps.box), chunk, slot)
+        table, at = self._described_missing(missing, slot)
+        self.place(table, at, len(missing.box), chunk, slot)
 
 
 def fill(device: Device, memory: Memory, nbytes: int, pattern: int, slot: Slot) -> None:

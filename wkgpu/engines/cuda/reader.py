@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.batches import ReadBatch, batch_limit, read_batches, segments_between
 from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
@@ -97,7 +97,7 @@ class CudaReader:
                 if row is not None:
                     raise read_error(plan, MALFORMED, int(rows[row]), 0)
 
-    def _queue(self, batch: Batch, slot: Slot) -> Callable[[], None] | None:
+    def _queue(self, batch: ReadBatch, slot: Slot) -> Callable[[], None] | None:
         """Fetch a batch, and queue all else; what is returned checks it, when it is done."""
         plan = self._plan
         count, heads = batch.last - batch.first, len(batch.heads)
@@ -123,7 +123,7 @@ class CudaReader:
         self._placement.place(table, at, count, chunks, slot)
         return settle
 
-    def _queue_decoded(self, batch: Batch, slot: Slot) -> None:
+    def _queue_decoded(self, batch: ReadBatch, slot: Slot) -> None:
         """Decode a batch on the host, and queue placing it."""
         size, heads = self._plan.pieces.nbytes, batch.heads
         count = batch.last - batch.first
@@ -136,7 +136,7 @@ class CudaReader:
         slot.stream.upload(voxels, chunks)
         self._placement.place(table, at, count, chunks, slot)
 
-    def fetch(self, batch: Batch, slot: Slot) -> Callable[[], None]:
+    def fetch(self, batch: ReadBatch, slot: Slot) -> Callable[[], None]:
         """Begin to fetch a batch into the staging memory of an idle slot; the result makes sure that it comes."""
         plan = self._plan
         segments = segments_between(plan.segments, batch.begin, batch.end)
@@ -148,7 +148,7 @@ class CudaReader:
         return self._fetcher.fetch(segments, staging, batch.nbytes_staged, slot, on_failure)
 
     def decode(
-        self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None]
+        self, batch: ReadBatch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None]
     ) -> Callable[[], None]:
         """Queue decoding a batch; what is returned makes sure that every chunk has been."""
         decoding = self.decoding(batch, slot, table, staging, chunks)
@@ -165,7 +165,7 @@ class CudaReader:
 
         return settle
 
-    def decoding(self, batch: Batch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> BatchDecoding:
+    def decoding(self, batch: ReadBatch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> BatchDecoding:
         """Describe how a batch is decoded."""
         plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
         sources = plan.chunks.staging_offset[heads] - batch.begin + staging.address
@@ -195,7 +195,7 @@ class _Decoder:
         self.codec = None if self.is_raw else codec_of(codecs, spec.dtype)
 
 
-def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
+def _wanted_bytes(plan: ReadPlan, batch: ReadBatch) -> Ints:
     """Return how many bytes of each chunk are needed: those up to the last plane that any of its boxes wants."""
     if are_channels_apart(plan.spec):
         return np.full(len(batch.heads), plan.pieces.nbytes, np.int64)
@@ -205,7 +205,7 @@ def _wanted_bytes(plan: ReadPlan, batch: Batch) -> Ints:
     return wanted
 
 
-def _row_at(plan: ReadPlan, batch: Batch, segments: Segments, segment: int, offset: int) -> int:
+def _row_at(plan: ReadPlan, batch: ReadBatch, segments: Segments, segment: int, offset: int) -> int:
     """Return the row of the chunk whose bytes could not be fetched from a file offset."""
     place = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
     return max(int(np.searchsorted(plan.chunks.staging_offset, place, side="right")) - 1, batch.first)

@@ -40,7 +40,7 @@ class Slot:
         if held is None or held.nbytes < nbytes:
             self._memory.pop(name, None)
             del held  # so that the new memory can take its place
-            held = self._memory[name] = self._taken(_rounded(nbytes))
+            held = self._memory[name] = self._taken(rounded(nbytes))
         return held
 
     def _taken(self, nbytes: int) -> Memory:
@@ -91,7 +91,7 @@ class Slot:
         return sum(memory.nbytes for memory in self._memory.values())
 
 
-def _rounded(nbytes: int) -> int:
+def rounded(nbytes: int) -> int:
     """Round up to an eighth of the size's power of two: calls of about one size then use the same memory.
 
     It is a multiple of `_ALIGNMENT`, as the address of memory is. So the kernels of ``lz4.cu`` may read whole blocks of

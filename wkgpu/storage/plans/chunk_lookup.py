@@ -42,8 +42,8 @@ class ShardRows(NamedTuple):
     """(n, 3) the piece's first voxel in the box; negative where the piece begins before it."""
     chunk: Ints
     """(n, 3) the chunk in the shard, in chunks."""
-    part: Ints | None
-    """(n,) which piece of its chunk, in file order; None where chunks are whole."""
+    slab: Ints | None
+    """(n,) which slab of its chunk, in file order; None where chunks are whole."""
 
 
 @lru_cache(maxsize=256)
@@ -65,9 +65,9 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
     return Pieces((x, y, z), per_chunk, x * y * z * spec.voxel_bytes)
 
 
-def _divisor(length: int, most: int) -> int:
-    """Return the largest divisor of a length that is at most so much; 1 where that is none."""
-    return next(part for part in range(max(min(length, most), 1), 0, -1) if length % part == 0)
+def _divisor(length: int, limit: int) -> int:
+    """Return the largest divisor of a length that is at most so much, and at least 1."""
+    return next(part for part in range(max(min(length, limit), 1), 0, -1) if length % part == 0)
 
 
 def recut(rows: ShardRows, found: Pieces, wanted: Pieces, shape: Triple) -> ShardRows:
@@ -82,23 +82,23 @@ def recut(rows: ShardRows, found: Pieces, wanted: Pieces, shape: Triple) -> Shar
     """
     if found == wanted:
         return rows
-    if rows.part is not None:
+    if rows.slab is not None:
         _, rows_of_chunks = np.unique(np.column_stack([rows.box, rows.chunk[:, ::-1]]), axis=0, return_index=True)
         box, origin, chunk = (column[rows_of_chunks] for column in rows[1:4])
-        return ShardRows(rows.shard, box, origin - _first_voxels(rows.part[rows_of_chunks], found), chunk, None)
+        return ShardRows(rows.shard, box, origin - _first_voxels(rows.slab[rows_of_chunks], found), chunk, None)
     count = wanted.per_chunk[1] * wanted.per_chunk[2]
-    part = np.tile(np.arange(count), len(rows.box))
+    slab = np.tile(np.arange(count), len(rows.box))
     box, origin, chunk = (column.repeat(count, axis=0) for column in rows[1:4])
-    origin = origin + _first_voxels(part, wanted)
+    origin = origin + _first_voxels(slab, wanted)
     touched = np.flatnonzero(((origin < shape) & (origin + wanted.shape > 0)).all(axis=1))
     order = touched[np.lexsort((*origin[touched].T, box[touched]))]
-    return ShardRows(rows.shard, box[order], origin[order], chunk[order], part[order])
+    return ShardRows(rows.shard, box[order], origin[order], chunk[order], slab[order])
 
 
-def _first_voxels(part: Ints, pieces: Pieces) -> Ints:
-    """First voxels of pieces in their chunks, (n, 3)."""
-    z, y = np.divmod(part, pieces.per_chunk[1])
-    return np.column_stack([np.zeros(len(part), np.int64), y * pieces.shape[1], z * pieces.shape[2]])
+def _first_voxels(slab: Ints, pieces: Pieces) -> Ints:
+    """First voxels of slabs in their chunks, (n, 3)."""
+    z, y = np.divmod(slab, pieces.per_chunk[1])
+    return np.column_stack([np.zeros(len(slab), np.int64), y * pieces.shape[1], z * pieces.shape[2]])
 
 
 def chunks_in_boxes_bounded(spec: ArraySpec, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
@@ -107,17 +107,17 @@ def chunks_in_boxes_bounded(spec: ArraySpec, pieces: Pieces, toplefts: Ints, sha
     A shard can then come more than once.
     """
     (x, y, z), (width, height, depth) = shape, pieces.shape
-    most_of_box = (x // width + 2) * (y // height + 2) * (z // depth + 2)
-    if len(toplefts) * most_of_box <= _MOST_ROWS:
+    max_of_box = (x // width + 2) * (y // height + 2) * (z // depth + 2)
+    if len(toplefts) * max_of_box <= _MAX_ROWS:
         yield from chunks_in_boxes(spec, pieces, toplefts, shape)
-    elif most_of_box <= _MOST_ROWS:
-        at_once = _MOST_ROWS // most_of_box
+    elif max_of_box <= _MAX_ROWS:
+        at_once = _MAX_ROWS // max_of_box
         for first in range(0, len(toplefts), at_once):
             for rows in chunks_in_boxes(spec, pieces, toplefts[first : first + at_once], shape):
                 yield rows._replace(box=rows.box + first)
     else:
         for number in range(len(toplefts)):
-            for rows in _rows_of_parts(spec, pieces, toplefts[number : number + 1], shape, pieces.shape, _MOST_ROWS):
+            for rows in _rows_of_parts(spec, pieces, toplefts[number : number + 1], shape, pieces.shape, _MAX_ROWS):
                 yield rows._replace(box=rows.box + number)
 
 
@@ -125,20 +125,20 @@ def chunks_by_shard(spec: ArraySpec, pieces: Pieces, topleft: Triple, shape: Tri
     """Do as `chunks_in_boxes` for one box, but make the tables of few shards at a time; each shard comes once."""
     per_shard = spec.chunks_in_shard * prod(pieces.per_chunk)
     corner = np.array([topleft], np.int64)
-    yield from _rows_of_parts(spec, pieces, corner, shape, spec.shard_shape, max(_MOST_ROWS // per_shard, 1))
+    yield from _rows_of_parts(spec, pieces, corner, shape, spec.shard_shape, max(_MAX_ROWS // per_shard, 1))
 
 
 def _rows_of_parts(
-    spec: ArraySpec, pieces: Pieces, topleft: Ints, shape: Triple, unit: Triple, most: int
+    spec: ArraySpec, pieces: Pieces, topleft: Ints, shape: Triple, unit: Triple, max_rows: int
 ) -> Iterator[ShardRows]:
     """Yield the rows of one box, cut at multiples of a unit into parts that touch at most so many units."""
     corner = topleft[0].tolist()
     spans = [_units(*span) for span in zip(corner, shape, unit, strict=True)]
     x, y, z = (last - first for first, last in spans)
-    if x * y * z <= most:
+    if x * y * z <= max_rows:
         yield from chunks_in_boxes(spec, pieces, topleft, shape)
         return
-    steps = min(x, most), min(y, max(most // x, 1)), max(most // (x * y), 1)
+    steps = min(x, max_rows), min(y, max(max_rows // x, 1)), max(max_rows // (x * y), 1)
 
     def cuts(axis: int) -> Iterator[tuple[int, int]]:
         (first, last), step, length = spans[axis], steps[axis], unit[axis]
@@ -255,7 +255,7 @@ def _new_grid(x: int, y: int, z: int, piece: Triple) -> tuple[Ints, Ints, Ints]:
     return arrays
 
 
-_MOST_ROWS = 1 << 18
+_MAX_ROWS = 1 << 18
 _MAX_CACHED_GRID = 4096
 _cached_grid = lru_cache(maxsize=64)(_new_grid)
 

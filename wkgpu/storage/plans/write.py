@@ -21,7 +21,7 @@ from wkgpu.storage.stores.files import WritableFile
 _FILLED_BYTES = 4 << 20  # equal chunks that are written at once
 
 
-class Source(IntEnum):
+class ChunkSource(IntEnum):
     """Where the bytes of a chunk come from."""
 
     ENCODE = 0
@@ -54,7 +54,7 @@ class Stored(NamedTuple):
     """
 
     source: NDArray[np.int8]
-    """(chunks,) A `Source`."""
+    """(chunks,) A `ChunkSource`."""
     old_offset: Ints
     """(chunks,) Of chunks that are copied: where they lie in the old shard."""
     nbytes: Ints
@@ -114,11 +114,11 @@ class WritePlan:
     @property
     def has_fill(self) -> bool:
         """Whether chunks are filled."""
-        return bool((self.stored.source == Source.FILL).any())
+        return bool((self.stored.source == ChunkSource.FILL).any())
 
     def set_fill(self, nbytes: int) -> None:
         """Say how many bytes the encoded chunk of the fill value has."""
-        self.stored.nbytes[self.stored.source == Source.FILL] = nbytes
+        self.stored.nbytes[self.stored.source == ChunkSource.FILL] = nbytes
 
     @property
     def extents(self) -> Extents:
@@ -153,12 +153,13 @@ class WritePlan:
             return 0
         source, begins, nbytes = source[rows], old_offset[rows], nbytes[rows]
         # What is copied together lies together in the old shard; the encoded chunk of the fill value is repeated.
-        goes_on = (source[1:] == source[:-1]) & ((source[1:] == Source.FILL) | (begins[1:] == (begins + nbytes)[:-1]))
+        is_next = (source[1:] == ChunkSource.FILL) | (begins[1:] == (begins + nbytes)[:-1])
+        continues = (source[1:] == source[:-1]) & is_next
         goals = offset + np.concatenate([[0], np.cumsum(nbytes)])
-        heads = [0, *((~goes_on).nonzero()[0] + 1).tolist(), len(rows)]
+        heads = [0, *((~continues).nonzero()[0] + 1).tolist(), len(rows)]
         for head, after in pairwise(heads):
             goal = int(goals[head])
-            if source[head] == Source.FILL:
+            if source[head] == ChunkSource.FILL:
                 self._fill(fill, after - head, goal)
             else:
                 assert self.old is not None
@@ -189,13 +190,13 @@ def stored_chunks(spec: ArraySpec, touched: Touched, old: ShardFile | None, abse
         What the new file has of chunks that the old one does not have.
     """
     count = spec.chunks_in_shard
-    source = np.full(count, Source.OMIT if absent is AbsentChunks.OMITTED else Source.FILL, np.int8)
+    source = np.full(count, ChunkSource.OMIT if absent is AbsentChunks.OMITTED else ChunkSource.FILL, np.int8)
     offset, nbytes = np.zeros(count, np.int64), np.zeros(count, np.int64)
     if old is not None:
         offset, found = old.index.extents(np.arange(count))
-        source[found > 0] = Source.COPY
+        source[found > 0] = ChunkSource.COPY
         nbytes[...] = found
-    source[touched.ordinal] = Source.ENCODE
+    source[touched.ordinal] = ChunkSource.ENCODE
     nbytes[touched.ordinal] = 0
     return Stored(source, offset, nbytes)
 
@@ -223,10 +224,10 @@ def touched_chunks(
         offset = np.zeros(len(ordinal), np.int64) if uniform_offset is None else uniform_offset(ordinal)
         nbytes = np.zeros(len(ordinal), np.int64)
     order = ordinal.argsort(kind="stable")
-    if rows.part is not None:
-        offset = offset + rows.part * pieces.nbytes
+    if rows.slab is not None:
+        offset = offset + rows.slab * pieces.nbytes
         nbytes = np.where(nbytes > 0, pieces.nbytes, 0)
-        order = np.lexsort((rows.part, ordinal))
+        order = np.lexsort((rows.slab, ordinal))
     nbytes = np.where(covered(rows, pieces, shape), 0, nbytes)
     return Touched(ordinal[order], offset[order], nbytes[order], rows.origin[order])
 

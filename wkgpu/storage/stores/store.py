@@ -44,7 +44,7 @@ class Store(ABC):
     follows_links : bool
         Whether files are written that are links, or lie in linked folders, where a store has links.
     coalesce_bytes : int
-        Largest gap between two ranges of a file that is read along, because that is cheaper than another request.
+        Largest gap between two ranges of a file that is read through, because that is cheaper than another request.
     max_open_sources : int
         How many files a caller may have open at once; further ones are opened when others were closed.
     """

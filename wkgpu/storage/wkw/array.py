@@ -236,12 +236,12 @@ def _checked_table(
         )
     offsets = bounds.view(np.int64)
     lengths = offsets[1:] - offsets[:-1]
-    most = pipeline_bound(codecs, chunk_bytes)
-    if lengths.max() > most:  # a damaged entry must not decide how much memory is taken
+    bound = pipeline_bound(codecs, chunk_bytes)
+    if lengths.max() > bound:  # a damaged entry must not decide how much memory is taken
         chunk = int(lengths.argmax())
         raise ShardIndexError(
             f"{path}: jump table gives chunk {chunk} {lengths[chunk]} bytes; of {chunk_bytes} bytes "
-            f"{word_of(codecs).upper()} makes at most {most}."
+            f"{word_of(codecs).upper()} makes at most {bound}."
         )
     return TableIndex(offsets[:-1], offsets[1:], codecs)
 

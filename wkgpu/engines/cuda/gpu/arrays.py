@@ -13,7 +13,7 @@ _ON_HOST = (1, 3)  # kDLCPU and kDLCUDAHost of dlpack.h
 
 
 def is_on_host(data: Any) -> bool:
-    """Whether what speaks DLPack lies in the host's memory."""
+    """Whether an object that supports DLPack lies in the host's memory."""
     return hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] in _ON_HOST
 
 

@@ -193,7 +193,7 @@ class CudaDevice:
         return host
 
     def as_output(self, out: Any) -> Any:
-        """Return a CuPy array on the memory of ``out``: a CuPy array, or what speaks DLPack, on this GPU."""
+        """Return a CuPy array on the memory of ``out``: a CuPy array, or one that supports DLPack, on this GPU."""
         array = out
         if not isinstance(out, cupy.ndarray):
             kind = type(out).__name__

@@ -69,7 +69,7 @@ class AtomicFile(WritableFile):
         self._replacing = replacing
         self._hidden = hidden_beside(path, LOCKED_FILE if is_locked else None)
         self.descriptor = -1
-        self._is_left_out = False
+        self._is_left_out = self._is_moved = False
 
     def __enter__(self) -> AtomicFile:
         try:
@@ -138,6 +138,7 @@ class AtomicFile(WritableFile):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_moved = False
         try:
             try:
                 if kind is None and self._durable:
@@ -151,7 +152,9 @@ class AtomicFile(WritableFile):
                 raise
             raise os_error_to_wkgpu(f"Cannot write {self._path}", failure) from failure
         finally:
-            self._hidden.unlink(missing_ok=True)
+            # Where the file that carries the lock has been replaced, another writer may already have made its own one.
+            if not self._is_moved:
+                self._hidden.unlink(missing_ok=True)
 
     def _commit(self) -> None:
         compares = isinstance(self._replacing, Version) and not self._is_locked
@@ -162,7 +165,12 @@ class AtomicFile(WritableFile):
             elif self._replacing == "nothing":
                 self._move_to_free_name()
             else:
-                self._hidden.replace(self._path)
+                self._is_moved = True  # before: an interrupt in between leaves a file that the next writer removes
+                try:
+                    self._hidden.replace(self._path)
+                except OSError:
+                    self._is_moved = False
+                    raise
         if not self._durable:
             return
         folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)

@@ -4,9 +4,9 @@ A transaction works in a hidden folder beside its *place*. There, *content* is w
 says as JSON what is moved, so that any process can settle what an interrupt or a crash has left. There are two kinds:
 
 - A folder or a file comes or goes. The process holds the lock of the journal, which is the inode of what is moved
-  between the content and the place. Whether that belongs to the place is not written there; who settles it knows.
+  between the content and the place. Whether that belongs to the place is not written there; what settles it knows.
 - Files are replaced. The process holds a lock of the place, which is the file that is replaced last. The content is the
-  tree of new files, and from the moment at which there is a journal they can only be moved to their places, by whatever
+  tree of new files, and from the moment at which there is a journal they can only be moved to their places, by any
   process. The journal lists old files without a successor, which are deleted.
 
 A dataset may come from anywhere, and so may what looks like a transaction: the place follows from the name of the

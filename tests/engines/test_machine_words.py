@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.engines.cuda.words import WIDEST, common_bits, layout_in_words, word_width
+from wkgpu.engines.cuda.machine_words import WIDEST, common_bits, layout_in_words, word_width
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.bodies.exchange import exchange
 from wkgpu.kernels.bodies.workers import alone

@@ -1,0 +1,148 @@
+"""The CPU engine's reads: threads fetch, decode and place chunks, each from the first byte to the last voxel."""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wkgpu.engines.cpu.codecs import kernel_pipelines
+from wkgpu.engines.cpu.tasks import rows_per_task
+from wkgpu.engines.cpu.thread_buffers import ThreadBuffers, aligned
+from wkgpu.engines.encoded_fill import fill_pattern, swapped_bytes
+from wkgpu.engines.failures import Failure, check_read
+from wkgpu.engines.footprint import check_sources
+from wkgpu.engines.threads import ThreadTeam
+from wkgpu.engines.voxel_layout import has_lines, voxel_layout
+from wkgpu.kernels.cpu import placement, reader
+from wkgpu.settings import config
+from wkgpu.storage.plans.read import ReadPlan, nbytes_box
+from wkgpu.storage.plans.sources import Sources, Window
+
+_SCRATCH_BYTES = 512 << 10  # decoded x-neighbours; with the staging buffer they stay within a core's cache
+_MIN_TAKEN_BYTES = 64 << 10  # where taking the next chunks costs no more than an addition
+_THREAD_BYTES = 512 << 10  # decoded, that are worth waking a thread
+_STREAMED_BYTES = 4 << 20  # a larger output does not stay in the caches anyhow
+
+
+class CpuReader:
+    """Executes one read plan.
+
+    Parameters
+    ----------
+    plan : ReadPlan
+        What to read.
+    """
+
+    def __init__(self, plan: ReadPlan, team: ThreadTeam, buffers: ThreadBuffers) -> None:
+        self._plan = plan
+        self._team = team
+        self._buffers = buffers
+        size = plan.pieces.nbytes
+        self._pipelines = kernel_pipelines(plan.pipelines, size, swapped_bytes(plan.spec), plan.file_encoded_by)
+        self._slots = max(1, _SCRATCH_BYTES // size)
+        self._sizes = (
+            max(config.staging_bytes, plan.max_chunk_nbytes), self._slots * (self._pipelines.gap + size),
+            self._pipelines.decoder_bytes,
+            placement.LINES * self._slots * plan.pieces.shape[0] * plan.spec.voxel_bytes,
+        )  # fmt: skip
+
+    @property
+    def projected_nbytes(self) -> int:
+        """Bytes that the threads take, and what is computed for each chunk."""
+        plan = self._plan
+        chunks, missing = len(plan.chunks.box), len(plan.missing.box)
+        threads = max(self._threads(chunks) if chunks else 0, max(config.threads, 1) if missing else 0)
+        of_thread = max(sum(map(aligned, self._sizes)) if chunks else 0, aligned(plan.pieces.nbytes) if missing else 0)
+        return threads * (of_thread + aligned(1)) + plan.chunks.box.nbytes + plan.missing.box.nbytes
+
+    def run(self, sources: Sources, out: NDArray[Any]) -> None:
+        """Fill an array ``(channel, x, y, z, box)``."""
+        if len(self._plan.missing.box):
+            self._fill(out)
+        if len(self._plan.chunks.box):
+            for window in sources.windows(self._plan):
+                self._place(window, out)
+
+    def _threads(self, chunks: int) -> int:
+        """Return as many threads as the bytes of chunks are worth."""
+        return min(max(config.threads, 1), -(-chunks * self._plan.pieces.nbytes // _THREAD_BYTES))
+
+    def _fill(self, out: NDArray[Any]) -> None:
+        """Fill what no chunk covers."""
+        plan = self._plan
+        pattern = fill_pattern(plan.spec)
+        target = out.__array_interface__["data"][0]
+        bases = plan.missing.box * out.strides[4]
+        origins, size = plan.missing.origin, plan.pieces.nbytes
+        count = len(bases)
+        rows = rows_per_task(count, size)
+        if has_lines(out, plan.spec.channels_first):
+            geometry = _geometry(plan, out)
+
+            def fill(first: int, last: int) -> None:
+                placement.fill_chunks(first, last, bases, origins, geometry, pattern, target)
+
+        else:
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
+
+            def fill(first: int, last: int) -> None:
+                with self._buffers.borrow(size) as (scratch,):
+                    placement.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
+
+        self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
+
+    def _place(self, window: Window, out: NDArray[Any]) -> None:
+        """Fetch, decode and place the chunks of some rows."""
+        plan, sizes, slots = self._plan, self._sizes, self._slots
+        check_sources(plan, window.descriptors)
+        target = out.__array_interface__["data"][0]
+        size, spec, columns = plan.pieces.nbytes, plan.spec, plan.chunks
+        order = columns.placement_order[window.first : window.last]
+        chunks = (columns.staging_offset, columns.nbytes, columns.box * out.strides[4], columns.codec)
+        segments = tuple(plan.segments)
+        count = len(order)
+        threads = self._threads(count)
+        step = rows_per_task(count, size, threads, _MIN_TAKEN_BYTES)
+        taken = np.zeros(1, np.int64)
+        counter = taken.__array_interface__["data"][0]
+        capacity, gap, rows = sizes[0], self._pipelines.gap, self._pipelines.rows
+        if has_lines(out, spec.channels_first):
+            geometry = _geometry(plan, out)
+            streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
+
+            def place(failure: Failure) -> None:
+                with self._buffers.borrow(*sizes) as (staging, scratch, work, line):
+                    reader.read_chunks(
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, rows,
+                        size, staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming,
+                        failure,
+                    )  # fmt: skip
+
+        else:
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channels_first)
+
+            def place(failure: Failure) -> None:
+                with self._buffers.borrow(capacity, gap + size, sizes[2]) as (staging, scratch, work):
+                    reader.read_chunks_to_any(
+                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
+                        size, staging, capacity, scratch + gap, work, target, failure,
+                    )  # fmt: skip
+
+        def place_checked(_: int) -> None:
+            failure = np.zeros(3, np.int64)
+            place(failure)
+            check_read(plan, failure)
+
+        # Each thread enters its kernel once, and takes chunks there until none is left.
+        stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
+        self._team.run(place_checked, min(threads, -(-count // step)), on_error=stop)
+
+
+def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:
+    """What `placement.place_group` wants to know, in bytes."""
+    numbers = (*plan.pieces.shape, *plan.shape, plan.spec.voxel_bytes, out.strides[2], out.strides[3])
+    return tuple(map(int, numbers))  # NumPy's integers would make Numba compile another version

@@ -1,0 +1,47 @@
+"""How much memory of a device a read is going to take, before anything is done for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import cycle
+
+from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches
+from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
+from wkgpu.engines.cuda.device import Device
+from wkgpu.engines.cuda.placing import items_described
+from wkgpu.engines.cuda.slots import rounded
+from wkgpu.storage.codecs import word_of
+from wkgpu.storage.plans.read import ReadPlan
+
+
+def projected_nbytes(device: Device, plan: ReadPlan) -> int:
+    """Return how many bytes the two slots of a read hold at its end, if they are new: see `Engine.projected_nbytes`."""
+    pair: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    slots = cycle(pair)
+    size = plan.pieces.nbytes
+    if len(plan.missing.box):
+        _grow(next(slots), {"table": 8 * items_described(len(plan.missing.box)), "decoded": size})
+    for batch in read_batches(plan, batch_limit(plan)):
+        _grow(next(slots), _of_batch(device, plan, batch))
+    return sum(rounded(nbytes) for slot in pair for nbytes in slot.values())
+
+
+def _grow(slot: Counter[str], needed: dict[str, int]) -> None:
+    """Let the memory of a slot be as large as what is needed next."""
+    for name, nbytes in needed.items():
+        slot[name] = max(slot[name], nbytes)
+
+
+def _of_batch(device: Device, plan: ReadPlan, batch: Batch) -> dict[str, int]:
+    """Return the bytes of each memory that a batch needs."""
+    count, heads, size = batch.last - batch.first, len(batch.heads), plan.pieces.nbytes
+    codecs, items = plan.pipelines[batch.codec], items_described(count)
+    if is_placed_as_fetched(codecs, plan.spec.dtype):
+        return {"staging": batch.nbytes_staged, "table": 8 * items}
+    codec = codec_of(codecs, plan.spec.dtype)
+    if codec is None:
+        return {"decoded": heads * size, "table": 8 * items}
+    decoding = codec.decoding
+    return {
+        "staging": batch.nbytes_staged, "decoded": heads * size, "table": 8 * (items + decoding.items(heads, size)),
+    } | decoding.working_bytes(device, word_of(codecs), heads, size)  # fmt: skip
