@@ -103,10 +103,10 @@ def test_a_fork_waits_for_what_another_thread_loads():
     thread.join()
 
 
-@pytest.mark.parametrize("name", ["Dataset", "maps"])
-def test_names_of_the_package_are_loaded_under_the_lock_that_a_fork_takes(monkeypatch, name):
+@pytest.mark.parametrize(("name", "module"), [("Dataset", "wkgpu.dataset.dataset"), ("maps", "wkgpu.operations.maps")])
+def test_names_of_the_package_are_loaded_under_the_lock_that_a_fork_takes(monkeypatch, name, module):
     owned = []
     monkeypatch.setattr(wk, "import_module", lambda module: owned.append(loading._is_owned()) or sys.modules[module])
-    import_module(f"wkgpu.dataset.{name.lower()}")
+    import_module(module)
     wk.__getattr__(name)
     assert owned == [True]

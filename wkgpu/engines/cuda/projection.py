@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import cycle
 
-from wkgpu.engines.cuda.batches import Batch, batch_limit, read_batches
+from wkgpu.engines.cuda.batches import ReadBatch, batch_limit, read_batches
 from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.placing import items_described
@@ -32,7 +32,7 @@ def _grow(slot: Counter[str], needed: dict[str, int]) -> None:
         slot[name] = max(slot[name], nbytes)
 
 
-def _of_batch(device: Device, plan: ReadPlan, batch: Batch) -> dict[str, int]:
+def _of_batch(device: Device, plan: ReadPlan, batch: ReadBatch) -> dict[str, int]:
     """Return the bytes of each memory that a batch needs."""
     count, heads, size = batch.last - batch.first, len(batch.heads), plan.pieces.nbytes
     codecs, items = plan.pipelines[batch.codec], items_described(count)
