@@ -18,10 +18,15 @@ KIND, CODEC, BEGIN, END, ENTRIES = range(5)
 chunk, or the address of the ends of all; the number of chunks."""
 INDEX_COLUMNS = 5
 
-# ---- Rows of the array of tables, each of which is a column of one of them
+# ---- Rows of the tables of a read plan, each of which is a column of that table
 FILE, OFFSET, NBYTES, STAGING_OFFSET = range(4)
-SEGMENTS = slice(0, 4)
-CHUNK_STAGING_OFFSET, CHUNK_NBYTES, CHUNK_BOX, CHUNK_CODEC = range(4, 8)
-CHUNKS = slice(4, 8)
-PLACEMENT_ORDER, MISSING_BOX = 8, 9
-TABLE_COLUMNS = 10
+SEGMENT_COLUMNS = 4
+"""Of byte ranges: position in the plan's files, offset in the file, length, place in the staging space."""
+CHUNK_STAGING_OFFSET, CHUNK_NBYTES, CHUNK_BOX, CHUNK_CODEC, CHUNK_ORIGIN = range(5)
+PLACEMENT_ORDER = 7
+CHUNK_COLUMNS = 8
+"""Of chunks: place in the staging space, encoded bytes, box, pipeline, first voxel ``x, y, z`` in the box; and the
+rows of this table by shard, box, z, y, x."""
+MISSING_BOX, MISSING_ORIGIN = range(2)
+MISSING_COLUMNS = 4
+"""Of chunks that are stored nowhere: box, first voxel ``x, y, z`` in the box."""

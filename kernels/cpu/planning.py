@@ -16,7 +16,9 @@ from ..planning import (
     BEGIN,
     CHUNK_BOX,
     CHUNK_CODEC,
+    CHUNK_COLUMNS,
     CHUNK_NBYTES,
+    CHUNK_ORIGIN,
     CHUNK_STAGING_OFFSET,
     CODEC,
     END,
@@ -26,6 +28,8 @@ from ..planning import (
     KIND,
     MAX_GAP,
     MISSING_BOX,
+    MISSING_COLUMNS,
+    MISSING_ORIGIN,
     NBYTES,
     OFFSET,
     PER_CHUNK,
@@ -33,14 +37,18 @@ from ..planning import (
     PIECE,
     PIECE_NBYTES,
     PLACEMENT_ORDER,
+    SEGMENT_COLUMNS,
     SHAPE,
     SHIFT,
     STAGING_OFFSET,
     STRIDES,
     TABLE,
-    TABLE_COLUMNS,
 )
 from . import intrinsics
+
+# Rows of the pieces that are found: those of missing ones, and
+_FOUND_OFFSET, _FOUND_NBYTES = MISSING_COLUMNS, MISSING_COLUMNS + 1
+_FOUND_COLUMNS = MISSING_COLUMNS + 2
 
 
 @njit(nogil=True)
@@ -221,7 +229,7 @@ def _find_rows(corners, numbers, shard, boxes, index, found, missing, counts):
     ----------
     shard, boxes, index : int64 (3,), (n,), (INDEX_COLUMNS,)
         The shard; the boxes that touch it; its row of the indexes.
-    found, missing : tuple of int64 (rows,), (rows, 3), ...
+    found, missing : int64 (_FOUND_COLUMNS, rows), (MISSING_COLUMNS, rows)
         Box, origin, and of what is stored also file offset and bytes.
     counts : tuple of int
         Rows of both.
@@ -249,14 +257,13 @@ def _find_rows(corners, numbers, shard, boxes, index, found, missing, counts):
                     offset, nbytes = _extent(index, ordinal, part, numbers)
                     if nbytes < 0:
                         return -1, absent
-                    rows, row = (found[0], count) if nbytes else (missing[0], absent)
-                    origins = found[1] if nbytes else missing[1]
-                    rows[row] = box + numbers[FIRST_BOX]
-                    origins[row, 0] = x * numbers[PIECE] - corners[box, 0] + numbers[SHIFT]
-                    origins[row, 1] = y * numbers[PIECE + 1] - corners[box, 1] + numbers[SHIFT + 1]
-                    origins[row, 2] = z * numbers[PIECE + 2] - corners[box, 2] + numbers[SHIFT + 2]
+                    table, row = (found, count) if nbytes else (missing, absent)
+                    table[MISSING_BOX, row] = box + numbers[FIRST_BOX]
+                    table[MISSING_ORIGIN, row] = x * numbers[PIECE] - corners[box, 0] + numbers[SHIFT]
+                    table[MISSING_ORIGIN + 1, row] = y * numbers[PIECE + 1] - corners[box, 1] + numbers[SHIFT + 1]
+                    table[MISSING_ORIGIN + 2, row] = z * numbers[PIECE + 2] - corners[box, 2] + numbers[SHIFT + 2]
                     if nbytes:
-                        found[2][count], found[3][count] = offset, nbytes
+                        found[_FOUND_OFFSET, count], found[_FOUND_NBYTES, count] = offset, nbytes
                         count += 1
                     else:
                         absent += 1
@@ -264,7 +271,7 @@ def _find_rows(corners, numbers, shard, boxes, index, found, missing, counts):
 
 
 @njit(nogil=True)
-def _lay_out(file, found, order, span, max_gap, tables, origins, codec, totals):
+def _lay_out(file, found, order, span, max_gap, segments, chunks, codec, totals):
     """Add the rows of one file, in the order in which they lie there, to the staging space.
 
     Parameters
@@ -274,31 +281,42 @@ def _lay_out(file, found, order, span, max_gap, tables, origins, codec, totals):
     totals : tuple of int
         Segments, bytes that are fetched, and bytes of the largest chunk, before and (as the result) after that.
     """
-    boxes, found_origins, offsets, lengths = found
     first, last = span
     segment, staged, largest = totals
-    _sort_rows(offsets, first, last, order)
+    _sort_rows(found[_FOUND_OFFSET], first, last, order)
     end = np.int64(0)  # of the last segment, in the file
     for row in range(first, last):
         source = first + order[row]
-        begin, nbytes = offsets[source], lengths[source]
+        begin, nbytes = found[_FOUND_OFFSET, source], found[_FOUND_NBYTES, source]
         if row == first or begin - end > max_gap:
-            tables[FILE, segment], tables[OFFSET, segment] = file, begin
-            tables[STAGING_OFFSET, segment] = staged
+            segments[FILE, segment], segments[OFFSET, segment] = file, begin
+            segments[STAGING_OFFSET, segment] = staged
             segment += 1
             end = begin
         if begin + nbytes > end:
             staged += begin + nbytes - end
             end = begin + nbytes
-            tables[NBYTES, segment - 1] = end - tables[OFFSET, segment - 1]
-        offset = begin - tables[OFFSET, segment - 1] + tables[STAGING_OFFSET, segment - 1]
-        tables[CHUNK_STAGING_OFFSET, row], tables[CHUNK_NBYTES, row] = offset, nbytes
-        tables[CHUNK_BOX, row], tables[CHUNK_CODEC, row] = boxes[source], codec
+            segments[NBYTES, segment - 1] = end - segments[OFFSET, segment - 1]
+        offset = begin - segments[OFFSET, segment - 1] + segments[STAGING_OFFSET, segment - 1]
+        chunks[CHUNK_STAGING_OFFSET, row], chunks[CHUNK_NBYTES, row] = offset, nbytes
+        chunks[CHUNK_BOX, row], chunks[CHUNK_CODEC, row] = found[MISSING_BOX, source], codec
         for axis in range(3):
-            origins[row, axis] = found_origins[source, axis]
-        tables[PLACEMENT_ORDER, source] = row
+            chunks[CHUNK_ORIGIN + axis, row] = found[MISSING_ORIGIN + axis, source]
+        chunks[PLACEMENT_ORDER, source] = row
         largest = max(largest, nbytes)
     return segment, staged, largest
+
+
+@njit(nogil=True)
+def _first_columns(table, count):
+    """Return a table of the first columns of another one."""
+    if count == table.shape[1]:
+        return table
+    part = np.empty((table.shape[0], count), np.int64)
+    for row in range(table.shape[0]):
+        for column in range(count):
+            part[row, column] = table[row, column]
+    return part
 
 
 @cached_kernel
@@ -314,21 +332,18 @@ def read_tables(corners, numbers, shards, boxes, begins, indexes):
 
     Returns
     -------
-    tables : int64 (TABLE_COLUMNS, >= rows)
-        The columns of the segments, ascending by staging offset: file, counted without absent ones; offset; bytes;
-        staging offset. Those of the chunks, ascending by staging offset: staging offset; encoded bytes; box; codec. The
-        rows of the chunks by shard, box, z, y, x. The boxes of chunks that are not stored, in that order.
-    origins, missing_origins : int64 (>= rows, 3)
-        First voxels of the chunks, and of those that are not stored, in their boxes.
+    segments, chunks : int64 (SEGMENT_COLUMNS, n), (CHUNK_COLUMNS, n)
+        The tables that are fetched and decoded, ascending by staging offset; files are counted without absent ones.
+    missing : int64 (MISSING_COLUMNS, n)
+        The chunks that are not stored.
     summary : tuple of int
-        Segments, chunks, missing chunks, bytes that are fetched, bytes of the largest encoded chunk. -1 segments: an
-        index has fewer chunks than its shard.
+        Bytes that are fetched, and bytes of the largest encoded chunk. -1 bytes: an index has fewer chunks than its
+        shard.
     """
     rows = _count_rows(corners, numbers, shards, boxes, begins)
-    tables, origins = np.empty((TABLE_COLUMNS, rows), np.int64), np.empty((rows, 3), np.int64)
-    missing = tables[MISSING_BOX], np.empty((rows, 3), np.int64)
-    columns = np.empty((4, rows), np.int64)
-    found, order = (columns[0], np.empty((rows, 3), np.int64), columns[1], columns[2]), columns[3]
+    segments, chunks = np.empty((SEGMENT_COLUMNS, rows), np.int64), np.empty((CHUNK_COLUMNS, rows), np.int64)
+    missing = np.empty((MISSING_COLUMNS, rows), np.int64)
+    found, order = np.empty((_FOUND_COLUMNS, rows), np.int64), np.empty(rows, np.int64)
     count, absent, file = np.int64(0), np.int64(0), np.int64(0)
     totals = np.int64(0), np.int64(0), np.int64(0)
     for shard in range(len(shards)):
@@ -338,15 +353,17 @@ def read_tables(corners, numbers, shards, boxes, begins, indexes):
             (count, absent),
         )  # fmt: skip
         if count < 0:
-            totals = np.int64(-1), np.int64(0), np.int64(0)
+            count, totals = np.int64(0), (np.int64(0), np.int64(-1), np.int64(0))
             break
         if count > first:
             totals = _lay_out(
-                file, found, order, (first, count), numbers[MAX_GAP], tables, origins, index[CODEC], totals
+                file, found, order, (first, count), numbers[MAX_GAP], segments, chunks, index[CODEC], totals
             )
         if index[KIND] != ABSENT:
             file += 1
-    return tables, origins, missing[1], (totals[0], count, absent, totals[1], totals[2])
+    return (
+        _first_columns(segments, totals[0]), _first_columns(chunks, count), _first_columns(missing, absent), totals[1:]
+    )  # fmt: skip
 
 
 @njit(nogil=True)
@@ -359,26 +376,30 @@ def _is_within(numbers, count):
 
 
 @cached_kernel
-def find_bad_column(files, lengths, boxes, codecs, placement_order, missing_boxes, counts, max_chunk_nbytes):
-    """Return which column of a read plan names what does not exist: its position among the arguments, or -1.
+def find_bad_column(segments, chunks, missing, counts, max_chunk_nbytes):
+    """Return which column of a read plan names what does not exist: its place in the list below, or -1.
 
     Parameters
     ----------
-    files, lengths, boxes, codecs, placement_order, missing_boxes : int64 (n,)
-        Of segments; of chunks four times; of missing chunks.
+    segments, chunks, missing : int64 (columns, n)
+        The plan's tables, of which files of segments, bytes, boxes, pipelines and placement order of chunks, and boxes
+        of missing chunks are looked at; the columns are counted first.
     counts : tuple of int
         Files, boxes and pipelines of the plan.
     max_chunk_nbytes : int
         What no length exceeds.
     """
-    if not _is_within(files, counts[0]):
+    columns = len(segments), len(chunks), len(missing)
+    if columns != (SEGMENT_COLUMNS, CHUNK_COLUMNS, MISSING_COLUMNS):
         return 0
-    if not _is_within(lengths, max_chunk_nbytes + 1):
+    if not _is_within(segments[FILE], counts[0]):
         return 1
-    if not _is_within(boxes, counts[1]):
+    if not _is_within(chunks[CHUNK_NBYTES], max_chunk_nbytes + 1):
         return 2
-    if not _is_within(codecs, counts[2]):
+    if not _is_within(chunks[CHUNK_BOX], counts[1]):
         return 3
-    if not _is_within(placement_order, lengths.size):
+    if not _is_within(chunks[CHUNK_CODEC], counts[2]):
         return 4
-    return -1 if _is_within(missing_boxes, counts[1]) else 5
+    if not _is_within(chunks[PLACEMENT_ORDER], chunks.shape[1]):
+        return 5
+    return -1 if _is_within(missing[MISSING_BOX], counts[1]) else 6

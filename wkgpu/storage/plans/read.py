@@ -3,53 +3,118 @@
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wkgpu.geometry.voxel_box import Triple
+from wkgpu.kernels import planning as layout
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.shard_file import FileKey
 from wkgpu.storage.spec import ArraySpec
 
 
-class Segments(NamedTuple):
-    """Byte ranges to fetch, one request each, ascending in the staging space. All int64 (n,)."""
+class PlanTable:
+    """Columns of int64 as the rows of one array, so that compiled code takes them at once.
 
-    file: Ints
-    """Position in the plan's files."""
-    offset: Ints
-    """Where the range begins in the file."""
-    nbytes: Ints
-    staging_offset: Ints
-    """Where its first byte goes in the staging space."""
+    Attributes
+    ----------
+    columns : int64 (columns, n)
+        In C order.
+    """
 
+    __slots__ = ("columns",)
 
-class Chunks(NamedTuple):
-    """Encoded chunks (of raw ones: pieces) in the staging space, ascending. All int64."""
+    def __init__(self, columns: Ints) -> None:
+        self.columns = columns
 
-    staging_offset: Ints
-    """(n,) Where the chunk begins in the staging space."""
-    nbytes: Ints
-    """(n,) Its encoded bytes."""
-    box: Ints
-    """(n,) Which of the plan's boxes it is for."""
-    codec: Ints
-    """(n,) Which of the plan's pipelines encodes it."""
-    origin: Ints
-    """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
-    placement_order: Ints
-    """(n,) The rows of this table by shard, box, z, y, x: x-neighbours of a shard follow each other."""
+    @classmethod
+    def of(cls, *columns: ArrayLike) -> Self:
+        """Put a table together of its columns, in the order of its properties; vectors are three columns."""
+        return cls(np.concatenate([np.atleast_2d(np.asarray(column, np.int64).T) for column in columns]))
+
+    def __len__(self) -> int:
+        return self.columns.shape[1]
 
 
-class MissingChunks(NamedTuple):
-    """Chunks that are stored nowhere and read as the fill value, by shard, box, z, y, x. All int64."""
+class Segments(PlanTable):
+    """Byte ranges to fetch, one request each, ascending in the staging space."""
 
-    box: Ints
-    """(n,) Which box."""
-    origin: Ints
-    """(n, 3) First voxel in that box."""
+    __slots__ = ()
+
+    @property
+    def file(self) -> Ints:
+        """(n,) Position in the plan's files."""
+        return self.columns[layout.FILE]
+
+    @property
+    def offset(self) -> Ints:
+        """(n,) Where the range begins in the file."""
+        return self.columns[layout.OFFSET]
+
+    @property
+    def nbytes(self) -> Ints:
+        """(n,) Its length."""
+        return self.columns[layout.NBYTES]
+
+    @property
+    def staging_offset(self) -> Ints:
+        """(n,) Where its first byte goes in the staging space."""
+        return self.columns[layout.STAGING_OFFSET]
+
+
+class Chunks(PlanTable):
+    """Encoded chunks (of raw ones: pieces) in the staging space, ascending."""
+
+    __slots__ = ()
+
+    @property
+    def staging_offset(self) -> Ints:
+        """(n,) Where the chunk begins in the staging space."""
+        return self.columns[layout.CHUNK_STAGING_OFFSET]
+
+    @property
+    def nbytes(self) -> Ints:
+        """(n,) Its encoded bytes."""
+        return self.columns[layout.CHUNK_NBYTES]
+
+    @property
+    def box(self) -> Ints:
+        """(n,) Which of the plan's boxes it is for."""
+        return self.columns[layout.CHUNK_BOX]
+
+    @property
+    def codec(self) -> Ints:
+        """(n,) Which of the plan's pipelines encodes it."""
+        return self.columns[layout.CHUNK_CODEC]
+
+    @property
+    def origin(self) -> Ints:
+        """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
+        return self.columns[layout.CHUNK_ORIGIN : layout.CHUNK_ORIGIN + 3].T
+
+    @property
+    def placement_order(self) -> Ints:
+        """(n,) The rows of this table by shard, box, z, y, x: x-neighbours of a shard follow each other."""
+        return self.columns[layout.PLACEMENT_ORDER]
+
+
+class MissingChunks(PlanTable):
+    """Chunks that are stored nowhere and read as the fill value, by shard, box, z, y, x."""
+
+    __slots__ = ()
+
+    @property
+    def box(self) -> Ints:
+        """(n,) Which box."""
+        return self.columns[layout.MISSING_BOX]
+
+    @property
+    def origin(self) -> Ints:
+        """(n, 3) First voxel in that box."""
+        return self.columns[layout.MISSING_ORIGIN : layout.MISSING_ORIGIN + 3].T
 
 
 class ReadPlan(NamedTuple):
@@ -81,13 +146,14 @@ class ReadPlan(NamedTuple):
     @property
     def nbytes_decoded(self) -> int:
         """Bytes that the chunks decode to in all."""
-        return len(self.chunks.box) * self.pieces.nbytes
+        return len(self.chunks) * self.pieces.nbytes
 
     def locate(self, row: int) -> tuple[str, int]:
         """Return the path of the file that the chunk in a row comes from, and its offset there."""
-        place, (file, offset, _, staging_offset) = self.chunks.staging_offset[row], self.segments
-        segment = int(np.searchsorted(staging_offset, place, side="right")) - 1
-        return self.files[int(file[segment])].path, int(place - staging_offset[segment] + offset[segment])
+        place, segments = self.chunks.staging_offset[row], self.segments
+        segment = int(np.searchsorted(segments.staging_offset, place, side="right")) - 1
+        file, offset, _, staging_offset = segments.columns[:, segment].tolist()
+        return self.files[file].path, int(place) - staging_offset + offset
 
     def file_encoded_by(self, pipeline: int) -> str:
         """Return the path of a file whose chunks one of the plan's pipelines encodes."""
@@ -102,8 +168,8 @@ class ReadPlan(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"{self.boxes} x {self.shape} voxels from {len(self.files)} files: {len(self.chunks.box)} chunks in "
-            f"{len(self.segments.file)} segments of {self.nbytes_staged} bytes, {len(self.missing.box)} missing"
+            f"{self.boxes} x {self.shape} voxels from {len(self.files)} files: {len(self.chunks)} chunks in "
+            f"{len(self.segments)} segments of {self.nbytes_staged} bytes, {len(self.missing)} missing"
         )
 
 
