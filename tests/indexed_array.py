@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from wkgpu.storage.shard_file import open_shard
-from wkgpu.storage.shard_folder import identity_of
 from wkgpu.storage.shard_index import TableIndex
 from wkgpu.storage.spec import AbsentChunks
 from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stores.store import Location
 
 HEADER = b"indexed\0"
 
@@ -23,18 +23,17 @@ class IndexedArray(StoredArray):
     absent = AbsentChunks.OMITTED
 
     @classmethod
-    def open(cls, path: Path) -> IndexedArray:
-        file = path / "spec.pickle"
-        spec, absent = pickle.loads(file.read_bytes())
-        array = cls(path, spec, identity_of(file.stat()))
+    def open(cls, location: Location) -> IndexedArray:
+        data, version = location.store.read((location / "spec.pickle").key, 1 << 20)
+        spec, absent = pickle.loads(data)
+        array = cls(location, spec, version)
         array.absent = absent
         return array
 
     @classmethod
-    def create(cls, path: Path, spec, absent=AbsentChunks.OMITTED) -> IndexedArray:
-        path.mkdir()
-        (path / "spec.pickle").write_bytes(pickle.dumps((spec, absent)))
-        return cls.open(path)
+    def create(cls, location: Location, spec, absent=AbsentChunks.OMITTED) -> IndexedArray:
+        location.store.write((location / "spec.pickle").key, pickle.dumps((spec, absent)))
+        return cls.open(location)
 
     @classmethod
     def check_spec(cls, spec) -> None:
@@ -44,22 +43,23 @@ class IndexedArray(StoredArray):
         return path.replace(".", "").isdigit()
 
     @property
-    def lock_file(self) -> Path:
-        return self.path / "spec.pickle"
+    def lock_key(self) -> str:
+        return (self.location / "spec.pickle").key
 
-    def shard_path(self, shard) -> str:
-        return str(self.path / ".".join(map(str, shard)))
+    def shard_key(self, shard) -> str:
+        return (self.location / ".".join(map(str, shard))).key
 
     def existing_shards(self, box=None):
-        found = [tuple(map(int, file.name.split("."))) for file in self.path.glob("[0-9]*")]
+        names = [name for name, _ in self.location.store.entries(self.location.key) if name[0].isdigit()]
+        found = [tuple(map(int, name.split("."))) for name in names]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard):
-        return open_shard(self.shard_path(shard), self._read_index)
+    def open_shard(self, shard, wait=False):
+        return open_shard(self.location.store, self.shard_key(shard), self._read_index, wait)
 
-    def _read_index(self, descriptor, nbytes, path):
-        data = Path(path).read_bytes()
-        offset, nbytes = np.frombuffer(data[-16 * self.spec.chunks_in_shard :], np.int64).reshape(2, -1)
+    def _read_index(self, source):
+        nbytes = 16 * self.spec.chunks_in_shard
+        offset, nbytes = np.frombuffer(source.read(source.nbytes - nbytes, nbytes), np.int64).reshape(2, -1)
         return TableIndex(offset, offset + nbytes, self.spec.codecs)
 
     @property
@@ -68,7 +68,7 @@ class IndexedArray(StoredArray):
         return y * z, z, 1
 
     def shard_codecs(self, shard):
-        return self.spec.codecs if Path(self.shard_path(shard)).exists() else None
+        return self.spec.codecs if self.location.store.exists(self.shard_key(shard)) else None
 
     def changes_in_place(self, codecs) -> bool:
         return False

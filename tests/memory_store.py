@@ -56,6 +56,7 @@ class MemoryFile(WritableFile):
     def __init__(self, store, key, replacing):
         self._store, self._key, self._replacing = store, key, replacing
         self._data = bytearray()
+        self._is_left_out = False
 
     def __enter__(self):
         self._check()
@@ -65,6 +66,9 @@ class MemoryFile(WritableFile):
         if kind is None:
             with self._store.committing():
                 self._check()
+                if self._is_left_out:
+                    self._store.files.pop(self._key, None)
+                    return
                 self._store.files[self._key] = bytes(self._data), Version(next(_numbers))
                 self._store.requests["put"] += 1
 
@@ -76,6 +80,9 @@ class MemoryFile(WritableFile):
             raise AlreadyExistsError(f"{url} exists; choose another place or remove it.")
         if isinstance(self._replacing, Version) and found != self._replacing:
             raise OutdatedFileError(f"{url} was changed by another process since it was read. Read it again.")
+
+    def leave_out(self):
+        self._is_left_out = True
 
     def write(self, data, offset):
         data = memoryview(data).cast("B")
@@ -204,7 +211,8 @@ def file_system_calls():
         return call
 
     try:
-        with mock.patch.multiple(os, stat=noted(os.stat), lstat=noted(os.lstat), readlink=noted(os.readlink)):
+        looks = {name: noted(getattr(os, name)) for name in ("access", "lstat", "readlink", "stat")}
+        with mock.patch.multiple(os, **looks):
             yield calls
     finally:
         _seen = None

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from wkgpu.errors import NotFoundError, UnsupportedError
 from wkgpu.storage import formats
 from wkgpu.storage.shard_file import open_shard
-from wkgpu.storage.shard_folder import identity_of
 from wkgpu.storage.shard_index import UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stores.store import Location
 
 FILL = 7
 _NAME = re.compile(r"(\d+)\.(\d+)\.(\d+)\.npy")
@@ -34,22 +32,22 @@ class NpyArray(StoredArray):
     data_format = "npy"
 
     @classmethod
-    def open(cls, path: Path) -> NpyArray:
-        file = path / "array.json"
-        try:
-            said = json.loads(file.read_text())
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{file} does not exist.") from error
+    def open(cls, location: Location) -> NpyArray:
+        file = location / "array.json"
+        found = location.store.read(file.key, 1000)
+        if found is None:
+            raise NotFoundError(f"{file} does not exist.")
+        data, version = found
+        said = json.loads(data)
         spec = npy_spec(np.dtype(said["dtype"]), said["channels"], tuple(said["chunk_shape"]))
-        return cls(path, spec, identity_of(file.stat()))
+        return cls(location, spec, version)
 
     @classmethod
-    def create(cls, path: Path, spec: ArraySpec) -> NpyArray:
+    def create(cls, location: Location, spec: ArraySpec) -> NpyArray:
         cls.check_spec(spec)
-        path.mkdir(parents=True)
         said = {"dtype": spec.dtype.str, "channels": spec.num_channels, "chunk_shape": spec.chunk_shape}
-        (path / "array.json").write_text(json.dumps(said))
-        return cls.open(path)
+        location.store.write((location / "array.json").key, json.dumps(said).encode())
+        return cls.open(location)
 
     @classmethod
     def check_spec(cls, spec: ArraySpec) -> None:
@@ -57,17 +55,17 @@ class NpyArray(StoredArray):
             raise UnsupportedError(f"{spec} is no array of .npy files.")
 
     @property
-    def lock_file(self) -> Path:
-        return self.path / "array.json"
+    def lock_key(self) -> str:
+        return (self.location / "array.json").key
 
-    def shard_path(self, shard) -> str:
-        return f"{self.path}/{'.'.join(map(str, shard))}.npy"
+    def shard_key(self, shard) -> str:
+        return (self.location / f"{'.'.join(map(str, shard))}.npy").key
 
     def is_shard(self, path: str) -> bool:
         return _NAME.fullmatch(path) is not None
 
     def existing_shards(self, box=None):
-        names = filter(None, map(_NAME.fullmatch, os.listdir(self.path)))
+        names = filter(None, (_NAME.fullmatch(name) for name, _ in self.location.store.entries(self.location.key)))
         found = [tuple(map(int, name.groups())) for name in names]
         if box is not None:
             corner, shape = (np.array(triple) for triple in box)
@@ -76,15 +74,16 @@ class NpyArray(StoredArray):
             found = [shard for shard in found if (first <= shard).all() and (shard <= last).all()]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard):
-        return open_shard(self.shard_path(shard), lambda *_: UniformIndex(len(self._header), self.spec.chunk_bytes))
+    def open_shard(self, shard, wait=False):
+        index = UniformIndex(len(self._header), self.spec.chunk_bytes)
+        return open_shard(self.location.store, self.shard_key(shard), lambda _: index, wait)
 
     @property
     def ordinal_strides(self):
         return 1, 1, 1
 
     def shard_codecs(self, shard):
-        return () if Path(self.shard_path(shard)).exists() else None
+        return () if self.location.store.exists(self.shard_key(shard)) else None
 
     def changes_in_place(self, codecs) -> bool:
         return False

@@ -26,7 +26,7 @@ def plan_of(touched, sizes, old=OLD):
     pieces = Pieces((4, 4, 4), (1, 1, 1), 64)
     spec = replace(LAYOUT, chunks_per_shard=(len(sizes), 1, 1))
     stored = stored_chunks(spec, table, old and SimpleNamespace(index=shuffled(sizes)), AbsentChunks.ENCODED)
-    return WritePlan(None, spec, pieces, (4, 4, 4), -1, old, 80, table, stored)
+    return WritePlan(None, spec, pieces, (4, 4, 4), None, old, 80, table, stored)
 
 
 def shuffled(sizes):

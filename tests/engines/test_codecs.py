@@ -20,6 +20,8 @@ from wkgpu.kernels.cpu import intrinsics
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage.codecs import LZ4, LZ4HC, Codec, codec_named, register_codec
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
+from wkgpu.storage.stores.local.local_store import LocalStore
+from wkgpu.storage.stores.store import Location
 
 SHAPE = (12, 10, 9)  # of 2 x 2 x 2 shards, of which the last ones reach beyond it
 
@@ -100,7 +102,7 @@ def make(tmp_path):
 
     def make(codecs=(), dtype="uint16", channels=1, absent=AbsentChunks.OMITTED, chunk=(5, 3, 4), **facts):
         spec = ArraySpec(np.dtype(dtype), channels, chunk, (2, 2, 2), codecs, **facts)
-        return IndexedArray.create(tmp_path / f"array-{next(numbers)}", spec, absent)
+        return IndexedArray.create(Location(LocalStore(tmp_path / f"array-{next(numbers)}")), spec, absent)
 
     return make
 

@@ -8,8 +8,10 @@ from strategies import voxels
 from wkgpu.operations.transfer import write_box
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.shard_file import open_shard
-from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex, version_of
+from wkgpu.storage.shard_index import ShardIndexCache, TableIndex, UniformIndex
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.local.local_store import LocalStore
+from wkgpu.storage.stores.local.regular_file import version_of
 
 LAYOUT = ArraySpec(np.dtype("uint16"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 
@@ -55,7 +57,7 @@ def test_index_of_an_unchanged_file_is_kept(shard):
 def test_file_that_changed_just_now_is_not_remembered(shard):
     cache = ShardIndexCache(1000)
     shard.write_bytes(b"other")
-    cache.put(str(shard), os.stat(shard), table())
+    cache.put(str(shard), version_of(os.stat(shard)), table())
     assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
@@ -63,7 +65,7 @@ def test_file_that_was_changed_just_now_and_dated_back_is_not_remembered(shard):
     cache = ShardIndexCache(1000)
     shard.write_bytes(b"other")
     os.utime(shard, (0, 0))
-    cache.put(str(shard), os.stat(shard), table())
+    cache.put(str(shard), version_of(os.stat(shard)), table())
     assert cache.get(str(shard), version_of(os.stat(shard))) is None
 
 
@@ -166,23 +168,24 @@ def test_a_jump_table_is_read_once(make_array, naive):
 
 
 def test_no_shard(tmp_path):
-    assert open_shard(str(tmp_path / "x0.wkw"), lambda *_: table()) is None
+    assert open_shard(LocalStore(tmp_path), "x0.wkw", lambda _: table()) is None
 
 
 def test_descriptor_is_closed_when_the_index_is_bad(shard):
-    def refuse(*_):
+    def refuse(_):
         raise ValueError("bad index")
 
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(ValueError, match="bad index"):
-        open_shard(str(shard), refuse)
+        open_shard(LocalStore(shard.parent), shard.name, refuse)
     assert len(os.listdir("/dev/fd")) == before
 
 
 # The child is forked while another thread is inside the cache, as any thread that reads may be.
 FORK = """
 import os, sys, threading, time
-from wkgpu.storage.shard_index import shard_indexes, version_of
+from wkgpu.storage.shard_index import shard_indexes
+from wkgpu.storage.stores.local.regular_file import version_of
 
 inside, go = threading.Event(), threading.Event()
 

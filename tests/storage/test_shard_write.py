@@ -142,7 +142,7 @@ def test_a_stack_is_written_shard_by_shard(make_array):
         with pytest.raises(KeyError), shard_write as plan:
             raise KeyError
         plans.append(plan)
-    assert [plan.path.relative_to(array.path).as_posix() for plan in plans] == [
+    assert [plan.path.removeprefix(f"{array.path}/") for plan in plans] == [
         "z0/y0/x0.wkw",
         "z0/y0/x1.wkw",
         "z1/y1/x1.wkw",

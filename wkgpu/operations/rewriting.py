@@ -144,7 +144,7 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
 def rewrite_box(job: RewriteJob) -> None:
     """Write the shards of one job, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
-    stored = [box for box in shards_in(source, job.box) if Path(source.shard_path(shard_number(source, box))).exists()]
+    stored = [box for box in shards_in(source, job.box) if source.has_shard(shard_number(source, box))]
     if not stored:  # another process has deleted files; detected when the folders are swapped
         return
     if source.spec == target.spec:

@@ -197,7 +197,7 @@ def _write(target: StoredArray, engine: Engine, part: VoxelBox, out: Array) -> N
         inside = shard.intersection(part)
         assert inside is not None
         voxels = out[:, *inside.slices_in(part)]
-        if has_data(voxels, target.spec) or Path(target.shard_path(shard_number(target, shard))).exists():
+        if has_data(voxels, target.spec) or target.has_shard(shard_number(target, shard)):
             write_box(target, engine, inside.topleft, voxels)
 
 

@@ -13,8 +13,10 @@ from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.forking import loading
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 from wkgpu.storage.stores.local.paths import refuse_remote
+from wkgpu.storage.stores.store import Location
 
 DEFAULT_FORMAT = "wkw"
 _NOT_READ = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
@@ -116,13 +118,15 @@ def format_of(path: Path) -> Format | None:
     return None
 
 
-def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
+def open_array(place: Path | Location, *, follows_links: bool = False) -> StoredArray:
     """Open the mag in a folder, whatever its format.
 
     Parameters
     ----------
+    place : Path or Location
+        The folder, of the file system or of any store.
     follows_links : bool
-        As for `StoredArray`.
+        Whether shards of a path are written that are links, or lie in linked folders.
 
     Raises
     ------
@@ -135,15 +139,23 @@ def open_array(path: Path, *, follows_links: bool = False) -> StoredArray:
     UnsupportedError
         Where the path is a URL, or the mag has a format that is not read.
     """
-    refuse_remote(path)
-    with wrap_os_errors(f"Cannot open {path}"):
-        found = format_of(path)
-        if found is not None:
-            array = found.load().open(path)
-            array.follows_links = follows_links
-            return array
-        _check_folder(path)
-    raise NotFoundError(f"{path} has no {markers()}; it is not the folder of a mag that wkgpu can read.")
+    if isinstance(place, Location):
+        stored = (found for found in _FORMATS.values() if place.store.exists((place / found.marker).key))
+        found, location = next(stored, None), place
+    else:
+        refuse_remote(place)
+        location = _in_its_store(place, follows_links)
+        with wrap_os_errors(f"Cannot open {place}"):
+            found = format_of(place)
+            if found is None:
+                _check_folder(place)
+    if found is None:
+        raise NotFoundError(f"{place} has no {markers()}; it is not the folder of a mag that wkgpu can read.")
+    return found.load().open(location)
+
+
+def _in_its_store(path: Path, follows_links: bool = False) -> Location:
+    return Location(LocalStore(path, follows_links=follows_links, noun="mag"))
 
 
 def _check_folder(path: Path) -> None:
@@ -161,8 +173,13 @@ def _check_folder(path: Path) -> None:
             )
 
 
-def create_array(path: Path, spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> StoredArray:
+def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> StoredArray:
     """Make the folder of a mag, which may exist if it is empty, and write its header.
+
+    Parameters
+    ----------
+    place : Path or Location
+        The folder, of the file system or of any store.
 
     Raises
     ------
@@ -173,8 +190,10 @@ def create_array(path: Path, spec: ArraySpec, data_format: str = DEFAULT_FORMAT)
     ShapeError, DtypeError
         Where the format cannot store this layout.
     """
-    refuse_remote(path)
-    return format_named(data_format).load().create(path, spec)
+    if not isinstance(place, Location):
+        refuse_remote(place)
+        place = _in_its_store(place)
+    return format_named(data_format).load().create(place, spec)
 
 
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from wkgpu.errors import OutdatedFileError, StorageAccessError
-from wkgpu.storage.shard_index import ShardIndex, Version, shard_indexes, version_of
-from wkgpu.storage.stores.local.open_files import held, patiently
-from wkgpu.storage.stores.local.regular_file import open_regular
+from wkgpu.errors import OutdatedFileError
+from wkgpu.storage.shard_index import ShardIndex, shard_indexes
+from wkgpu.storage.stores.files import Source, Version
+from wkgpu.storage.stores.local import open_files
+from wkgpu.storage.stores.staged_files import staged
+from wkgpu.storage.stores.store import Store
 
-IndexReader = Callable[[int, int, str], ShardIndex]
-"""Reads and checks an index: (file descriptor, bytes of the file, path)."""
+IndexReader = Callable[[Source], ShardIndex]
+"""Reads and checks the index of an open file."""
 
 
 class FileKey(NamedTuple):
     """Names one state of a file."""
 
     path: str
+    """As users know it: a path, or a URL."""
     version: Version
 
 
 class ShardFile:
     """A shard, open for reading.
 
-    The descriptor stays on the file that was opened: when another file replaces it, the old one is read, whole.
+    It stays the file that was opened: when another file replaces it, the old one is read, whole.
 
     Attributes
     ----------
     key : FileKey
         The file, and the state that it had when it was opened.
-    descriptor : int
-        -1 when it is closed.
+    source : Source
+        The file in its store.
     index : ShardIndex
         Where its chunks lie.
+    descriptor : int
+        -1 when it is closed, and when its store has no descriptors and nothing has been staged.
     """
 
-    __slots__ = ("descriptor", "index", "key")
+    __slots__ = ("_store", "descriptor", "index", "is_open", "key", "source")
 
-    def __init__(self, key: FileKey, descriptor: int, index: ShardIndex) -> None:
+    def __init__(self, key: FileKey, store: Store, source: Source, index: ShardIndex) -> None:
         self.key = key
-        self.descriptor = descriptor
         self.index = index
+        self.source = source
+        self.is_open = True
+        self._store = store
+        descriptor = source.descriptor
+        self.descriptor = -1 if descriptor is None else descriptor
 
     @property
     def path(self) -> str:
@@ -54,49 +62,62 @@ class ShardFile:
     @property
     def nbytes(self) -> int:
         """Bytes of the file."""
-        return self.key.version[2]
+        return self.source.nbytes
+
+    def stage(self, ranges: Iterable[tuple[int, int]], wait: bool = True) -> None:
+        """Read ranges of the file into memory that has a descriptor, if its store has none.
+
+        Parameters
+        ----------
+        ranges : iterable of (offset, nbytes)
+            All that will be read of it.
+        wait : bool
+            As for `reopen`.
+        """
+        if self.descriptor < 0:
+            stage = partial(staged, self.source, ranges, self.path)
+            self.descriptor = open_files.patiently(stage) if wait else stage()
+            open_files.held.add(self.descriptor)
 
     def close(self) -> None:
         """Close the file, if it is open."""
         descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            held.discard(descriptor)  # before another thread opens a file and gets its number
+        self.is_open = False
+        if descriptor >= 0 and self.source.descriptor is None:
+            open_files.held.discard(descriptor)  # before another thread opens a file and gets its number
             os.close(descriptor)
+        self.source.close()
+
+    def reopen(self, wait: bool = True) -> None:
+        """Open it once more, if it is closed.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait until other threads have closed files, where there are too many.
+
+        Raises
+        ------
+        OutdatedFileError
+            If the file is gone, or is another one than it was.
+        StorageAccessError
+            If it cannot be opened.
+        """
+        if self.is_open:
+            return
+        path, version = self.key
+        source = self._store.open(self.source.key, wait=wait)
+        if source is None:
+            raise OutdatedFileError(f"{path} was deleted while it was read; read again.")
+        if source.version != version:
+            source.close()
+            raise OutdatedFileError(f"{path} was replaced while it was read; read again.")
+        self.source, self.is_open = source, True
+        self.descriptor = -1 if source.descriptor is None else source.descriptor
 
 
-def open_shard(path: str, read_index: IndexReader) -> ShardFile | None:
+def open_shard(store: Store, key: str, read_index: IndexReader, wait: bool = False) -> ShardFile | None:
     """Open a shard, with its index from the cache or read again; None where it does not exist.
-
-    Raises
-    ------
-    StorageAccessError
-        Where it cannot be opened, or is not a file.
-    FormatError
-        Where the index is bad.
-    """
-    try:
-        descriptor, status = open_regular(path)
-    except FileNotFoundError:
-        return None
-    except StorageAccessError:
-        raise
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        version = version_of(status)
-        index = shard_indexes.get(path, version)
-        if index is None:
-            index = read_index(descriptor, status.st_size, path)
-            shard_indexes.put(path, version, index)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    held.add(descriptor)
-    return ShardFile(FileKey(path, version), descriptor, index)
-
-
-def reopen(file: ShardFile, wait: bool = True) -> None:
-    """Open a closed shard once more.
 
     Parameters
     ----------
@@ -105,27 +126,21 @@ def reopen(file: ShardFile, wait: bool = True) -> None:
 
     Raises
     ------
-    OutdatedFileError
-        If the file is gone, or is another one than it was.
     StorageAccessError
-        If it cannot be opened.
+        Where it cannot be opened, or is not a file.
+    FormatError
+        Where the index is bad.
     """
-    path, version = file.key
+    source = store.open(key, wait=wait)
+    if source is None:
+        return None
+    path, version = store.url_of(key), source.version
     try:
-        descriptor, status = patiently(partial(open_regular, path)) if wait else open_regular(path)
-    except FileNotFoundError as error:
-        raise OutdatedFileError(f"{path} was deleted while it was read; read again.") from error
-    except StorageAccessError:
+        index = shard_indexes.get(path, version)
+        if index is None:
+            index = read_index(source)
+            shard_indexes.put(path, version, index)
+    except BaseException:
+        source.close()
         raise
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if version_of(status) != version:
-        os.close(descriptor)
-        raise OutdatedFileError(f"{path} was replaced while it was read; read again.")
-    held.add(descriptor)
-    file.descriptor = descriptor
-
-
-def _unreadable(path: str, error: OSError) -> StorageAccessError:
-    hint = " Its folder is a file." if error.errno == errno.ENOTDIR else ""
-    return StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}.{hint}")
+    return ShardFile(FileKey(path, version), store, source, index)

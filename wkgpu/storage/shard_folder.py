@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wkgpu.errors import ReadOnlyError, UnsupportedError
+from wkgpu.errors import UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import Extents
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of
-from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
+from wkgpu.storage.stores.files import Version
+from wkgpu.storage.stores.store import Location
 
 
 class ShardFolder(ABC):
@@ -27,38 +25,39 @@ class ShardFolder(ABC):
 
     Parameters
     ----------
-    identity : tuple of int
-        Of the lock file that the spec was read from: what `identity_of` returns.
+    version : Version
+        Of the lock file that the spec was read from.
 
     Attributes
     ----------
+    location : Location
+        The mag's folder in its store, through which all its files are reached.
     path : Path
-        The mag's folder.
+        The folder, as users know it.
     spec : ArraySpec
         What its shards have in common. The codecs are those of new shards; those that exist may have others.
-    follows_links : bool
-        Whether shards are written that are links, or lie in linked folders; without it, as the settings say.
     """
 
     data_format: ClassVar[str]
-    follows_links: bool = False
 
-    def __init__(self, path: Path, spec: ArraySpec, identity: Identity) -> None:
-        self.path = path
+    def __init__(self, location: Location, spec: ArraySpec, version: Version) -> None:
+        self.location = location
+        self.path = Path(str(location))
         self.spec = spec
         self._planner = ReadPlanner(spec.in_own_axes, spec.in_storage_order(self.ordinal_strides))
-        self._identity = () if holds_earlier_swap(self.lock_file) else identity  # that one is finished first
-        self._lock_path = str(self.lock_file)
-        self._journal_path = str(journal_of(self.lock_file))
+        self._prefix = f"{location.key}/" if location.key else ""
+        self._lock_key = self.lock_key
+        is_interrupted = location.store.is_swapping(self._lock_key, also_earlier=True)
+        self._version = None if is_interrupted else version  # the swap is finished first
 
     @classmethod
     @abstractmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, location: Location) -> Self:
         """Open the mag in a folder."""
 
     @classmethod
     @abstractmethod
-    def create(cls, path: Path, spec: ArraySpec) -> Self:
+    def create(cls, location: Location, spec: ArraySpec) -> Self:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
 
     @classmethod
@@ -70,12 +69,12 @@ class ShardFolder(ABC):
 
     @property
     @abstractmethod
-    def lock_file(self) -> Path:
-        """The file with the layout. The locks of the shards are on its bytes; it is replaced with the layout alone."""
+    def lock_key(self) -> str:
+        """Key of the file with the layout, which has the locks of the shards, and is replaced with the layout alone."""
 
     @abstractmethod
-    def shard_path(self, shard: Triple) -> str:
-        """Path of the shard ``(x, y, z)``, in shards."""
+    def shard_key(self, shard: Triple) -> str:
+        """Key in the store of the shard ``(x, y, z)``, in shards."""
 
     @abstractmethod
     def is_shard(self, path: str) -> bool:
@@ -92,8 +91,14 @@ class ShardFolder(ABC):
         """
 
     @abstractmethod
-    def open_shard(self, shard: Triple) -> ShardFile | None:
-        """Open a shard, its index checked; None where it does not exist."""
+    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
+        """Open a shard, its index checked; None where it does not exist.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait until other threads have closed files, where there are too many.
+        """
 
     @property
     @abstractmethod
@@ -138,35 +143,31 @@ class ShardFolder(ABC):
 
     # ---- What all formats share
 
+    @property
+    def follows_links(self) -> bool:
+        """Whether shards are written that are links, or lie in linked folders; without it, as the settings say."""
+        return self.location.store.follows_links
+
+    @follows_links.setter
+    def follows_links(self, value: bool) -> None:
+        self.location.store.follows_links = value
+
+    @property
+    def lock_file(self) -> Path:
+        """The file with the layout, as a path."""
+        return Path(self.location.store.url_of(self._lock_key))
+
+    def shard_path(self, shard: Triple) -> str:
+        """Path or URL of the shard ``(x, y, z)``, as users know it."""
+        return self.location.store.url_of(self.shard_key(shard))
+
+    def has_shard(self, shard: Triple) -> bool:
+        """Whether there is a file of the shard ``(x, y, z)``, in shards."""
+        return self.location.store.exists(self.shard_key(shard))
+
     def is_outdated(self) -> bool:
         """Whether the mag has been rewritten since its header was read, or its files are being swapped just now."""
-        if os.path.exists(self._journal_path):  # noqa: PTH110 - before the header, which is swapped last
-            return True
-        try:
-            status = os.stat(self._lock_path)  # noqa: PTH116 - for each plan: this takes a third of Path.stat
-        except OSError:
-            return True
-        return identity_of(status) != self._identity
-
-    def writable_path(self, shard: Triple) -> Path:
-        """Return the real path of a shard that is to be written.
-
-        Raises
-        ------
-        ReadOnlyError
-            If a link inside the mag leads to it, and `follows_links` is False: the file may belong to another dataset,
-            and may be a shard of several mags, whose writers do not know of each other.
-        """
-        path = self.shard_path(shard)
-        link = first_link(path, str(self.path))
-        if link is None:
-            return Path(path)
-        if not (self.follows_links or config.foreign_writes):
-            raise ReadOnlyError(
-                f"{link} is a link inside a mag, so the shard {path} is only read. To change it, replace the link by a "
-                f"copy of what it leads to; or {HOW_TO_ALLOW}."
-            )
-        return Path(os.path.realpath(path))
+        return self.location.store.has_changed(self._lock_key, self._version)
 
     @property
     def pieces(self) -> Pieces:
@@ -176,11 +177,3 @@ class ShardFolder(ABC):
     def pieces_of(self, codecs: Pipeline) -> Pieces:
         """How the chunks of shards with these codecs are cut for reading and writing."""
         return self._planner.pieces_of(codecs)
-
-
-Identity: TypeAlias = tuple[int, ...]
-
-
-def identity_of(status: os.stat_result) -> Identity:
-    """Return what tells a file from another one that takes its place."""
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,9 @@ from numpy.typing import NDArray
 from wkgpu.forking import child_safe
 from wkgpu.kernels import planning
 from wkgpu.storage.codecs import Pipeline
+from wkgpu.storage.stores.files import Version
 
 Ints = NDArray[np.int64]
-
-Version: TypeAlias = tuple[int, ...]
-"""Tells one state of a file from another: device, inode, bytes, and the times of the last changes."""
 
 
 class Extents(NamedTuple):
@@ -137,7 +134,7 @@ class ShardIndexCache:
 
     def put(self, path: str, version: Version, index: ShardIndex) -> None:
         """Keep the index of a file that is in this state."""
-        if time.time_ns() - max(version[-2:]) < self._RECENT_NANOSECONDS:
+        if time.time_ns() - version.changed_ns < self._RECENT_NANOSECONDS:
             return
         with self._lock:
             held = self._begin_change() - self._forget(path)
@@ -161,11 +158,6 @@ class ShardIndexCache:
         """Drop an entry, and return the bytes that it took."""
         entry = self._entries.pop(path, None)
         return 0 if entry is None else entry[1].nbytes
-
-
-def version_of(status: os.stat_result) -> Version:
-    """Return the version of a file with this status."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 shard_indexes = ShardIndexCache(capacity=256 << 20)

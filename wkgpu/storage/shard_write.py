@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
-from functools import partial
 from math import prod
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from wkgpu.errors import HeaderError
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows, recut
 from wkgpu.storage.plans.write import (
     NOTHING_STORED,
@@ -27,11 +23,9 @@ from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.local.atomic_file import AtomicFile
-from wkgpu.storage.stores.local.file_bytes import write_all
-from wkgpu.storage.stores.local.locks import file_lock
-from wkgpu.storage.stores.local.open_files import patiently
+from wkgpu.storage.stores.files import WritableFile
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
+from wkgpu.storage.stores.staged_files import StagedFile
 
 
 class ShardWrite:
@@ -61,16 +55,17 @@ class ShardWrite:
         self._pieces = pieces
         self._shape = shape
         self._shard = array.spec.from_storage_order(rows.shard)
-        self._path = Path(array.shard_path(self._shard))
+        self._store = array.location.store
+        self._key = array.shard_key(self._shard)
+        self._path = array.shard_path(self._shard)
         self._plan: WritePlan | None = None
-        self._replacement: AtomicFile | None = None
         self._stack = ExitStack()
         self._lock: ExitStack | None = None
 
     def lock(self) -> bool:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
-            stack.enter_context(file_lock(self._array.lock_file, _lock_number(self._shard)))
+            stack.enter_context(self._store.lock(self._array.lock_key, _lock_number(self._shard)))
             if self._array.is_outdated():
                 return False
             self._lock = stack.pop_all()
@@ -90,18 +85,19 @@ class ShardWrite:
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None
-            self._path = self._array.writable_path(self._shard)
+            new = self._store.new_file(self._key, is_locked=True)  # first: the error is that it may not be written
             # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
             if self._covers_shard():
                 old, codecs = None, self._array.shard_codecs(self._shard)
             else:
-                old = patiently(partial(self._array.open_shard, self._shard))
+                old = self._array.open_shard(self._shard, wait=True)
                 codecs = None if old is None else old.index.codecs
             if old is not None:
                 stack.callback(old.close)
+                old.stage([(0, old.nbytes)])
             spec = self._array.spec.in_own_axes
             spec = spec if codecs is None else spec.encoded_as(codecs)
-            self._plan = self._planned(spec, old, self._target(spec, old, stack))
+            self._plan = self._planned(spec, old, stack.enter_context(self._target(spec, old, new)))
             self._stack = stack.pop_all()
         return self._plan
 
@@ -115,26 +111,24 @@ class ShardWrite:
             if error is not None:
                 raise error
             self._finish()
-        shard_indexes.discard(self._array.shard_path(self._shard))
+        shard_indexes.discard(self._path)
 
     def _covers_shard(self) -> bool:
         count = self._array.spec.chunks_in_shard * prod(self._pieces.per_chunk)
         return len(self._rows.origin) == count and bool(covered(self._rows, self._pieces, self._shape).all())
 
-    def _target(self, spec: ArraySpec, old: ShardFile | None, stack: ExitStack) -> int:
-        """Open the file to write."""
-        if old is None or not self._array.changes_in_place(spec.codecs):
-            self._replacement = stack.enter_context(AtomicFile(self._path, is_locked=True))
-            return self._replacement.descriptor
-        with wrap_os_errors(f"Cannot write {self._path}"):
-            descriptor = patiently(partial(os.open, self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
-        stack.callback(os.close, descriptor)
-        return descriptor
+    def _is_in_place(self, spec: ArraySpec) -> bool:
+        return self._array.changes_in_place(spec.codecs) and self._store.changes_in_place
 
-    def _planned(self, spec: ArraySpec, old: ShardFile | None, descriptor: int) -> WritePlan:
-        array = self._array
+    def _target(self, spec: ArraySpec, old: ShardFile | None, new: WritableFile) -> WritableFile:
+        """Return the file to write."""
+        if old is not None and self._is_in_place(spec):
+            return self._store.change(self._key)
+        return new if self._store.has_descriptors else StagedFile(new, self._path)
+
+    def _planned(self, spec: ArraySpec, old: ShardFile | None, file: WritableFile) -> WritePlan:
+        array, is_in_place = self._array, self._is_in_place(spec)
         data_offset, absent = array.data_offset(spec.codecs), array.absent_chunks(spec.codecs)
-        is_in_place = array.changes_in_place(spec.codecs)
         pieces = array.pieces_of(spec.codecs) if is_in_place else whole_chunks(spec)
         rows = recut(self._rows, self._pieces, pieces, self._shape)
         uniform = UniformIndex(data_offset, spec.chunk_bytes) if is_in_place else None
@@ -145,7 +139,7 @@ class ShardWrite:
         stored = NOTHING_STORED if is_in_place else stored_chunks(spec, touched, old, absent)
         drops_filled = absent is AbsentChunks.OMITTED
         return WritePlan(
-            self._path, spec, pieces, self._shape, descriptor, old, data_offset, touched, stored, drops_filled
+            self._path, spec, pieces, self._shape, file, old, data_offset, touched, stored, drops_filled
         )  # fmt: skip
 
     def _ordinals(self, chunks: Ints) -> Ints:
@@ -158,22 +152,20 @@ class ShardWrite:
         plan = self._plan
         assert plan is not None
         codecs = plan.spec.codecs
-        if plan.drops_filled and not plan.stored.nbytes.any() and self._replacement is not None:
-            self._replacement.leave_out()  # a shard without chunks has no file
+        if plan.drops_filled and not plan.is_in_place and not plan.stored.nbytes.any():
+            plan.file.leave_out()  # a shard without chunks has no file
         elif not plan.is_in_place:
             before, after = self._array.shard_header_and_footer(codecs, plan.extents)
-            write_all(plan.descriptor, before, 0)
-            write_all(plan.descriptor, after, plan.data_offset + plan.nbytes_between(0, plan.spec.chunks_in_shard))
+            plan.file.write(before, 0)
+            plan.file.write(after, plan.data_offset + plan.nbytes_between(0, plan.spec.chunks_in_shard))
         elif plan.old is None:
             chunks = UniformIndex(plan.data_offset, plan.spec.chunk_bytes)
             extents = chunks.extents(np.arange(plan.spec.chunks_in_shard))
             end = plan.data_offset + int(extents.nbytes.sum())
             before, after = self._array.shard_header_and_footer(codecs, extents)
-            write_all(plan.descriptor, before, 0)
-            os.ftruncate(plan.descriptor, end)
-            write_all(plan.descriptor, after, end)
-        elif config.durable_writes:
-            os.fsync(plan.descriptor)
+            plan.file.write(before, 0)
+            plan.file.truncate(end)
+            plan.file.write(after, end)
 
 
 def _lock_number(shard: Triple) -> int:

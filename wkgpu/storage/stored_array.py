@@ -16,7 +16,6 @@ from wkgpu.errors import (
     WkgpuError,
 )
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import (
     ShardRows,
@@ -29,7 +28,6 @@ from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stores.local.file_swap import settle
 
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
@@ -55,23 +53,27 @@ class StoredArray(ShardFolder):
             If it has another dtype or number of channels than the mag that was opened.
         """
         if self.is_outdated():
-            settle(self.lock_file, self.is_shard)
+            self.location.store.finish_swap(self._lock_key, self.is_shard)
             self._reload()
         snapshot: Self = object.__new__(type(self))
         snapshot.__dict__ = self.__dict__  # of which reloading makes a new one
         return snapshot
 
     def _reload(self) -> None:
+<<<<<<< HEAD
         """Open the mag again in the same object, which views share."""
         fresh = type(self).open(self.path)
+=======
+        """Open the mag anew in the same object, which views share."""
+        fresh = type(self).open(self.location)
+>>>>>>> port
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
-                f"{self._lock_path} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
+                f"{self.lock_file} now says {theirs.num_channels} channels of {theirs.dtype}, and said "
                 f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
                 "dataset again."
             )
-        fresh.follows_links = self.follows_links
         self.__dict__ = fresh.__dict__  # one step: another thread sees the old layout or the new one
 
     def _attempts(self) -> Iterator[Self]:
@@ -110,15 +112,15 @@ class StoredArray(ShardFolder):
                 at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
                 open_shard = partial(array._open_in_storage_order, spec)
             try:
-                yield from array._planner.plans(at, lengths, config.coalesce_bytes, open_shard)
+                yield from array._planner.plans(at, lengths, array.location.store, open_shard)
             except WkgpuError:
                 if not array.is_outdated():
                     raise
             else:
                 return
 
-    def _open_in_storage_order(self, spec: ArraySpec, shard: Triple) -> ShardFile | None:
-        return self.open_shard(spec.from_storage_order(shard))
+    def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
+        return self.open_shard(spec.from_storage_order(shard), wait)
 
     def read(self, toplefts: Sequence[Triple], shape: Triple, execute: Callable[[ReadPlan, Sources], None]) -> None:
         """Plan to read boxes, and execute plan after plan.
@@ -236,4 +238,4 @@ class StoredArray(ShardFolder):
         return {codecs for codecs in found if codecs is not None}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r}, {self.spec})"
+        return f"{type(self).__name__}({str(self.location)!r}, {self.spec})"

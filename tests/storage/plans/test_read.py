@@ -1,4 +1,5 @@
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_file import FileKey, ShardFile
 from wkgpu.storage.shard_index import TableIndex, UniformIndex
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.files import Version
 
 LAYOUT = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 MORTON = (0, 0, 0)
@@ -22,7 +24,7 @@ MORTON = (0, 0, 0)
 
 def fake_file(index, path="shard"):
     """A shard of which only the index exists."""
-    return ShardFile(FileKey(path, ()), -1, index)
+    return ShardFile(FileKey(path, Version(())), None, SimpleNamespace(descriptor=-1, close=lambda: None), index)
 
 
 def shard_with_sizes(sizes, begin=80, path="shard"):
@@ -33,7 +35,9 @@ def shard_with_sizes(sizes, begin=80, path="shard"):
 def plans_of(spec, topleft, shape, shards, coalesce=0, strides=MORTON):
     """Plans to read boxes from shards ``{(x, y, z): file}``, without a disk."""
     toplefts = np.array(topleft, np.int64).reshape(-1, 3)
-    return [plan for plan, _ in ReadPlanner(spec, strides).plans(toplefts, shape, coalesce, shards.get)]
+    store = SimpleNamespace(coalesce_bytes=coalesce, is_scarce=lambda: False)
+    planner = ReadPlanner(spec, strides)
+    return [plan for plan, _ in planner.plans(toplefts, shape, store, lambda shard, _: shards.get(shard))]
 
 
 def test_neighbours_are_one_segment():

@@ -185,11 +185,34 @@ def test_changes_in_place(store):
     with store.change("a") as file:
         file.write(b"xy", 4)
         file.copy_range(source, 0, 8, 2)
+        with pytest.raises(UnsupportedError, match="stays"):
+            file.leave_out()
     assert store.read("a", 10)[0] == b"0123xy6701"
     assert source.read(4, 2) == b"xy"
     source.close()
     with pytest.raises(StorageAccessError), store.change("missing"):
         pass
+
+
+def test_a_file_that_is_left_out(store):
+    store.write("a", b"old")
+    with store.new_file("a") as new:
+        new.write(b"new", 0)
+        new.leave_out()
+    assert not store.exists("a")
+
+
+def test_what_has_changed(store):
+    assert store.has_changed("a", None)
+    for data in (b"1", b"22"):
+        store.write("a", data)
+        version = store.version("a")
+        assert not store.has_changed("a", version)
+        assert store.has_changed("a", None)
+    store.write("a", b"333")
+    assert store.has_changed("a", version)
+    store.delete("a")
+    assert store.has_changed("a", version)
 
 
 def test_deletion(store):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
@@ -21,13 +21,17 @@ from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce, patiently
+from wkgpu.storage.stores.local.open_files import EXHAUSTED
+from wkgpu.storage.stores.store import Store
 
 _MAX_KEPT = 64
 _ABSENT = (layout.ABSENT, 0, 0, 0, 0)
 
-OpenShard = Callable[[Triple], ShardFile | None]
-"""Opens the shard ``(x, y, z)``, its index checked; None where it does not exist."""
+OpenShard = Callable[[Triple, bool], ShardFile | None]
+"""Opens the shard ``(x, y, z)``, its index checked; None where it does not exist.
+
+The second argument says whether to wait, where too many files are open.
+"""
 
 
 class ReadPlanner:
@@ -56,7 +60,7 @@ class ReadPlanner:
         return pieces
 
     def plans(
-        self, corners: Ints, shape: Triple, max_gap: int, open_shard: OpenShard
+        self, corners: Ints, shape: Triple, store: Store, open_shard: OpenShard
     ) -> Iterator[tuple[ReadPlan, Sources]]:
         """Yield plans, and the files of each, which the caller closes; together they cover all boxes, each voxel once.
 
@@ -69,14 +73,14 @@ class ReadPlanner:
             First voxels of the boxes, not negative.
         shape : tuple of int
             Voxels of each box, at least 1.
-        max_gap : int
-            Bytes between two wanted ranges of a file up to which they are fetched as one.
+        store : Store
+            Holds the files, and says how large a gap between wanted ranges is read along.
         """
-        pieces, kernels = self.pieces_of(self._spec.codecs), _kernels()
+        pieces, kernels, max_gap = self.pieces_of(self._spec.codecs), _kernels(), store.coalesce_bytes
         for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
             numbers = self._numbers(pieces, part.shape, max_gap, part.first, part.shift)
             touched = _Touched(*kernels.find_shards(part.corners, numbers))
-            files = _opened(open_shard, touched.shards)
+            files = _opened(open_shard, store, touched.shards)
             planned = []
             try:
                 for cut, of_cut, its_files in self._by_cut(pieces, touched, files):
@@ -170,20 +174,20 @@ def _described(file: ShardFile, pipelines: tuple[Pipeline, ...]) -> tuple[int, .
     return kind, pipelines.index(file.index.codecs), begin, end, entries
 
 
-def _opened(open_shard: OpenShard, shards: Ints) -> _Files:
+def _opened(open_shard: OpenShard, store: Store, shards: Ints) -> _Files:
     """Open shards; what is beyond the budget of open files is closed again, and known by its index."""
     files: _Files = []
     try:
         for x, y, z in shards.tolist():
             try:
-                file = open_shard((x, y, z))
+                file = open_shard((x, y, z), False)
             except StorageAccessError as error:
                 if error.errno not in EXHAUSTED:
                     raise
                 _close(files)
-                file = patiently(partial(open_shard, (x, y, z)))
+                file = open_shard((x, y, z), True)
             files.append(file)
-            if file is not None and len(files) > 1 and is_scarce():
+            if file is not None and len(files) > 1 and store.is_scarce():
                 file.close()
     except BaseException:
         _close(files)

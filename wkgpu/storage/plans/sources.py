@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.errors import StorageAccessError
-from wkgpu.storage.shard_file import ShardFile, reopen
+from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.stores.local.open_files import EXHAUSTED, is_scarce
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _MIN_OPEN = 4
 """So many files of a plan are open at a time, however scarce they are."""
+_STAGED_BYTES = 64 << 20
+"""Of files without descriptors, those are staged together that have no more wanted bytes than this."""
 
 
 class Window(NamedTuple):
@@ -35,7 +37,8 @@ class Sources:
 
     An open file keeps the bytes that were planned, also when another one replaces it. A process may have only so many
     files open (``ulimit -n``): of a plan with more than a part of these, the others are opened when their turn comes,
-    and must then be what they were.
+    and must then be what they were. Of files in a store without descriptors, what the plan reads of them is staged in
+    memory when their turn comes.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class Sources:
 
     @property
     def are_open(self) -> bool:
-        """Whether all files are open at once."""
+        """Whether all files have descriptors at once."""
         return len(self.descriptors) == 0 or bool(self.descriptors.min() >= 0)
 
     def windows(self, plan: ReadPlan) -> Iterator[Window]:
@@ -70,7 +73,7 @@ class Sources:
         rows = _first_rows(plan, len(self._files))
         first = 0
         while first < len(self._files):
-            last = self._open_from(first)
+            last = self._open_from(first, plan)
             window = np.full(len(self._files), -1, np.int64)
             window[first:last] = self.descriptors[first:last]
             if rows[first] < rows[last]:
@@ -78,22 +81,30 @@ class Sources:
             self._close(first, last)
             first = last
 
-    def _open_from(self, first: int) -> int:
+    def _open_from(self, first: int, plan: ReadPlan) -> int:
         """Open files as long as they are not scarce; returns the first one that is not opened."""
+        nbytes_staged = 0
         for number in range(first, len(self._files)):
             if self.descriptors[number] < 0:
                 if number - first >= _MIN_OPEN and is_scarce():
                     return number
+                file, ranges = self._files[number], _ranges_of(plan, number)
+                if file.source.descriptor is None:
+                    nbytes_staged += sum(nbytes for _, nbytes in ranges)
+                    if number > first and nbytes_staged > _STAGED_BYTES:
+                        return number
                 try:
-                    reopen(self._files[number], wait=False)
+                    file.reopen(wait=False)
+                    file.stage(ranges, wait=False)
                 except StorageAccessError as error:
                     if error.errno not in EXHAUSTED:
                         raise
                     if number > first:
                         return number
                     self._close(first, len(self._files))  # those of later windows
-                    reopen(self._files[number])
-                self.descriptors[number] = self._files[number].descriptor
+                    file.reopen()
+                    file.stage(ranges)
+                self.descriptors[number] = file.descriptor
         return len(self._files)
 
     def _close(self, first: int, last: int) -> None:
@@ -113,6 +124,13 @@ class Sources:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _ranges_of(plan: ReadPlan, file: int) -> list[tuple[int, int]]:
+    """Return the offset and the length of what a plan reads of a file."""
+    segments = plan.segments
+    first, last = np.searchsorted(segments.file, [file, file + 1])
+    return list(zip(segments.offset[first:last].tolist(), segments.nbytes[first:last].tolist(), strict=True))
 
 
 def _first_rows(plan: ReadPlan, files: int) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_index import Extents
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.local.file_bytes import copy_range, write_all
+from wkgpu.storage.stores.files import WritableFile
 
 _FILLED_BYTES = 4 << 20  # equal chunks that are written at once
 
@@ -77,9 +76,11 @@ class WritePlan:
         With the codecs of this shard.
     shape : tuple of int
         ``(x, y, z)`` voxels of the box of new voxels.
-    descriptor : int
-        The file to write: the shard itself where it is changed in place, else a new one beside it. Open
-        ``/proc/self/fd/{descriptor}`` where a path is needed.
+    path : str
+        The shard, as messages name it.
+    file : WritableFile
+        The file to write, which has a descriptor: the shard itself where it is changed in place, else a new one that
+        replaces it.
     old : ShardFile or None
         The shard as it was.
     data_offset : int
@@ -88,16 +89,22 @@ class WritePlan:
         Whether chunks that hold nothing but the fill value may be left out; an engine need not do so.
     """
 
-    path: Path
+    path: str
     spec: ArraySpec
     pieces: Pieces
     shape: Triple
-    descriptor: int
+    file: WritableFile
     old: ShardFile | None
     data_offset: int
     touched: Touched
     stored: Stored
     drops_filled: bool = False
+
+    @property
+    def descriptor(self) -> int:
+        """Of the file to write. Open ``/proc/self/fd/{descriptor}`` where a path is needed."""
+        assert self.file.descriptor is not None
+        return self.file.descriptor
 
     @property
     def is_in_place(self) -> bool:
@@ -125,7 +132,7 @@ class WritePlan:
 
     def store(self, data: bytes | memoryview, offset: int) -> None:
         """Write encoded chunks at a file offset."""
-        write_all(self.descriptor, data, offset)
+        self.file.write(data, offset)
 
     def store_untouched(self, first: int, last: int, offset: int, fill: bytes) -> int:
         """Store the chunks with the ordinals ``first`` to ``last``, which no new voxel touches, from a file offset on.
@@ -157,7 +164,7 @@ class WritePlan:
             else:
                 assert self.old is not None
                 length = int(goals[after]) - goal
-                copy_range(self.old.descriptor, int(begins[head]), self.descriptor, goal, length)
+                self.file.copy_range(self.old.source, int(begins[head]), goal, length)
         return int(goals[-1]) - offset
 
     def _fill(self, chunk: bytes, count: int, offset: int) -> None:

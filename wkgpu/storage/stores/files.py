@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias
 
-from wkgpu.errors import StorageAccessError
+from wkgpu.errors import StorageAccessError, UnsupportedError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 _COPIED_BYTES = 8 << 20  # of a file that is copied from store to store, at a time
@@ -118,6 +118,10 @@ class WritableFile(ABC):
     @abstractmethod
     def truncate(self, nbytes: int) -> None:
         """Give the file a size; what was not written is zero."""
+
+    def leave_out(self) -> None:
+        """Let there be no file at the end of the block, instead of the new one."""
+        raise UnsupportedError("A file that is changed in place stays; delete it.")
 
     def copy_range(self, source: Source, begin: int, offset: int, nbytes: int) -> None:
         """Copy bytes of another file; where the store can, without reading them, or by sharing them."""

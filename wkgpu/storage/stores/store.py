@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wkgpu.errors import ArgumentError, NotFoundError, UnsupportedError
+from wkgpu.errors import ArgumentError, NotFoundError, StorageAccessError, UnsupportedError
 from wkgpu.storage.stores.files import Buffer, Entry, Replacing, Source, Version, WritableFile, too_large
 
 
@@ -41,6 +41,8 @@ class Store(ABC):
         Whether whole folders and sets of files can be put in their places at once.
     can_clone_ranges : bool
         Whether `WritableFile.copy_range` from a file of this store may share bytes with it instead of copying them.
+    follows_links : bool
+        Whether files are written that are links, or lie in linked folders, where a store has links.
     coalesce_bytes : int
         Largest gap between two ranges of a file that is read through, because that is cheaper than another request.
     max_open_sources : int
@@ -54,6 +56,7 @@ class Store(ABC):
     can_list: ClassVar[bool] = False
     can_move_folders: ClassVar[bool] = False
     can_clone_ranges: ClassVar[bool] = False
+    follows_links: bool = False
 
     @property
     @abstractmethod
@@ -64,6 +67,10 @@ class Store(ABC):
     def max_open_sources(self) -> int:
         """See above."""
         return 1 << 20
+
+    def is_scarce(self) -> bool:
+        """Whether so many files are open that a caller should rather close some before it opens another one."""
+        return False
 
     @abstractmethod
     def url_of(self, key: str) -> str:
@@ -213,6 +220,18 @@ class Store(ABC):
             Whether to look also for what earlier versions of wkgpu have left, as is done when a file is opened first.
         """
         return False
+
+    def has_changed(self, key: str, version: Version | None) -> bool:
+        """Whether a file has another version, is gone, or is being replaced with others; as quick as `is_swapping`.
+
+        No file has the version None.
+        """
+        if version is None or self.is_swapping(key):  # before its version: it may be the last one to be replaced
+            return True
+        try:
+            return self.version(key) != version
+        except StorageAccessError:
+            return True
 
     def finish_swap(self, key: str, is_member: Callable[[str], bool]) -> None:  # noqa: B027 - of few stores
         """Finish it, or wait for the process that is at it.

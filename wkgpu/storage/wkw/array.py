@@ -7,8 +7,6 @@ offset. Source: the WKW format description and its reference implementation's be
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +27,12 @@ from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
-from wkgpu.storage.shard_folder import Identity, identity_of
 from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import StoredArray
-from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
-from wkgpu.storage.stores.local.file_bytes import read_exactly
+from wkgpu.storage.stores.files import Source, Version
 from wkgpu.storage.stores.local.open_files import EXHAUSTED
-from wkgpu.storage.stores.local.os_errors import wrap_os_errors
-from wkgpu.storage.stores.local.regular_file import read_start
+from wkgpu.storage.stores.store import Location
 from wkgpu.storage.wkw import morton
 from wkgpu.storage.wkw.header import WkwHeader
 
@@ -59,13 +54,12 @@ class WkwArray(StoredArray):
 
     data_format: ClassVar[str] = "wkw"
 
-    def __init__(self, path: Path, header: WkwHeader, identity: Identity) -> None:
-        super().__init__(path, header.spec, identity)
+    def __init__(self, location: Location, header: WkwHeader, version: Version) -> None:
+        super().__init__(location, header.spec, version)
         self.header = header
-        self._root = str(path)
 
     @classmethod
-    def open(cls, path: Path) -> WkwArray:
+    def open(cls, location: Location) -> WkwArray:
         """Open the mag in a folder.
 
         Raises
@@ -73,26 +67,21 @@ class WkwArray(StoredArray):
         NotFoundError, StorageAccessError, HeaderError
             Where the header does not exist, cannot be read, or is bad.
         """
-        file = path / HEADER_NAME
-        try:
-            with wrap_os_errors(f"Cannot read {file}"):
-                data, status = read_start(file, WkwHeader.SIZE)
-        except StorageAccessError as error:
-            if error.errno == errno.ENOENT:
-                raise NotFoundError(f"{file} does not exist; {path} is not a WKW mag.") from error
-            raise
-        return cls(path, WkwHeader.parse(data, file), identity_of(status))
+        file = location / HEADER_NAME
+        found = location.store.read_start(file.key, WkwHeader.SIZE)
+        if found is None:
+            raise NotFoundError(f"{file} does not exist; {location} is not a WKW mag.")
+        data, version = found
+        return cls(location, WkwHeader.parse(data, str(file)), version)
 
     @classmethod
-    def create(cls, path: Path, spec: ArraySpec) -> WkwArray:
+    def create(cls, location: Location, spec: ArraySpec) -> WkwArray:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
-        header = WkwHeader.for_spec(spec)
-        with wrap_os_errors(f"Cannot make the mag {path}"):
-            is_taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
-        if is_taken:
-            raise AlreadyExistsError(f"{path} exists and is not an empty folder; choose another path or remove it.")
-        atomic_write_bytes(path / HEADER_NAME, header.pack())
-        return cls.open(path)
+        header, store = WkwHeader.for_spec(spec), location.store
+        if store.exists(location.key) or any(True for _ in store.entries(location.key)):
+            raise AlreadyExistsError(f"{location} exists and is not an empty folder; choose another path or remove it.")
+        store.write((location / HEADER_NAME).key, header.pack())
+        return cls.open(location)
 
     @classmethod
     def check_spec(cls, spec: ArraySpec) -> None:
@@ -105,13 +94,13 @@ class WkwArray(StoredArray):
         return WkwHeader.for_spec(self.spec)
 
     @property
-    def lock_file(self) -> Path:
+    def lock_key(self) -> str:
         """The mag's header."""
-        return self.path / HEADER_NAME
+        return f"{self._prefix}{HEADER_NAME}"
 
-    def shard_path(self, shard: Triple) -> str:
-        """Path of the shard ``(x, y, z)``."""
-        return f"{self._root}/z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
+    def shard_key(self, shard: Triple) -> str:
+        """See `StoredArray.shard_key`."""
+        return f"{self._prefix}z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
 
     def is_shard(self, path: str) -> bool:
         """See `StoredArray.is_shard`."""
@@ -126,15 +115,14 @@ class WkwArray(StoredArray):
             range(first // edge, -(-(first + length) // edge))
             for first, length, edge in ((left, width, along_x), (top, height, along_y), (front, depth, along_z))
         )
-        with wrap_os_errors(f"Cannot list the shards of {self.path}"):
-            for z, layer in _numbered(self._root, "z", "", along_z, in_z):
-                for y, row in _numbered(layer, "y", "", along_y, in_y):
-                    found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", along_x, in_x)]
+        for z, layer in _numbered(self.location, "z", "", along_z, in_z):
+            for y, row in _numbered(layer, "y", "", along_y, in_y):
+                found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", along_x, in_x)]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard: Triple) -> ShardFile | None:
+    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
         """See `StoredArray.open_shard`."""
-        file = open_shard(self.shard_path(shard), self._read_index)
+        file = open_shard(self.location.store, self.shard_key(shard), self._read_index, wait)
         if file is None and self.is_outdated():  # its voxels may be in a file of another name
             raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file
@@ -143,12 +131,14 @@ class WkwArray(StoredArray):
         """See `StoredArray.shard_codecs`."""
         path = self.shard_path(shard)
         try:
-            data, _ = read_start(path, WkwHeader.SIZE)
-            header = WkwHeader.parse(data, path)
+            found = self.location.store.read_start(self.shard_key(shard), WkwHeader.SIZE)
+            if found is None:
+                return None
+            header = WkwHeader.parse(found[0], path)
             self.header.check_shard(header, Path(path))
-        except (OSError, HeaderError) as error:
-            if isinstance(error, OSError) and error.errno in EXHAUSTED:
-                raise StorageAccessError(error.errno, f"Cannot read the shard {path}: {error.strerror}") from error
+        except (StorageAccessError, HeaderError) as error:
+            if isinstance(error, StorageAccessError) and error.errno in EXHAUSTED:
+                raise
             return None
         return header.spec.codecs
 
@@ -178,7 +168,7 @@ class WkwArray(StoredArray):
         header = self.header.in_shard(codecs).pack()
         return (header + (extents.offset + extents.nbytes).astype("<u8").tobytes() if codecs else header), b""
 
-    def _read_index(self, descriptor: int, nbytes: int, path: str) -> ShardIndex:
+    def _read_index(self, source: Source) -> ShardIndex:
         """Read and check the header and the jump table of a shard.
 
         Raises
@@ -186,16 +176,17 @@ class WkwArray(StoredArray):
         HeaderError, ShardIndexError
             Naming the file, and of a bad jump table the chunk.
         """
-        entries = self.spec.chunks_in_shard
+        entries, nbytes = self.spec.chunks_in_shard, source.nbytes
+        path = self.location.store.url_of(source.key)
         front = WkwHeader.SIZE + 8 * entries
         wanted = min(front if self.header.is_compressed else WkwHeader.SIZE, nbytes)  # as most shards of a mag are
-        data = read_exactly(descriptor, wanted, 0, path)
+        data = source.read(0, wanted)
         header = WkwHeader.parse(data, path)
         self.header.check_shard(header, Path(path))
         if not header.is_compressed:
             return self._checked_uniform(header.data_offset, nbytes, path)
         if len(data) < front:
-            data = read_exactly(descriptor, min(front, nbytes), 0, path)
+            data = source.read(0, front)
         if len(data) < front:
             raise ShardIndexError(
                 f"{path}: truncated in its jump table; {entries} chunks need {front} bytes, the file has {nbytes}."
@@ -255,26 +246,27 @@ def _checked_table(
     return TableIndex(offsets[:-1], offsets[1:], codecs)
 
 
-def _numbered(folder: str, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, str]]:
-    """Yield the number and the path of each folder (or file, if its name has an ending) that has a wanted number.
+def _numbered(folder: Location, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, Location]]:
+    """Yield the number and the place of each folder (or file, if its name has an ending) that has a wanted number.
 
     Raises
     ------
     FormatError
         For a number of a shard, whose edge has ``edge`` voxels, that no box can reach.
     """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            digits = entry.name[len(before) : len(entry.name) - len(after)]
-            if _NUMBER.fullmatch(digits) is None or entry.name != f"{before}{digits}{after}":
-                continue  # such as z00, which no reader opens
-            with wrap_os_errors(f"Cannot look at {entry.path}"):  # such as a link to itself
-                if not (entry.is_file() if after else entry.is_dir()):
-                    continue
-            if len(digits) > _MAX_DIGITS or int(digits) * edge >= FARTHEST:
-                raise FormatError(
-                    f"{entry.path}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it "
-                    "out of the mag, or give it its right number."
-                )
-            if int(digits) in wanted:
-                yield int(digits), entry.path
+    for name, is_folder in folder.store.entries(folder.key):
+        digits = name[len(before) : len(name) - len(after)]
+        if _NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
+            continue  # such as z00, which no reader opens
+        place = folder / name
+        if is_folder == bool(after):
+            if not is_folder:
+                folder.store.exists(place.key)  # raises the error of what cannot be looked at, as a link to itself
+            continue
+        if len(digits) > _MAX_DIGITS or int(digits) * edge >= FARTHEST:
+            raise FormatError(
+                f"{place}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it out of "
+                "the mag, or give it its right number."
+            )
+        if int(digits) in wanted:
+            yield int(digits), place

@@ -86,7 +86,7 @@ class AtomicFile(WritableFile):
         return self
 
     def leave_out(self) -> None:
-        """Let there be no file at the end of the block, instead of the new one."""
+        """See `WritableFile.leave_out`."""
         self._is_left_out = True
 
     def write(self, data: Buffer, offset: int) -> None:

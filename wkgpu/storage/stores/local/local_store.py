@@ -26,7 +26,7 @@ from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.open_files import patiently
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu, wrap_os_errors
-from wkgpu.storage.stores.local.regular_file import not_a_file, open_regular, version_of
+from wkgpu.storage.stores.local.regular_file import identity_of, not_a_file, open_regular, version_of
 from wkgpu.storage.stores.local.transaction import Transaction, new_transaction, transactions_in
 from wkgpu.storage.stores.store import Location, Store
 
@@ -124,6 +124,8 @@ class LocalStore(Store):
         The folder; it need not exist.
     follows_links : bool
         Whether files are written that are links, or lie in linked folders; without it, as the settings say.
+    noun : str
+        What messages call the folder, if they call it anything.
 
     Examples
     --------
@@ -140,8 +142,9 @@ class LocalStore(Store):
     can_move_folders: ClassVar[bool] = True
     can_clone_ranges: ClassVar[bool] = hasattr(os, "copy_file_range")
 
-    def __init__(self, root: str | Path, *, follows_links: bool = False) -> None:
+    def __init__(self, root: str | Path, *, follows_links: bool = False, noun: str = "") -> None:
         self.root = str(root)
+        self._inside = f" inside a {noun}" if noun else ""
         self.follows_links = follows_links
 
     @property
@@ -153,6 +156,10 @@ class LocalStore(Store):
     def max_open_sources(self) -> int:
         """A share of the files that the process may have open; see `Store`."""
         return open_files.max_held()
+
+    def is_scarce(self) -> bool:
+        """See `Store.is_scarce`."""
+        return open_files.is_scarce()
 
     def url_of(self, key: str) -> str:
         """Return the path of a file."""
@@ -176,8 +183,8 @@ class LocalStore(Store):
             return Path(path)
         if not (self.follows_links or config.foreign_writes):
             raise ReadOnlyError(
-                f"{link} is a link, so {path} is only read. To change it, replace the link by a copy of what it leads "
-                f"to; or {HOW_TO_ALLOW}."
+                f"{link} is a link{self._inside}, so {path} is only read. To change it, replace the link by a "
+                f"copy of what it leads to; or {HOW_TO_ALLOW}."
             )
         return Path(os.path.realpath(path))
 
@@ -227,10 +234,20 @@ class LocalStore(Store):
         return AtomicFile(self.writable_path(key), is_locked=is_locked, durable=durable, replacing=replacing)
 
     def is_swapping(self, key: str, *, also_earlier: bool = False) -> bool:
-        """See `Store.is_swapping`; one system call, because it comes before each plan."""
+        """See `Store.is_swapping`."""
         path = self.url_of(key)
-        is_found = os.path.exists(_journal_path(path))  # noqa: PTH110
+        is_found = os.access(_journal_path(path), os.F_OK)
         return is_found or (also_earlier and holds_earlier_swap(Path(path)))
+
+    def has_changed(self, key: str, version: Version | None) -> bool:
+        """See `Store.has_changed`; two system calls and little else, because it comes before each plan."""
+        path = f"{self.root}/{key}"
+        if version is None or os.access(_journal_path(path), os.F_OK):
+            return True
+        try:
+            return identity_of(os.stat(path)) != version.identity  # noqa: PTH116 - a third of Path.stat
+        except OSError:
+            return True
 
     def finish_swap(self, key: str, is_member: Callable[[str], bool]) -> None:
         """See `Store.finish_swap`."""

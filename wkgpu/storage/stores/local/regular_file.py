@@ -25,6 +25,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
 }
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe would wait for a writer
 
 
 def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]:
@@ -42,7 +43,7 @@ def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]
     StorageAccessError
         If there is something else than a regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)  # a pipe would wait for a writer
+    descriptor = os.open(path, _FLAGS | flags)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -58,21 +59,6 @@ def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
     code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")
-
-
-def read_start(path: str | Path, nbytes: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes of a file, fewer if it is shorter, and its status.
-
-    Raises
-    ------
-    OSError, StorageAccessError
-        As `open_regular`.
-    """
-    descriptor, status = patiently(partial(open_regular, path))
-    try:
-        return read_exactly(descriptor, nbytes, 0, path), status
-    finally:
-        os.close(descriptor)
 
 
 def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
@@ -103,6 +89,11 @@ def read_regular(path: str | Path, max_bytes: int, flags: int = 0) -> bytes:
 
 def version_of(status: os.stat_result) -> Version:
     """Return what tells this state of a file from all others, also from those of files that take its place."""
-    changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
-    identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    return Version(identity, changed_ns)
+    identity = identity_of(status)
+    mtime_ns, ctime_ns = identity[3:]
+    return Version(identity, mtime_ns if mtime_ns > ctime_ns else ctime_ns)
+
+
+def identity_of(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Return the identity of a version: see `Version`."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
