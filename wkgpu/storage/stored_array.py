@@ -60,13 +60,8 @@ class StoredArray(ShardFolder):
         return snapshot
 
     def _reload(self) -> None:
-<<<<<<< HEAD
         """Open the mag again in the same object, which views share."""
-        fresh = type(self).open(self.path)
-=======
-        """Open the mag anew in the same object, which views share."""
         fresh = type(self).open(self.location)
->>>>>>> port
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
