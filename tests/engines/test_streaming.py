@@ -8,7 +8,7 @@ import pytest
 from arrays import is_simulated, read_box, read_boxes, write_box
 from strategies import voxels
 
-from wkgpu.engines.cpu import engine as cpu_module
+from wkgpu.engines.cpu import reader as cpu_reader
 from wkgpu.operations import transfer
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.spec import ArraySpec
@@ -47,7 +47,7 @@ def stored(tmp_path_factory, made, scale, cpu):
 
 
 def test_the_limit_is_what_these_tests_exceed():
-    assert cpu_module._STREAMED_BYTES <= LARGE
+    assert cpu_reader._STREAMED_BYTES <= LARGE
 
 
 @pytest.mark.parametrize(
