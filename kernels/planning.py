@@ -22,11 +22,11 @@ INDEX_COLUMNS = 5
 FILE, OFFSET, NBYTES, STAGING_OFFSET = range(4)
 SEGMENT_COLUMNS = 4
 """Of byte ranges: position in the plan's files, offset in the file, length, place in the staging space."""
-CHUNK_STAGING_OFFSET, CHUNK_NBYTES, CHUNK_BOX, CHUNK_CODEC, CHUNK_ORIGIN = range(5)
+CHUNK_STAGING_OFFSET, CHUNK_NBYTES, CHUNK_CODEC, CHUNK_BOX, CHUNK_ORIGIN = range(5)
 PLACEMENT_ORDER = 7
 CHUNK_COLUMNS = 8
-"""Of chunks: place in the staging space, encoded bytes, box, pipeline, first voxel ``x, y, z`` in the box; and the
-rows of this table by shard, box, z, y, x."""
+"""Of chunks: place in the staging space, encoded bytes, pipeline, box, first voxel ``x, y, z`` in the box; and the
+rows of this table by shard, box, z, y, x. The origin follows the box in all tables."""
 MISSING_BOX, MISSING_ORIGIN = range(2)
 MISSING_COLUMNS = 4
 """Of chunks that are stored nowhere: box, first voxel ``x, y, z`` in the box."""

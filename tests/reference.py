@@ -80,10 +80,10 @@ class NaiveEngine:
         kernel.compiled_for("cpu").py_func(0, rows, *arguments)
 
     def read(self, plan: ReadPlan, sources: Sources, out: np.ndarray) -> None:
-        for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks.staging_offset)))):
+        for row, voxels in enumerate(chunks_of(plan, sources, np.arange(len(plan.chunks)))):
             inside, chunk = common_slices(plan.chunks.origin[row], plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, plan.chunks.box[row])] = voxels[(slice(None), *chunk)]
-        for box, origin in zip(*plan.missing, strict=True):
+        for box, origin in zip(plan.missing.box, plan.missing.origin, strict=True):
             inside, _ = common_slices(origin, plan.pieces.shape, plan.shape)
             out[(slice(None), *inside, box)] = 0
 
@@ -151,7 +151,7 @@ def staged(plan: ReadPlan, sources: Sources) -> bytearray:
     """The staging space of a plan; garbage where no segment reaches."""
     space = bytearray([GARBAGE]) * plan.nbytes_staged
     for window in sources.windows(plan):
-        for file, offset, nbytes, place in zip(*plan.segments, strict=True):
+        for file, offset, nbytes, place in plan.segments.columns.T:
             if window.descriptors[file] >= 0:
                 space[place : place + nbytes] = os.pread(window.descriptors[file], nbytes, offset)
     return space

@@ -62,7 +62,7 @@ class ResidentRead:
                 stack.enter_context(sources)
                 self.plans.append(plan)
                 self._planned.append((plan, sources))
-                if len(plan.missing.box):
+                if len(plan.missing):
                     raise ValueError(f"{plan}: only what is stored can be read again step by step")
                 batches = sum(1 for _ in read_batches(plan, batch_limit(plan)))
                 slots = [Slot(bench.device, bench.engine.release) for _ in range(max(batches, 1))]

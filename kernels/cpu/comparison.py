@@ -6,18 +6,20 @@ equal, or where a chunk lies in the file as it is.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from ..compilation import cached_kernel
+from ..planning import CHUNK_NBYTES, CHUNK_STAGING_OFFSET
 from . import intrinsics
 from .codec import is_literal
-from .files import fetch_chunks
+from .files import end_of_chunk, fetch_chunks, take
 from .pipeline import PLAIN, decode, is_plain
 from .primitives import fill_bytes
 
 
 @njit(nogil=True)
-def _continues(rows, first, position, starts, lengths, capacity):
+def _continues(rows, first, position, chunks, capacity):
     """Whether the chunk at a position follows the one before and fits a buffer that begins with the first one.
 
     Chunks that are not stored follow each other.
@@ -25,7 +27,8 @@ def _continues(rows, first, position, starts, lengths, capacity):
     row = rows[position]
     if rows[first] < 0:
         return row < 0
-    return row == rows[position - 1] + 1 and starts[row] + lengths[row] - starts[rows[first]] <= capacity
+    begin = chunks[CHUNK_STAGING_OFFSET, rows[first]]
+    return row == rows[position - 1] + 1 and end_of_chunk(chunks, row) - begin <= capacity
 
 
 @njit(nogil=True)
@@ -34,8 +37,8 @@ def _run(ones, others, one, other, first, last, capacity):
     end = first + 1
     while (
         end < last
-        and _continues(ones, first, end, one[2], one[3], capacity)
-        and _continues(others, first, end, other[2], other[3], capacity)
+        and _continues(ones, first, end, one[2], capacity)
+        and _continues(others, first, end, other[2], capacity)
     ):
         end += 1
     return end
@@ -44,17 +47,25 @@ def _run(ones, others, one, other, first, last, capacity):
 @njit(nogil=True)
 def _fetch(side, first, last, staging, failure):
     """Fetch the chunks of the rows up to ``last``, which is included, where they are stored; whether that succeeded."""
-    descriptors, segments, places, lengths, _, _ = side
-    return first < 0 or fetch_chunks(first, last, places, lengths, segments, descriptors, staging, failure)
+    descriptors, segments, chunks, _, _ = side
+    return first < 0 or fetch_chunks(first, last, chunks, segments, descriptors, staging, failure)
+
+
+@njit(nogil=True)
+def _place(staging, chunks, first, row):
+    """Return the address of a chunk in a buffer that begins with the chunk ``first``; 0 if it is not stored."""
+    if row < 0:
+        return np.int64(0)
+    return staging + chunks[CHUNK_STAGING_OFFSET, row] - chunks[CHUNK_STAGING_OFFSET, first]
 
 
 @njit(nogil=True)
 def _voxels(encoded, row, side, pipelines, size, wanted, scratch, work, failure):
     """Return the address of the first ``wanted`` decoded bytes of a chunk, or 0 for a failure."""
     if row < 0:
-        fill_bytes(scratch, wanted, side[5])
+        fill_bytes(scratch, wanted, side[4])
         return scratch
-    pipeline, nbytes = pipelines[side[4][row]], side[3][row]
+    pipeline, nbytes = pipelines[side[3][row]], side[2][CHUNK_NBYTES, row]
     header = pipeline[PLAIN]
     if is_plain(pipeline, nbytes, size) and (header == 0 or is_literal(encoded, size)):
         return encoded + header
@@ -88,9 +99,9 @@ def _compare(row, other_row, one, other, pipelines, size, origin, geometry, enco
     if (
         row >= 0
         and other_row >= 0
-        and one[4][row] == other[4][other_row]
         and one[3][row] == other[3][other_row]
-        and intrinsics.compare_bytes(encoded[0], encoded[1], one[3][row]) == 0
+        and one[2][CHUNK_NBYTES, row] == other[2][CHUNK_NBYTES, other_row]
+        and intrinsics.compare_bytes(encoded[0], encoded[1], one[2][CHUNK_NBYTES, row]) == 0
     ):
         return True
     a = _voxels(encoded[0], row, one, pipelines, size, wanted, scratches[0], work, failures[0])
@@ -102,23 +113,24 @@ def _compare(row, other_row, one, other, pipelines, size, origin, geometry, enco
 
 @cached_kernel
 def compare_chunks(
-    counter, step, ones, others, origins, one, other, pipelines, size, geometry, stagings, capacity, scratches, work,
+    taken, step, ones, others, origins, one, other, pipelines, size, geometry, stagings, capacity, scratches, work,
     differs, failures,
 ):  # fmt: skip
     """Compare pairs of chunks, ``step`` at a time, until no thread finds any that is not yet taken, or two differ.
 
     Parameters
     ----------
-    counter, step : int
-        Address of the number of pairs that are taken, which the threads share, and how many one takes at a time.
+    taken : int64 (1,)
+        The first pair that no thread has taken yet, which the threads share.
+    step : int
+        How many a thread takes at a time.
     ones, others : int64 (pairs,)
         Rows of the pair in the tables of the two sides, -1 where that side does not store it.
     origins : int64 (pairs, 3)
         First voxel of the chunks in their boxes.
     one, other : tuple
-        A side: its open files, int64 (files,); segments, as in `reader.read_chunks`; of its chunks the places in the
-        staging space, ascending, the encoded bytes, and which pipeline decodes them, int64 (chunks,); and the fill
-        value, as in `placement.fill_chunks`, in the byte order of the files.
+        A side: its open files, segments and chunks, as in `reader.read_chunks`; which pipeline decodes each chunk,
+        int64 (chunks,); and the fill value, as in `placement.fill_chunks`, in the byte order of the files.
     pipelines : int64 (pipelines, items)
         See `pipeline`, those of both sides.
     size : int
@@ -135,7 +147,7 @@ def compare_chunks(
     failures : tuple of int64 (3,)
         For each side; see `failures`.
     """
-    first = intrinsics.atomic_add(counter, step)
+    first = take(taken, step)
     while first < ones.size:
         last = min(first + step, ones.size)
         while first < last:
@@ -146,15 +158,15 @@ def compare_chunks(
             for pair in range(first, end):
                 row, other_row = ones[pair], others[pair]
                 encoded = (
-                    stagings[0] + one[2][row] - one[2][ones[first]] if row >= 0 else 0,
-                    stagings[1] + other[2][other_row] - other[2][others[first]] if other_row >= 0 else 0,
+                    _place(stagings[0], one[2], ones[first], row),
+                    _place(stagings[1], other[2], others[first], other_row),
                 )
                 origin = (origins[pair, 0], origins[pair, 1], origins[pair, 2])
                 if not good or not _compare(
                     row, other_row, one, other, pipelines, size, origin, geometry, encoded, scratches, work, failures
                 ):
                     differs[0] = 1
-                    intrinsics.atomic_add(counter, ones.size)  # so that every thread ends
+                    take(taken, ones.size)  # so that every thread ends
                     return
             first = end
-        first = intrinsics.atomic_add(counter, step)
+        first = take(taken, step)

@@ -1,7 +1,6 @@
 """Reading files from compiled kernels, without the GIL.
 
-``segments`` are tables of int64: file, offset in it, bytes, and ``starts``, the offsets in the staging space, which
-ascend.
+``segments`` is the table of byte ranges of a plan, ``chunks`` that of its chunks: int64 (columns, n); see `planning`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,14 @@ from numba import njit
 
 from ..compilation import cached_kernel
 from ..failures import READ_FAILED, TRUNCATED
+from ..planning import CHUNK_NBYTES, CHUNK_STAGING_OFFSET, FILE, NBYTES, OFFSET, STAGING_OFFSET
 from . import intrinsics
+
+
+@njit(nogil=True)
+def take(taken, count):
+    """Return the first of ``count`` things that no other thread takes; ``taken`` is their int64 (1,), from 0 on."""
+    return intrinsics.atomic_add(taken.ctypes.data, count)
 
 
 @njit(nogil=True)
@@ -31,61 +37,71 @@ def fetch(descriptor, offset, nbytes, target, failure):
 @njit(nogil=True)
 def fetch_segments(low, high, segments, descriptors, staging, failure):
     """Read all of the staging space's bytes ``low`` to ``high`` that segments cover to the address ``staging``."""
-    files, offsets, lengths, starts = segments
-    left, right = 0, starts.size  # the last segment that begins at or before `low`
+    count = segments.shape[1]
+    left, right = 0, count  # the last segment that begins at or before `low`
     while right - left > 1:
         middle = (left + right) // 2
-        if starts[middle] <= low:
+        if segments[STAGING_OFFSET, middle] <= low:
             left = middle
         else:
             right = middle
-    for segment in range(left, starts.size):
-        if starts[segment] >= high:
+    for segment in range(left, count):
+        start = segments[STAGING_OFFSET, segment]
+        if start >= high:
             break
-        begin = max(low, starts[segment])
-        end = min(high, starts[segment] + lengths[segment])
-        offset = offsets[segment] + begin - starts[segment]
+        begin = max(low, start)
+        end = min(high, start + segments[NBYTES, segment])
+        offset = segments[OFFSET, segment] + begin - start
         if end > begin and not fetch(
-            descriptors[files[segment]], offset, end - begin, staging + begin - low, failure
+            descriptors[segments[FILE, segment]], offset, end - begin, staging + begin - low, failure
         ):  # fmt: skip
             return False
     return True
 
 
 @njit(nogil=True)
-def fetch_chunks(first, last, starts, lengths, segments, descriptors, staging, failure):
+def end_of_chunk(chunks, row):
+    """Return where an encoded chunk ends in the staging space."""
+    return chunks[CHUNK_STAGING_OFFSET, row] + chunks[CHUNK_NBYTES, row]
+
+
+@njit(nogil=True)
+def fetch_chunks(first, last, chunks, segments, descriptors, staging, failure):
     """Fetch the chunks of the rows ``first`` to ``last``, which is included, with all that lies between them.
 
     Of a failure the row is reported whose bytes cannot be had: neighbours may come from different files.
     """
-    low = high = starts[first]
+    low = high = chunks[CHUNK_STAGING_OFFSET, first]
     for row in range(first, last + 1):
-        high = max(high, starts[row] + lengths[row])
+        high = max(high, end_of_chunk(chunks, row))
     failure[1] = first
     if fetch_segments(low, high, segments, descriptors, staging, failure):
         return True
     for row in range(first, last + 1):
         failure[1] = row
-        end = starts[row] + lengths[row]
-        if not fetch_segments(starts[row], end, segments, descriptors, staging + starts[row] - low, failure):
+        start = chunks[CHUNK_STAGING_OFFSET, row]
+        if not fetch_segments(
+            start, end_of_chunk(chunks, row), segments, descriptors, staging + start - low, failure
+        ):  # fmt: skip
             return False
     failure[1] = first  # what lies between them, or a fault that has passed
     return False
 
 
 @cached_kernel
-def fetch_ranges(counter, step, descriptors, segments, target, failure):
+def fetch_ranges(taken, step, descriptors, segments, target, failure):
     """Fetch segments to their offsets after the address ``target``, ``step`` at a time, until all are taken.
 
     The parameters are those of `read_chunks`; of a failure, the segment is reported instead of a chunk's row.
     """
-    files, offsets, lengths, starts = segments
-    first = intrinsics.atomic_add(counter, step)
-    while first < starts.size:
-        for segment in range(first, min(first + step, starts.size)):
-            descriptor = descriptors[files[segment]]
-            if not fetch(descriptor, offsets[segment], lengths[segment], target + starts[segment], failure):
+    count = segments.shape[1]
+    first = take(taken, step)
+    while first < count:
+        for segment in range(first, min(first + step, count)):
+            descriptor, offset = descriptors[segments[FILE, segment]], segments[OFFSET, segment]
+            goal = target + segments[STAGING_OFFSET, segment]
+            if not fetch(descriptor, offset, segments[NBYTES, segment], goal, failure):
                 failure[1] = segment
-                intrinsics.atomic_add(counter, starts.size)
+                take(taken, count)
                 return
-        first = intrinsics.atomic_add(counter, step)
+        first = take(taken, step)

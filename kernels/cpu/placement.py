@@ -12,6 +12,7 @@ from ..bodies import placement
 from ..bodies.exchange import exchange
 from ..bodies.workers import alone
 from ..compilation import cached_kernel
+from ..planning import MISSING_BOX
 from .primitives import fill_bytes
 
 # Lines that are joined in a buffer before they are streamed: enough for the stores to leave the store buffer.
@@ -19,13 +20,19 @@ LINES = 8
 
 
 @njit(nogil=True)
-def is_next_along_x(a, b, bases, origins, chunk_x):
-    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box."""
+def corner_of(table, box, row):
+    """Return the first voxel of a chunk in its box; ``box`` is the column of the boxes, which the origin follows."""
+    return table[box + 1, row], table[box + 2, row], table[box + 3, row]
+
+
+@njit(nogil=True)
+def is_next_along_x(a, b, table, box, chunk_x):
+    """Whether chunk ``b`` is the x-neighbour of chunk ``a`` in the same box; ``box`` is as in `corner_of`."""
     return (
-        bases[a] == bases[b]
-        and origins[a, 2] == origins[b, 2]
-        and origins[a, 1] == origins[b, 1]
-        and origins[a, 0] + chunk_x == origins[b, 0]
+        table[box, a] == table[box, b]
+        and table[box + 3, a] == table[box + 3, b]
+        and table[box + 2, a] == table[box + 2, b]
+        and table[box + 1, a] + chunk_x == table[box + 1, b]
     )
 
 
@@ -41,28 +48,39 @@ def place_run(source, count, stride, target, base, origin, geometry, streaming, 
 
 
 @cached_kernel
-def fill_chunks(first, last, bases, origins, geometry, pattern, target):
-    """Fill what the absent chunks of the rows ``first`` to ``last`` would have covered; arguments as above.
+def fill_chunks(first, last, missing, box_stride, geometry, pattern, target):
+    """Fill what the missing chunks of the rows ``first`` to ``last`` would have covered.
 
-    ``pattern`` has the bytes of one channel of the fill value, repeated to 8.
+    Parameters
+    ----------
+    missing : int64 (MISSING_COLUMNS, n)
+        See `planning`.
+    box_stride : int
+        Bytes from one box of the output to the next.
+    geometry : tuple of int
+        As in `placement.place_group`, in bytes.
+    pattern : int
+        The bytes of one channel of the fill value, repeated to 8.
+    target : int
+        Address of the output.
     """
     row = first
     while row < last:
         count = 1
-        while row + count < last and is_next_along_x(row + count - 1, row + count, bases, origins, geometry[0]):
+        while row + count < last and is_next_along_x(row + count - 1, row + count, missing, MISSING_BOX, geometry[0]):
             count += 1
-        origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-        placement.fill_group(alone(), count, target, bases[row], origin, geometry, pattern, 8)
+        origin, base = corner_of(missing, MISSING_BOX, row), missing[MISSING_BOX, row] * box_stride
+        placement.fill_group(alone(), count, target, base, origin, geometry, pattern, 8)
         row += count
 
 
 @cached_kernel
-def fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target):
+def fill_chunks_of_any(first, last, missing, box_stride, layout, pattern, size, scratch, target):
     """Do as `fill_chunks` in an output of any strides; ``scratch`` has room for one chunk, of ``size`` bytes."""
     fill_bytes(scratch, size, pattern)
     for row in range(first, last):
-        corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-        exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
+        corner = (np.int64(0), *corner_of(missing, MISSING_BOX, row))
+        exchange(alone(), corner, layout, target, missing[MISSING_BOX, row] * box_stride, scratch, 0, True)
 
 
 @cached_kernel

@@ -13,23 +13,26 @@ from numba import njit
 from ..bodies.exchange import exchange
 from ..bodies.workers import alone
 from ..compilation import cached_kernel
+from ..planning import CHUNK_BOX, CHUNK_CODEC, CHUNK_NBYTES, CHUNK_ORIGIN, CHUNK_STAGING_OFFSET, PLACEMENT_ORDER
 from . import intrinsics
 from .codec import is_literal
-from .files import fetch_chunks, fetch_segments
+from .files import end_of_chunk, fetch_chunks, fetch_segments, take
 from .pipeline import COUNT, PLAIN, SWAPPED, decode, is_plain, swap_items
-from .placement import is_next_along_x, place_run
+from .placement import corner_of, is_next_along_x, place_run
 
 
 @njit(nogil=True)
-def _next_run(position, order, bases, origins, chunk_x):
-    """Return the first position from ``position`` on at which a run of x-neighbours begins, or the end."""
-    while 0 < position < order.size and is_next_along_x(order[position - 1], order[position], bases, origins, chunk_x):
+def _next_run(position, last, chunks, chunk_x):
+    """Return the first position from ``position`` on at which a run of x-neighbours begins, or ``last``."""
+    while 0 < position < last and is_next_along_x(
+        chunks[PLACEMENT_ORDER, position - 1], chunks[PLACEMENT_ORDER, position], chunks, CHUNK_BOX, chunk_x
+    ):
         position += 1
-    return min(position, order.size)
+    return min(position, last)
 
 
 @njit(nogil=True)
-def _load_plain(row, low, header, byte_range, descriptors, segments, size, slot, failure):
+def _load_plain(low, header, byte_range, descriptors, segments, size, slot, failure):
     """Fetch the ``byte_range`` (first and last byte) of a chunk that lies in the file as it is, behind a header."""
     first, last = byte_range
     if first == 0 and last == size:
@@ -41,15 +44,15 @@ def _load_plain(row, low, header, byte_range, descriptors, segments, size, slot,
 
 
 @njit(nogil=True)
-def _followers(rows, first, places, codecs, size):
-    """How many raw chunks, with the first, lie consecutively in the file."""
-    row = rows[first]
+def _followers(first, last, chunks, size):
+    """How many raw chunks, with the first, lie consecutively in the file; both are positions in placement order."""
+    row = chunks[PLACEMENT_ORDER, first]
     count = 1
     while (
-        first + count < rows.size
-        and rows[first + count] == row + count
-        and places[row + count] == places[row] + count * size
-        and codecs[row + count] == codecs[row]
+        first + count < last
+        and chunks[PLACEMENT_ORDER, first + count] == row + count
+        and chunks[CHUNK_STAGING_OFFSET, row + count] == chunks[CHUNK_STAGING_OFFSET, row] + count * size
+        and chunks[CHUNK_CODEC, row + count] == chunks[CHUNK_CODEC, row]
     ):
         count += 1
     return count
@@ -57,91 +60,88 @@ def _followers(rows, first, places, codecs, size):
 
 @njit(nogil=True)
 def _load_run(
-    rows, descriptors, segments, chunks, origins, chunk_z, box_z, has_planes, pipelines, size,
+    first, last, descriptors, segments, chunks, chunk_z, box_z, has_planes, pipelines, size,
     staging, capacity, scratch, stride, work, failure,
 ):  # fmt: skip
     """Fetch and decode chunks to one after another in the scratch; whether that succeeded.
 
-    Of raw chunks and runs of literals only the planes that the box wants are fetched, to where they would be decoded;
-    of others only the planes up to the last wanted one are decoded, and those that also follow each other in the
-    table, and so in the file, are fetched together. Without planes, because a chunk has one channel after another, all
-    of it is fetched and decoded.
+    The chunks are those from ``first`` to before ``last`` in placement order. Of raw chunks and runs of literals only
+    the planes that the box wants are fetched, to where they would be decoded; of others only the planes up to the last
+    wanted one are decoded, and those that also follow each other in the table, and so in the file, are fetched
+    together. Without planes, because a chunk has one channel after another, all of it is fetched and decoded.
     """
-    places, lengths, _, codecs = chunks
     plane = size // chunk_z
-    done = 0
-    while done < rows.size:
-        row = rows[done]
-        low = places[row]
+    position = first
+    while position < last:
+        row = chunks[PLACEMENT_ORDER, position]
+        low, origin_z = chunks[CHUNK_STAGING_OFFSET, row], chunks[CHUNK_ORIGIN + 2, row]
         failure[1] = row
-        pipeline = pipelines[codecs[row]]
-        if is_plain(pipeline, lengths[row], size):
+        pipeline = pipelines[chunks[CHUNK_CODEC, row]]
+        if is_plain(pipeline, chunks[CHUNK_NBYTES, row], size):
             part = 0, size
             if has_planes:
-                part = max(-origins[row, 2], 0) * plane, min(box_z - origins[row, 2], chunk_z) * plane
-            slot = scratch + done * stride
+                part = max(-origin_z, 0) * plane, min(box_z - origin_z, chunk_z) * plane
+            slot = scratch + (position - first) * stride
             header = pipeline[PLAIN]
             if header == 0 and part[0] == 0 and part[1] == size and stride == size:
-                together = _followers(rows, done, places, codecs, size)
-                last = row + together - 1
-                if not fetch_chunks(row, last, places, lengths, segments, descriptors, slot, failure):
+                together = _followers(position, last, chunks, size)
+                if not fetch_chunks(row, row + together - 1, chunks, segments, descriptors, slot, failure):
                     return False
-                done += together
+                position += together
                 continue
-            if not _load_plain(row, low, header, part, descriptors, segments, size, slot, failure):
+            if not _load_plain(low, header, part, descriptors, segments, size, slot, failure):
                 return False
             if header == 0 or is_literal(slot - header, size):
-                done += 1
+                position += 1
                 continue
         together = 1
         while (
-            done + together < rows.size
-            and rows[done + together] == row + together
-            and not is_plain(pipelines[codecs[row + together]], lengths[row + together], size)
-            and places[row + together] + lengths[row + together] - low <= capacity
+            position + together < last
+            and chunks[PLACEMENT_ORDER, position + together] == row + together
+            and not is_plain(pipelines[chunks[CHUNK_CODEC, row + together]], chunks[CHUNK_NBYTES, row + together], size)
+            and end_of_chunk(chunks, row + together) - low <= capacity
         ):
             together += 1
-        last = row + together - 1
-        if not fetch_chunks(row, last, places, lengths, segments, descriptors, staging, failure):
+        if not fetch_chunks(row, row + together - 1, chunks, segments, descriptors, staging, failure):
             return False
-        for chunk in range(row, last + 1):
-            start = staging + places[chunk] - low
-            wanted = min(box_z - origins[chunk, 2], chunk_z) * plane if has_planes else size
-            slot = scratch + done * stride
+        for chunk in range(row, row + together):
+            start = staging + chunks[CHUNK_STAGING_OFFSET, chunk] - low
+            wanted = min(box_z - chunks[CHUNK_ORIGIN + 2, chunk], chunk_z) * plane if has_planes else size
+            slot = scratch + (position - first) * stride
             if not decode(
-                pipelines[codecs[chunk]], start, lengths[chunk], slot, wanted, size, work, chunk, failure
+                pipelines[chunks[CHUNK_CODEC, chunk]], start, chunks[CHUNK_NBYTES, chunk], slot, wanted, size, work,
+                chunk, failure,
             ):  # fmt: skip
                 return False
-            done += 1
+            position += 1
     itemsize = pipelines[0, SWAPPED]
     if itemsize > 0:
-        for slot in range(scratch, scratch + rows.size * stride, stride):
+        for slot in range(scratch, scratch + (last - first) * stride, stride):
             swap_items(slot, size, itemsize)
     return True
 
 
 @cached_kernel
 def read_chunks(
-    counter, step, order, descriptors, segments, chunks, origins, geometry, pipelines, size,
+    taken, step, last, descriptors, segments, chunks, box_stride, geometry, pipelines, size,
     staging, capacity, scratch, stride, slots, work, line, target, streaming, failure,
 ):  # fmt: skip
     """Fetch, decode and place chunks, ``step`` at a time, until no thread finds any that is not yet taken.
 
+    Chunks are taken in placement order, which sorts them by shard, box, z, y, x: runs along x are placed together.
+
     Parameters
     ----------
-    counter, step : int
-        Address of the number of chunks that are taken, which the threads share, and how many one takes at a time.
-    order : int64 (chunks,)
-        Rows of the tables, sorted by box, z, y, x: runs along x are placed together.
+    taken : int64 (1,)
+        The first chunk that no thread has taken yet, which the threads share.
+    step, last : int
+        How many a thread takes at a time, and the chunk behind the last one.
     descriptors : int64 (files,)
         Open files.
-    segments : tuple of int64 (segments,)
-        File, offset in it, bytes, and place in the staging space, ascending.
-    chunks : tuple of int64 (chunks,)
-        Place in the staging space, ascending; encoded bytes; where the chunk's box begins in the output; and which
-        pipeline encodes it.
-    origins : int64 (chunks, 3)
-        First voxel of each chunk in its box.
+    segments, chunks : int64 (SEGMENT_COLUMNS, segments), (CHUNK_COLUMNS, chunks)
+        The tables of a read plan; see `planning`.
+    box_stride : int
+        Bytes from one box of the output to the next.
     geometry : tuple of int
         As in `placement.place_group`, in bytes.
     pipelines : int64 (pipelines, items)
@@ -164,56 +164,56 @@ def read_chunks(
     failure : int64 (3,)
         See `failures`.
     """
-    bases = chunks[2]
-    first = intrinsics.atomic_add(counter, step)
-    while first < order.size:
+    chunk_x, chunk_z, box_z = geometry[0], geometry[2], geometry[5]
+    first = take(taken, step)
+    while first < last:
         # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
-        position = _next_run(first, order, bases, origins, geometry[0])
-        while position < order.size and position < first + step:
-            end = _next_run(position + 1, order, bases, origins, geometry[0])
+        position = _next_run(first, last, chunks, chunk_x)
+        while position < last and position < first + step:
+            end = _next_run(position + 1, last, chunks, chunk_x)
             while position < end:
-                rows = order[position : min(position + slots, end)]
+                after = min(position + slots, end)
                 if not _load_run(
-                    rows, descriptors, segments, chunks, origins, geometry[2], geometry[5], True, pipelines, size,
+                    position, after, descriptors, segments, chunks, chunk_z, box_z, True, pipelines, size,
                     staging, capacity, scratch, stride, work, failure,
                 ):  # fmt: skip
-                    intrinsics.atomic_add(counter, order.size)  # so that every thread ends
+                    take(taken, last)  # so that every thread ends
                     return
-                row = rows[0]
-                origin = (origins[row, 0], origins[row, 1], origins[row, 2])
-                place_run(scratch, rows.size, stride, target, bases[row], origin, geometry, streaming, line)
-                position += rows.size
-        first = intrinsics.atomic_add(counter, step)
+                row = chunks[PLACEMENT_ORDER, position]
+                base = chunks[CHUNK_BOX, row] * box_stride
+                origin = corner_of(chunks, CHUNK_BOX, row)
+                place_run(scratch, after - position, stride, target, base, origin, geometry, streaming, line)
+                position = after
+        first = take(taken, step)
     if streaming:
         intrinsics.memory_fence()
 
 
 @cached_kernel
 def read_chunks_to_any(
-    counter, step, order, descriptors, segments, chunks, origins, layout, pipelines, size,
+    taken, step, last, descriptors, segments, chunks, box_stride, layout, pipelines, size,
     staging, capacity, scratch, work, target, failure,
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
-    bases = chunks[2]
     has_planes = layout[0][0] == 1 or layout[3][0] < layout[3][3]
-    first = intrinsics.atomic_add(counter, step)
-    while first < order.size:
-        for position in range(first, min(first + step, order.size)):
+    first = take(taken, step)
+    while first < last:
+        for position in range(first, min(first + step, last)):
             if not _load_run(
-                order[position : position + 1], descriptors, segments, chunks, origins, layout[0][3],
+                position, position + 1, descriptors, segments, chunks, layout[0][3],
                 layout[1][3], has_planes, pipelines, size, staging, capacity, scratch, size, work, failure,
             ):  # fmt: skip
-                intrinsics.atomic_add(counter, order.size)
+                take(taken, last)
                 return
-            row = order[position]
-            corner = (np.int64(0), origins[row, 0], origins[row, 1], origins[row, 2])
-            exchange(alone(), corner, layout, target, bases[row], scratch, 0, True)
-        first = intrinsics.atomic_add(counter, step)
+            row = chunks[PLACEMENT_ORDER, position]
+            corner = (np.int64(0), *corner_of(chunks, CHUNK_BOX, row))
+            exchange(alone(), corner, layout, target, chunks[CHUNK_BOX, row] * box_stride, scratch, 0, True)
+        first = take(taken, step)
 
 
 @cached_kernel
 def decode_chunks(
-    counter, step, heads, wanted, descriptors, segments, chunks, pipelines, size, staging, work, target, failure
+    taken, step, heads, wanted, descriptors, segments, chunks, pipelines, size, staging, work, target, failure
 ):  # fmt: skip
     """Fetch and decode chunks, ``step`` at a time, each to ``size`` bytes behind the one before.
 
@@ -227,22 +227,22 @@ def decode_chunks(
         Address of the first decoded chunk.
     Others are as in `read_chunks`.
     """
-    places, lengths, _, codecs = chunks
-    first = intrinsics.atomic_add(counter, step)
+    first = take(taken, step)
     while first < heads.size:
         for position in range(first, min(first + step, heads.size)):
             row = heads[position]
-            pipeline = pipelines[codecs[row]]
+            begin, nbytes = chunks[CHUNK_STAGING_OFFSET, row], chunks[CHUNK_NBYTES, row]
+            pipeline = pipelines[chunks[CHUNK_CODEC, row]]
             chunk = target + position * size
             is_raw = pipeline[COUNT] == 0
             goal = chunk if is_raw else staging
             failure[1] = row
-            good = fetch_segments(places[row], places[row] + lengths[row], segments, descriptors, goal, failure)
+            good = fetch_segments(begin, begin + nbytes, segments, descriptors, goal, failure)
             if good and not is_raw:
-                good = decode(pipeline, staging, lengths[row], chunk, wanted[position], size, work, row, failure)
+                good = decode(pipeline, staging, nbytes, chunk, wanted[position], size, work, row, failure)
             if not good:
-                intrinsics.atomic_add(counter, heads.size)
+                take(taken, heads.size)
                 return
             if pipeline[SWAPPED] > 0:
                 swap_items(chunk, size, pipeline[SWAPPED])
-        first = intrinsics.atomic_add(counter, step)
+        first = take(taken, step)

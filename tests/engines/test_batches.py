@@ -27,7 +27,7 @@ def segments(draw):
     count = len(lengths)
     files = int64(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
     offsets = int64(draw(st.lists(st.integers(0, 1 << 40), min_size=count, max_size=count)))
-    return Segments(files, offsets, lengths, lengths.cumsum() - lengths)
+    return Segments.of(files, offsets, lengths, lengths.cumsum() - lengths)
 
 
 @st.composite
@@ -44,9 +44,9 @@ def plans(draw):
     numbers = np.arange(count)
     codecs = int64(sorted(draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))))
     codecs = codecs[np.unique(int64(places), return_index=True)[1].repeat(np.unique(places, return_counts=True)[1])]
-    chunks = Chunks(int64(places), int64(lengths), numbers, codecs, np.zeros((count, 3), np.int64), numbers)
-    missing = MissingChunks(int64([]), np.zeros((0, 3)))
-    whole = Segments(int64([0]), int64([100]), int64([end]), int64([0]))
+    chunks = Chunks.of(places, lengths, codecs, numbers, np.zeros((count, 3), np.int64), numbers)
+    missing = MissingChunks.of([], np.zeros((0, 3)))
+    whole = Segments.of([0], [100], [end], [0])
     return ReadPlan(
         LAYOUT,
         PIECES,
@@ -130,13 +130,13 @@ def test_segments_between_are_what_is_asked_for(whole, data):
     end = data.draw(st.integers(begin, end))
     source = [
         (file, offset + byte)
-        for file, offset, nbytes in zip(*(column.tolist() for column in whole[:3]), strict=True)
+        for file, offset, nbytes in whole.columns[:3].T.tolist()
         for byte in range(nbytes)
     ]
     found = {}
     parts = segments_between(whole, begin, end)
     assert (parts.nbytes > 0).all()
-    for file, offset, nbytes, place in zip(*(column.tolist() for column in parts), strict=True):
+    for file, offset, nbytes, place in parts.columns.T.tolist():
         for byte in range(nbytes):
             assert place + byte not in found
             found[place + byte] = file, offset + byte

@@ -14,6 +14,7 @@ from wkgpu.engines.cuda.decoding import chosen_decoder, first_refused
 from wkgpu.errors import ChunkError, ConfigurationError
 from wkgpu.kernels.cpu.intrinsics import LZ4_MAX_INPUT_BYTES
 from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.plans.read import Chunks
 from wkgpu.storage.spec import ArraySpec
 
 SHAPE = (32, 32, 32)
@@ -238,14 +239,14 @@ def test_chunks_longer_than_any_block_are_refused():
 def test_nothing_is_launched_for_a_chunk_that_is_too_long(array, shard, simulated, monkeypatch):
     """An index of WKW has none; that of another format may."""
     ((plan, sources),) = array.read_plans([(0, 0, 0)], SHAPE)
-    lengths = plan.chunks.nbytes.copy()
-    lengths[-1] = 2 * CHUNK_BYTES
+    chunks = Chunks(plan.chunks.columns.copy())
+    chunks.nbytes[-1] = 2 * CHUNK_BYTES
     out = np.zeros((1, *SHAPE, 1), np.uint16, order="F")
     stream = type(simulated.device.new_stream())
     for operation in ("launch", "upload"):
         monkeypatch.setattr(stream, operation, lambda *arguments: pytest.fail("something is queued"))
     with sources, pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .*damaged"):
-        simulated.read(plan._replace(chunks=plan.chunks._replace(nbytes=lengths)), sources, out)
+        simulated.read(plan._replace(chunks=chunks), sources, out)
 
 
 # ---- Which decoder

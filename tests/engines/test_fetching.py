@@ -45,7 +45,7 @@ def ranges(draw):
         nbytes = draw(st.integers(1, SIZE - offset))
         rows.append((draw(st.integers(0, 2)), offset, nbytes, end))
         end += nbytes + draw(st.integers(0, 9))
-    return Segments(*np.array(rows, np.int64).reshape(-1, 4).T), end
+    return Segments.of(np.array(rows, np.int64).reshape(-1, 4)), end
 
 
 class Unfetched(Exception):
@@ -71,7 +71,7 @@ def test_both_ways_fetch_the_same(files, slot, config, monkeypatch, wanted, long
     monkeypatch.setattr(fetching, "LONG_BYTES", long_bytes)
     monkeypatch.setattr(fetching, "_MIN_TAKEN_BYTES", 100)
     found = fetch(slot, descriptors, segments, nbytes)
-    for file, offset, length, place in zip(*(column.tolist() for column in segments), strict=True):
+    for file, offset, length, place in segments.columns.T.tolist():
         np.testing.assert_array_equal(found[place : place + length], contents[file][offset : offset + length])
     assert slot.requests == []
 
@@ -82,7 +82,7 @@ def test_files_are_opened_once_and_closed(files, slot, monkeypatch):
     opened = []
     open_file = slot._device.open
     monkeypatch.setattr(slot._device, "open", lambda descriptor: opened.append(descriptor) or open_file(descriptor))
-    segments = Segments(*(np.array(column) for column in ([0, 2, 0], [0, 10, 20], [5, 5, 5], [0, 5, 10])))
+    segments = Segments.of([0, 2, 0], [0, 10, 20], [5, 5, 5], [0, 5, 10])
     fetch(slot, files[1], segments, 15)
     assert opened == [files[1][0], files[1][2]]
     assert len(os.listdir("/proc/self/fd")) == before
@@ -90,13 +90,13 @@ def test_files_are_opened_once_and_closed(files, slot, monkeypatch):
 
 def test_short_ranges_open_nothing(files, slot, monkeypatch):
     monkeypatch.setattr(slot._device, "open", None)
-    fetch(slot, files[1], Segments(*(np.array([number]) for number in (1, 0, 5, 0))), 5)
+    fetch(slot, files[1], Segments.of([1], [0], [5], [0]), 5)
 
 
 @pytest.mark.parametrize("long_bytes", [LONG, SHORT])
 def test_a_range_behind_the_end(files, slot, monkeypatch, long_bytes):
     monkeypatch.setattr(fetching, "LONG_BYTES", long_bytes)
-    segments = Segments(*(np.array(column) for column in ([0, 1, 0], [0, SIZE - 3, 20], [5, 9, 5], [0, 5, 14])))
+    segments = Segments.of([0, 1, 0], [0, SIZE - 3, 20], [5, 9, 5], [0, 5, 14])
     with pytest.raises(Unfetched) as caught:
         fetch(slot, files[1], segments, 19)
     assert caught.value.args == (TRUNCATED, 1, SIZE)
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read(files, slot, monkeypatch, long_bytes, tmp_pa
     if long_bytes == LONG:  # which opens the file once more, and could read it
         monkeypatch.setattr("simulated_device.os.pread", lambda *_: os.read(-1, 1))
     with open(tmp_path / "0", "ab") as file, pytest.raises(Unfetched) as caught:
-        fetch(slot, [file.fileno()], Segments(*(np.array([number]) for number in (0, 7, 5, 0))), 5)
+        fetch(slot, [file.fileno()], Segments.of([0], [7], [5], [0]), 5)
     assert caught.value.args == (READ_FAILED, 0, 7)
     slot.drain()
 

@@ -31,7 +31,7 @@ def make(make_array, naive):
 def measured(engine, array, order="F"):
     """The bytes that a read takes at its peak, and those that were projected."""
     ((plan, sources),) = array.read_plans([(3, 2, 1)], SHAPE)
-    assert len(plan.missing.box)
+    assert len(plan.missing)
     out = np.zeros((1, *SHAPE, 1), array.spec.dtype, order=order)
     with sources:
         projected = engine.projected_nbytes(plan)

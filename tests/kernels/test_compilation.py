@@ -78,9 +78,8 @@ def test_changed_bodies_are_compiled_anew(run_python, tmp_path, kernel_cache):
 from loops.cpu import placement
 import numpy as np
 target = np.ones(64, np.uint8)
-origins = np.zeros((1, 3), np.int64)
-bases = np.zeros(1, np.int64)
-placement.fill_chunks(0, 1, bases, origins, (4, 4, 4, 4, 4, 4, 1, 4, 16), 0, target.__array_interface__["data"][0])
+missing = np.zeros((4, 1), np.int64)
+placement.fill_chunks(0, 1, missing, 64, (4, 4, 4, 4, 4, 4, 1, 4, 16), 0, target.__array_interface__["data"][0])
 print(target.sum())
 """
     environment = {"PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": kernel_cache}

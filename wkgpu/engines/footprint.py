@@ -125,7 +125,7 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
         _check_tables(side)
         if len(rows) != len(plan.origin):
             raise LaunchError(f"{side}: {len(rows)} rows face {len(plan.origin)} origins. {_BUG}")
-        _check_rows(side, "chunks", rows + 1, len(side.chunks.staging_offset) + 1)  # -1 is no row
+        _check_rows(side, "chunks", rows + 1, len(side.chunks) + 1)  # -1 is no row
     for name in ("shape", "pieces"):
         if getattr(one, name) != getattr(other, name):
             raise LaunchError(f"{one} cannot be compared with {other}: each has another {name}. {_BUG}")
@@ -135,20 +135,12 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 
 def _check_tables(plan: ReadPlan) -> None:
-    chunks, segments, missing = plan.chunks, plan.segments, plan.missing
-    if len(set(map(len, chunks))) > 1:
-        raise LaunchError(f"{plan}: the columns of its chunks have several lengths. {_BUG}")
-    if len(set(map(len, segments))) > 1:
-        raise LaunchError(f"{plan}: the columns of its segments have several lengths. {_BUG}")
-    if len(missing.box) != len(missing.origin):
-        raise LaunchError(f"{plan}: the columns of its missing chunks have several lengths. {_BUG}")
     counts = len(plan.files), plan.boxes, len(plan.pipelines)
     bad = planning.find_bad_column(
-        segments.file, chunks.nbytes, chunks.box, chunks.codec, chunks.placement_order, missing.box, counts,
-        plan.max_chunk_nbytes,
-    )  # fmt: skip
+        plan.segments.columns, plan.chunks.columns, plan.missing.columns, counts, plan.max_chunk_nbytes
+    )
     if bad >= 0:
-        what = ("files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes")[bad]
+        what = ("columns", "files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes")[bad]
         raise LaunchError(f"{plan}: its tables name {what} that it does not have. {_BUG}")
 
 

@@ -63,7 +63,7 @@ def test_gaps_are_fetched_along_up_to_a_length(coalesce, offsets):
 def test_files_are_never_joined():
     shards = {(x, 0, 0): shard_with_sizes(np.full(8, 5)) for x in range(2)}
     (plan,) = plans_of(LAYOUT, (0, 0, 0), (16, 8, 8), shards, coalesce=1 << 40)
-    assert plan.segments == pytest.approx(np.array([[0, 1], [80, 80], [40, 40], [0, 40]]))
+    assert plan.segments.columns.tolist() == [[0, 1], [80, 80], [40, 40], [0, 40]]
     assert (plan.chunks.staging_offset == np.arange(0, 80, 5)).all()
 
 
@@ -88,7 +88,7 @@ def test_absent_shards_and_empty_chunks_are_missing():
 def test_nothing_stored():
     (plan,) = plans_of(LAYOUT, (3, 3, 3), (2, 2, 2), {})
     assert (plan.nbytes_staged, plan.nbytes_decoded, plan.max_chunk_nbytes) == (0, 0, 0)
-    assert len(plan.missing.box) == 8
+    assert len(plan.missing) == 8
 
 
 def test_raw_chunks_lie_where_their_number_says(config):
@@ -128,7 +128,7 @@ def test_a_box_of_very_many_chunks_makes_several_plans(monkeypatch):
     shards = {(x, 0, z): shard_with_sizes(np.ones(64, int)) for x in range(2) for z in range(3) if (x, z) != (1, 1)}
     plans = plans_of(spec, (3, 1, 5), (9, 4, 15), shards)
     assert len(plans) > 4
-    assert max(len(plan.chunks.staging_offset) + len(plan.missing.box) for plan in plans) <= 8
+    assert max(len(plan.chunks) + len(plan.missing) for plan in plans) <= 8
     found = [tuple(o) for plan in plans for table in (plan.chunks, plan.missing) for o in table.origin.tolist()]
     corners = [(x, y, z) for x in range(2, 12, 2) for y in range(0, 5, 2) for z in range(4, 20, 2)]
     assert sorted(found) == sorted((x - 3, y - 1, z - 5) for x, y, z in corners)

@@ -42,7 +42,6 @@ def have_equal_voxels(
     geometry = (*map(int, one.pieces.shape), *map(int, one.shape), one.spec.voxel_bytes)
     capacity = max(_STAGED_BYTES, one.max_chunk_nbytes, other.max_chunk_nbytes)
     taken, differs = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    counter = taken.__array_interface__["data"][0]
     step = max(1, min(_TAKEN_BYTES // size, count // (4 * max(config.threads, 1))))
 
     def compare(_: int) -> None:
@@ -51,7 +50,7 @@ def have_equal_voxels(
             *stagings, scratch, other_scratch, work
         ):  # fmt: skip
             kernels.compare_chunks(
-                counter, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, pipelines.rows, size,
+                taken, step, plan.rows_of_one, plan.rows_of_other, plan.origin, *sides, pipelines.rows, size,
                 geometry, tuple(stagings), capacity, (scratch, other_scratch), work, differs, failures,
             )  # fmt: skip
         check_read(one, failures[0])
@@ -64,6 +63,5 @@ def have_equal_voxels(
 
 def _side(plan: ReadPlan, sources: Sources, decoders: Ints) -> tuple[object, ...]:
     """Return a plan as the kernel wants it; bytes are compared as they are stored."""
-    chunks = plan.chunks
-    encodings, pattern = decoders[chunks.codec], fill_pattern(plan.spec, as_stored=True)
-    return sources.descriptors, tuple(plan.segments), chunks.staging_offset, chunks.nbytes, encodings, pattern
+    encodings, pattern = decoders[plan.chunks.codec], fill_pattern(plan.spec, as_stored=True)
+    return sources.descriptors, plan.segments.columns, plan.chunks.columns, encodings, pattern

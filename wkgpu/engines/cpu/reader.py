@@ -52,18 +52,18 @@ class CpuReader:
 
     @property
     def projected_nbytes(self) -> int:
-        """Bytes that the threads take, and what is computed for each chunk."""
+        """Bytes that the threads take."""
         plan = self._plan
-        chunks, missing = len(plan.chunks.box), len(plan.missing.box)
+        chunks, missing = len(plan.chunks), len(plan.missing)
         threads = max(self._threads(chunks) if chunks else 0, max(config.threads, 1) if missing else 0)
         of_thread = max(sum(map(aligned, self._sizes)) if chunks else 0, aligned(plan.pieces.nbytes) if missing else 0)
-        return threads * (of_thread + aligned(1)) + plan.chunks.box.nbytes + plan.missing.box.nbytes
+        return threads * (of_thread + aligned(1))
 
     def run(self, sources: Sources, out: NDArray[Any]) -> None:
         """Fill an array ``(channel, x, y, z, box)``."""
-        if len(self._plan.missing.box):
+        if len(self._plan.missing):
             self._fill(out)
-        if len(self._plan.chunks.box):
+        if len(self._plan.chunks):
             for window in sources.windows(self._plan):
                 self._place(window, out)
 
@@ -76,39 +76,37 @@ class CpuReader:
         plan = self._plan
         pattern = fill_pattern(plan.spec)
         target = out.__array_interface__["data"][0]
-        bases = plan.missing.box * out.strides[4]
-        origins, size = plan.missing.origin, plan.pieces.nbytes
-        count = len(bases)
+        missing, box_stride, size = plan.missing.columns, out.strides[4], plan.pieces.nbytes
+        count = len(plan.missing)
         rows = rows_per_task(count, size)
         if has_lines(out, plan.spec.channels_first):
             geometry = _geometry(plan, out)
 
             def fill(first: int, last: int) -> None:
-                placement.fill_chunks(first, last, bases, origins, geometry, pattern, target)
+                placement.fill_chunks(first, last, missing, box_stride, geometry, pattern, target)
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
 
             def fill(first: int, last: int) -> None:
                 with self._buffers.borrow(size) as (scratch,):
-                    placement.fill_chunks_of_any(first, last, bases, origins, layout, pattern, size, scratch, target)
+                    placement.fill_chunks_of_any(
+                        first, last, missing, box_stride, layout, pattern, size, scratch, target
+                    )
 
         self._team.run(lambda task: fill(task * rows, min((task + 1) * rows, count)), -(-count // rows))
 
     def _place(self, window: Window, out: NDArray[Any]) -> None:
         """Fetch, decode and place the chunks of some rows."""
         plan, sizes, slots = self._plan, self._sizes, self._slots
-        check_sources(plan, window.descriptors)
-        target = out.__array_interface__["data"][0]
-        size, spec, columns = plan.pieces.nbytes, plan.spec, plan.chunks
-        order = columns.placement_order[window.first : window.last]
-        chunks = (columns.staging_offset, columns.nbytes, columns.box * out.strides[4], columns.codec)
-        segments = tuple(plan.segments)
-        count = len(order)
-        threads = self._threads(count)
-        step = rows_per_task(count, size, threads, _MIN_TAKEN_BYTES)
-        taken = np.zeros(1, np.int64)
-        counter = taken.__array_interface__["data"][0]
+        first, last, descriptors = window
+        check_sources(plan, descriptors)
+        target, box_stride = out.__array_interface__["data"][0], out.strides[4]
+        size, spec = plan.pieces.nbytes, plan.spec
+        segments, chunks = plan.segments.columns, plan.chunks.columns
+        threads = self._threads(last - first)
+        step = rows_per_task(last - first, size, threads, _MIN_TAKEN_BYTES)
+        taken = np.array([first], np.int64)
         capacity, gap, rows = sizes[0], self._pipelines.gap, self._pipelines.rows
         if has_lines(out, spec.channels_first):
             geometry = _geometry(plan, out)
@@ -117,9 +115,8 @@ class CpuReader:
             def place(failure: Failure) -> None:
                 with self._buffers.borrow(*sizes) as (staging, scratch, work, line):
                     reader.read_chunks(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, geometry, rows,
-                        size, staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming,
-                        failure,
+                        taken, step, last, descriptors, segments, chunks, box_stride, geometry, rows, size,
+                        staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming, failure,
                     )  # fmt: skip
 
         else:
@@ -128,8 +125,8 @@ class CpuReader:
             def place(failure: Failure) -> None:
                 with self._buffers.borrow(capacity, gap + size, sizes[2]) as (staging, scratch, work):
                     reader.read_chunks_to_any(
-                        counter, step, order, window.descriptors, segments, chunks, columns.origin, layout, rows,
-                        size, staging, capacity, scratch + gap, work, target, failure,
+                        taken, step, last, descriptors, segments, chunks, box_stride, layout, rows, size,
+                        staging, capacity, scratch + gap, work, target, failure,
                     )  # fmt: skip
 
         def place_checked(_: int) -> None:
@@ -138,8 +135,8 @@ class CpuReader:
             check_read(plan, failure)
 
         # Each thread enters its kernel once, and takes chunks there until none is left.
-        stop = partial(operator.setitem, taken, 0, count)  # what no thread has taken yet is not wanted any more
-        self._team.run(place_checked, min(threads, -(-count // step)), on_error=stop)
+        stop = partial(operator.setitem, taken, 0, last)  # what no thread has taken yet is not wanted any more
+        self._team.run(place_checked, min(threads, -((first - last) // step)), on_error=stop)
 
 
 def _geometry(plan: ReadPlan, out: NDArray[Any]) -> tuple[int, ...]:

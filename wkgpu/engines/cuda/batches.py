@@ -90,8 +90,8 @@ def segments_between(segments: Segments, begin: int, end: int) -> Segments:
     """Return the parts of segments that lie between two places of the staging space, with places from ``begin`` on."""
     first = max(int(np.searchsorted(segments.staging_offset, begin, side="right")) - 1, 0)
     last = int(np.searchsorted(segments.staging_offset, end, side="left"))
-    file, offset, nbytes, place = (column[first:last] for column in segments)
+    file, offset, nbytes, place = segments.columns[:, first:last]
     low = np.maximum(place, begin)
     high = np.minimum(place + nbytes, end)
     wanted = high > low
-    return Segments(file[wanted], (offset + low - place)[wanted], (high - low)[wanted], (low - begin)[wanted])
+    return Segments(np.stack([file, offset + low - place, high - low, low - begin])[:, wanted])

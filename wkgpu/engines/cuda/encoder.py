@@ -179,7 +179,7 @@ class CudaEncoder:
     def _old_segments(self, first: int, partly: Ints, places: Ints) -> Segments:
         touched = self.plan.touched
         rows = first + partly
-        return Segments(np.zeros(len(rows), np.int64), touched.offset[rows], touched.nbytes[rows], places)
+        return Segments.of(np.zeros(len(rows), np.int64), touched.offset[rows], touched.nbytes[rows], places)
 
     def _on_failure(self, first: int, partly: Ints) -> OnFailure:
         return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)

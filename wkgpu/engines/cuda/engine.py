@@ -169,7 +169,7 @@ class CudaEngine:
     def read(self, plan: ReadPlan, sources: Sources, out: Any) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
-        if not len(plan.missing.box) and not len(plan.chunks.staging_offset):
+        if not len(plan.missing) and not len(plan.chunks):
             return
         with self.device.active(), ExitStack() as stack, self.slots.borrow() as slots:
             CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()

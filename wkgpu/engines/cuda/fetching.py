@@ -58,7 +58,7 @@ class Fetcher:
 
         Of the first ``nbytes`` of the staging memory, those that no segment covers are undefined afterwards.
         """
-        if int(segments.nbytes.sum()) >= LONG_BYTES * len(segments.nbytes):
+        if int(segments.nbytes.sum()) >= LONG_BYTES * len(segments):
             return self._fetch_long(segments, staging, slot, on_failure)
         host = slot.host("staging", nbytes)
 
@@ -70,18 +70,17 @@ class Fetcher:
 
     def fetch_to_host(self, segments: Segments, host: Bytes, on_failure: OnFailure) -> None:
         """Fetch segments to their places in host memory, on all threads."""
-        count = len(segments.nbytes)
+        count = len(segments)
         if count == 0:
             return
         taken = np.zeros(1, np.int64)
-        counter = taken.__array_interface__["data"][0]
         target = host.__array_interface__["data"][0]
         step = max(_MIN_TAKEN_BYTES * count // max(int(segments.nbytes.sum()), 1), 1)
-        columns = tuple(np.ascontiguousarray(column) for column in segments)
+        columns = np.ascontiguousarray(segments.columns)
 
         def fetch(_: int) -> None:
             failure = np.zeros(3, np.int64)
-            kernels.fetch_ranges(counter, step, self._descriptors, columns, target, failure)
+            kernels.fetch_ranges(taken, step, self._descriptors, columns, target, failure)
             if failure[0] != OK:
                 code, segment, offset = failure.tolist()
                 raise on_failure(code, segment, offset)
@@ -90,7 +89,7 @@ class Fetcher:
         self._team.run(fetch, min(max(config.threads, 1), -(-count // step)), on_error=stop)
 
     def _fetch_long(self, segments: Segments, staging: Memory, slot: Slot, on_failure: OnFailure) -> Callable[[], None]:
-        columns = [column.tolist() for column in segments]
+        columns = segments.columns.tolist()
         for number, (file, offset, nbytes, place) in enumerate(zip(*columns, strict=True)):
             try:
                 slot.requests.append(self._file(file).read(staging, place, nbytes, offset))

@@ -47,10 +47,7 @@ class HostDecoder:
         plan, size = self._plan, self._plan.pieces.nbytes
         pipelines = kernel_pipelines(plan.pipelines, size, swapped_bytes(plan.spec), plan.file_encoded_by)
         count = len(heads)
-        columns = plan.chunks
-        chunks = columns.staging_offset, columns.nbytes, columns.box, columns.codec
         taken = np.zeros(1, np.int64)
-        counter = taken.__array_interface__["data"][0]
         address = target.__array_interface__["data"][0]
         step = max(_TAKEN_BYTES // size, 1)
 
@@ -58,8 +55,8 @@ class HostDecoder:
             failure = np.zeros(3, np.int64)
             with self._buffers.borrow(plan.max_chunk_nbytes, pipelines.decoder_bytes) as (staging, work):
                 kernels.decode_chunks(
-                    counter, step, heads, wanted, self._descriptors, tuple(plan.segments), chunks, pipelines.rows, size,
-                    staging, work, address, failure,
+                    taken, step, heads, wanted, self._descriptors, plan.segments.columns, plan.chunks.columns,
+                    pipelines.rows, size, staging, work, address, failure,
                 )  # fmt: skip
             check_read(plan, failure)
 

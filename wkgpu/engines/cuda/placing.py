@@ -115,7 +115,7 @@ class _PlanPlacement:
         return described(table, self._header, starts, bases, corners, self._scale, self._width)
 
     def _described_missing(self, missing: MissingChunks, slot: Slot) -> tuple[Table, int]:
-        count = len(missing.box)
+        count = len(missing)
         table = Table(slot, items_described(count))
         at = self._described(table, np.zeros(count, np.int64), missing.box, missing.origin)
         table.upload()
@@ -153,7 +153,7 @@ class LinePlacement(_PlanPlacement):
 
     def fill(self, missing: MissingChunks, slot: Slot) -> None:
         """See `Placement.fill`."""
-        device, lanes, count = self._device, self._lanes, len(missing.box)
+        device, lanes, count = self._device, self._lanes, len(missing)
         table, at = self._described_missing(missing, slot)
         slot.stream.launch(
             kernels.fill_chunks, grid_of(device, count, self._plan.pieces.shape[1], lanes), device.threads,
@@ -180,7 +180,7 @@ class StridedPlacement(_PlanPlacement):
         chunk = slot.memory("decoded", size)
         fill(self._device, chunk, size, fill_pattern(self._plan.spec), slot)
         table, at = self._described_missing(missing, slot)
-        self.place(table, at, len(missing.box), chunk, slot)
+        self.place(table, at, len(missing), chunk, slot)
 
 
 def fill(device: Device, memory: Memory, nbytes: int, pattern: int, slot: Slot) -> None:

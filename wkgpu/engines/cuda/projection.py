@@ -19,8 +19,8 @@ def projected_nbytes(device: Device, plan: ReadPlan) -> int:
     pair: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     slots = cycle(pair)
     size = plan.pieces.nbytes
-    if len(plan.missing.box):
-        _grow(next(slots), {"table": 8 * items_described(len(plan.missing.box)), "decoded": size})
+    if len(plan.missing):
+        _grow(next(slots), {"table": 8 * items_described(len(plan.missing)), "decoded": size})
     for batch in read_batches(plan, batch_limit(plan)):
         _grow(next(slots), _of_batch(device, plan, batch))
     return sum(rounded(nbytes) for slot in pair for nbytes in slot.values())

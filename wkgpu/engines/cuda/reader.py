@@ -65,7 +65,7 @@ class CudaReader:
         plan = self._plan
         self._check_lengths()
         slots = cycle(self._slots)
-        if len(plan.missing.box):
+        if len(plan.missing):
             slot = next(slots)
             self._placement.fill(plan.missing, slot)
             slot.end()

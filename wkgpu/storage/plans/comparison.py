@@ -87,7 +87,7 @@ class _Grid(NamedTuple):
 
 
 def _grid(plan: ReadPlan) -> _Grid:
-    origin = (plan.chunks.origin if len(plan.chunks.origin) else plan.missing.origin)[0].tolist()
+    origin = (plan.chunks.origin if len(plan.chunks) else plan.missing.origin)[0].tolist()
     lengths = plan.pieces.shape
     first = triple(-(-place % length) for place, length in zip(origin, lengths, strict=True))
     spans = zip(first, plan.shape, lengths, strict=True)
@@ -95,7 +95,7 @@ def _grid(plan: ReadPlan) -> _Grid:
 
 
 def _is_whole(plan: ReadPlan, grid: _Grid) -> bool:
-    return len(plan.chunks.origin) + len(plan.missing.origin) == prod(grid.counts)
+    return len(plan.chunks) + len(plan.missing) == prod(grid.counts)
 
 
 def _rows_by_cell(plan: ReadPlan, grid: _Grid) -> Ints:

@@ -22,7 +22,7 @@ class PlanTable:
     Attributes
     ----------
     columns : int64 (columns, n)
-        In C order.
+        In C order; which is which is said in `wkgpu.kernels.planning`.
     """
 
     __slots__ = ("columns",)
@@ -32,89 +32,70 @@ class PlanTable:
 
     @classmethod
     def of(cls, *columns: ArrayLike) -> Self:
-        """Put a table together of its columns, in the order of its properties; vectors are three columns."""
+        """Put a table together of its columns, in their order; an array ``(n, 3)`` gives three."""
         return cls(np.concatenate([np.atleast_2d(np.asarray(column, np.int64).T) for column in columns]))
 
     def __len__(self) -> int:
-        return self.columns.shape[1]
+        return len(self.columns[0])
+
+
+class _Column:
+    """Numbers ``(n,)`` of a table."""
+
+    def __init__(self, column: int) -> None:
+        self._column = column
+
+    def __get__(self, table: PlanTable, kind: type[PlanTable]) -> Ints:
+        numbers: Ints = table.columns[self._column]
+        return numbers
+
+
+class _Vectors(_Column):
+    """Vectors ``(n, 3)`` of a table."""
+
+    def __get__(self, table: PlanTable, kind: type[PlanTable]) -> Ints:
+        return table.columns[self._column : self._column + 3].T
 
 
 class Segments(PlanTable):
     """Byte ranges to fetch, one request each, ascending in the staging space."""
 
     __slots__ = ()
-
-    @property
-    def file(self) -> Ints:
-        """(n,) Position in the plan's files."""
-        return self.columns[layout.FILE]
-
-    @property
-    def offset(self) -> Ints:
-        """(n,) Where the range begins in the file."""
-        return self.columns[layout.OFFSET]
-
-    @property
-    def nbytes(self) -> Ints:
-        """(n,) Its length."""
-        return self.columns[layout.NBYTES]
-
-    @property
-    def staging_offset(self) -> Ints:
-        """(n,) Where its first byte goes in the staging space."""
-        return self.columns[layout.STAGING_OFFSET]
+    file = _Column(layout.FILE)
+    """Position in the plan's files."""
+    offset = _Column(layout.OFFSET)
+    """Where the range begins in the file."""
+    nbytes = _Column(layout.NBYTES)
+    staging_offset = _Column(layout.STAGING_OFFSET)
+    """Where its first byte goes in the staging space."""
 
 
 class Chunks(PlanTable):
     """Encoded chunks (of raw ones: pieces) in the staging space, ascending."""
 
     __slots__ = ()
-
-    @property
-    def staging_offset(self) -> Ints:
-        """(n,) Where the chunk begins in the staging space."""
-        return self.columns[layout.CHUNK_STAGING_OFFSET]
-
-    @property
-    def nbytes(self) -> Ints:
-        """(n,) Its encoded bytes."""
-        return self.columns[layout.CHUNK_NBYTES]
-
-    @property
-    def box(self) -> Ints:
-        """(n,) Which of the plan's boxes it is for."""
-        return self.columns[layout.CHUNK_BOX]
-
-    @property
-    def codec(self) -> Ints:
-        """(n,) Which of the plan's pipelines encodes it."""
-        return self.columns[layout.CHUNK_CODEC]
-
-    @property
-    def origin(self) -> Ints:
-        """(n, 3) Its first voxel in that box; negative where the chunk begins before the box."""
-        return self.columns[layout.CHUNK_ORIGIN : layout.CHUNK_ORIGIN + 3].T
-
-    @property
-    def placement_order(self) -> Ints:
-        """(n,) The rows of this table by shard, box, z, y, x: x-neighbours of a shard follow each other."""
-        return self.columns[layout.PLACEMENT_ORDER]
+    staging_offset = _Column(layout.CHUNK_STAGING_OFFSET)
+    """Where the chunk begins in the staging space."""
+    nbytes = _Column(layout.CHUNK_NBYTES)
+    """Its encoded bytes."""
+    codec = _Column(layout.CHUNK_CODEC)
+    """Which of the plan's pipelines encodes it."""
+    box = _Column(layout.CHUNK_BOX)
+    """Which of the plan's boxes it is for."""
+    origin = _Vectors(layout.CHUNK_ORIGIN)
+    """Its first voxel in that box; negative where the chunk begins before the box."""
+    placement_order = _Column(layout.PLACEMENT_ORDER)
+    """The rows of this table by shard, box, z, y, x: x-neighbours of a shard follow each other."""
 
 
 class MissingChunks(PlanTable):
     """Chunks that are stored nowhere and read as the fill value, by shard, box, z, y, x."""
 
     __slots__ = ()
-
-    @property
-    def box(self) -> Ints:
-        """(n,) Which box."""
-        return self.columns[layout.MISSING_BOX]
-
-    @property
-    def origin(self) -> Ints:
-        """(n, 3) First voxel in that box."""
-        return self.columns[layout.MISSING_ORIGIN : layout.MISSING_ORIGIN + 3].T
+    box = _Column(layout.MISSING_BOX)
+    """Which box."""
+    origin = _Vectors(layout.MISSING_ORIGIN)
+    """First voxel in that box."""
 
 
 class ReadPlan(NamedTuple):

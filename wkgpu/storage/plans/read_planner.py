@@ -134,19 +134,16 @@ class ReadPlanner:
     ) -> tuple[ReadPlan, Sources]:
         """Make the plan of shards whose chunks are cut alike."""
         opened = [file for file in files if file is not None]
-        pipelines = tuple({file.index.codecs: None for file in opened})
+        pipelines = tuple(dict.fromkeys([file.index.codecs for file in opened]))
         rows = [_ABSENT if file is None else _described(file, pipelines) for file in files]
-        indexes = np.array(rows, np.int64).reshape(-1, layout.INDEX_COLUMNS)
-        tables, origins, missing_origins, summary = _kernels().read_tables(corners, numbers, *touched, indexes)
-        ranges, count, missing, staged, largest = summary
-        if ranges < 0:
+        segments, chunks, missing, (staged, largest) = _kernels().read_tables(
+            corners, numbers, *touched, np.array(rows, np.int64)
+        )
+        if staged < 0:
             raise ShardIndexError(f"An index of {', '.join(file.path for file in opened)} has too few chunks.")
-        staging_offset, nbytes, box, codec = tables[layout.CHUNKS, :count]
         plan = ReadPlan(
             self._spec, pieces, shape, boxes, tuple([file.key for file in opened]), pipelines,
-            Segments(*tables[layout.SEGMENTS, :ranges]),
-            Chunks(staging_offset, nbytes, box, codec, origins[:count], tables[layout.PLACEMENT_ORDER, :count]),
-            MissingChunks(tables[layout.MISSING_BOX, :missing], missing_origins[:missing]), staged, largest,
+            Segments(segments), Chunks(chunks), MissingChunks(missing), staged, largest,
         )  # fmt: skip
         return plan, Sources(opened)
 

@@ -44,18 +44,22 @@ class Sources:
     ----------
     files : sequence of ShardFile
         In the order of the plan's files; closed ones are those beyond the budget.
+
+    Attributes
+    ----------
+    are_open : bool
+        Whether all files have descriptors at once.
+    descriptors : int64 (files,)
+        -1 for those that have none.
     """
 
-    __slots__ = ("_files", "descriptors")
+    __slots__ = ("_files", "are_open", "descriptors")
 
     def __init__(self, files: Sequence[ShardFile]) -> None:
         self._files = files
-        self.descriptors: NDArray[np.int64] = np.array([file.descriptor for file in files], np.int64)
-
-    @property
-    def are_open(self) -> bool:
-        """Whether all files have descriptors at once."""
-        return len(self.descriptors) == 0 or bool(self.descriptors.min() >= 0)
+        descriptors = [file.descriptor for file in files]
+        self.descriptors: NDArray[np.int64] = np.array(descriptors, np.int64)
+        self.are_open = -1 not in descriptors
 
     def windows(self, plan: ReadPlan) -> Iterator[Window]:
         """Yield the rows of a plan in parts whose files are open together; mostly all rows.
@@ -68,7 +72,7 @@ class Sources:
             If a file that was not kept open has been replaced or deleted.
         """
         if self.are_open:
-            yield Window(0, len(plan.chunks.box), self.descriptors)
+            yield Window(0, len(plan.chunks), self.descriptors)
             return
         rows = _first_rows(plan, len(self._files))
         first = 0
