@@ -12,10 +12,10 @@ a decoded piece."""
 NUMBERS = 21
 
 # ---- How the index of a shard answers, and the columns of the array of indexes
-ABSENT, UNIFORM, TABLE = range(3)
+ABSENT, UNIFORM, TABLE, SKIPPED = range(4)
 KIND, CODEC, BEGIN, END, ENTRIES = range(5)
-"""How it answers; the codec's number; the offset of chunk 0, or the address of the offsets of all; the bytes of a
-chunk, or the address of the ends of all; the number of chunks."""
+"""How it answers, where a skipped shard is one of another plan; the codec's number; the offset of chunk 0, or the
+address of the offsets of all; the bytes of a chunk, or the address of the ends of all; the number of chunks."""
 INDEX_COLUMNS = 5
 
 # ---- Rows of the tables of a read plan, each of which is a column of that table

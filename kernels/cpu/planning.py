@@ -40,6 +40,7 @@ from ..planning import (
     SEGMENT_COLUMNS,
     SHAPE,
     SHIFT,
+    SKIPPED,
     STAGING_OFFSET,
     STRIDES,
     TABLE,
@@ -118,17 +119,15 @@ def find_shards(corners, numbers):
 
     Returns
     -------
-    shards : int64 (shards, 3)
-        Each once, by z, y, x; in shards.
+    shards : int64 (shards, 4)
+        Each once, by z, y, x: ``x, y, z`` in shards, and where its boxes end.
     boxes : int64 (n,)
         The boxes that touch the first shard, ascending, then those that touch the second one, ...
-    begins : int64 (shards + 1,)
-        Where the boxes of each shard begin.
     """
     count = 0
     for box in range(len(corners)):
         count += _shards_of_box(corners, box, numbers)
-    shards = np.empty((count, 3), np.int64)
+    shards = np.empty((count, 4), np.int64)
     boxes = np.empty(count, np.int64)
     row = 0
     is_sorted = True
@@ -146,15 +145,13 @@ def find_shards(corners, numbers):
         for axis in range(3):
             order = np.argsort(shards[:, axis].copy(), kind="mergesort")
             shards, boxes = shards[order], boxes[order]
-    begins = np.empty(count + 1, np.int64)
     found = 0
     for row in range(count):
         if row == 0 or _is_before(shards, row - 1, row):
-            shards[found] = shards[row]
-            begins[found] = row
+            shards[found, :3] = shards[row, :3]
             found += 1
-    begins[found] = count
-    return shards[:found], boxes, begins[: found + 1]
+        shards[found - 1, 3] = row + 1
+    return shards[:found], boxes
 
 
 @njit(nogil=True)
@@ -169,15 +166,16 @@ def _span(corners, box, shard, axis, numbers):
 
 
 @njit(nogil=True)
-def _count_rows(corners, numbers, shards, boxes, begins):
-    count = 0
-    for shard in range(len(shards)):
-        for pair in range(begins[shard], begins[shard + 1]):
-            rows = 1
-            for axis in range(3):
-                first, last = _span(corners, boxes[pair], shards[shard, axis], axis, numbers)
-                rows *= last - first
-            count += rows
+def _count_rows(corners, numbers, shards, boxes):
+    count = shard = 0
+    for pair in range(len(boxes)):
+        if pair == shards[shard, 3]:
+            shard += 1
+        rows = 1
+        for axis in range(3):
+            first, last = _span(corners, boxes[pair], shards[shard, axis], axis, numbers)
+            rows *= last - first
+        count += rows
     return count
 
 
@@ -227,8 +225,8 @@ def _find_rows(corners, numbers, shard, boxes, index, found, missing, counts):
 
     Parameters
     ----------
-    shard, boxes, index : int64 (3,), (n,), (INDEX_COLUMNS,)
-        The shard; the boxes that touch it; its row of the indexes.
+    shard, boxes, index : int64 (4,), (n,), (INDEX_COLUMNS,)
+        Its row of the shards; the boxes that touch it; its row of the indexes.
     found, missing : int64 (_FOUND_COLUMNS, rows), (MISSING_COLUMNS, rows)
         Box, origin, and of what is stored also file offset and bytes.
     counts : tuple of int
@@ -320,12 +318,12 @@ def _first_columns(table, count):
 
 
 @cached_kernel
-def read_tables(corners, numbers, shards, boxes, begins, indexes):
+def read_tables(corners, numbers, shards, boxes, indexes):
     """Make the tables of a read plan.
 
     Parameters
     ----------
-    corners, numbers, shards, boxes, begins
+    corners, numbers, shards, boxes
         As `find_shards` takes and returns them.
     indexes : int64 (shards, INDEX_COLUMNS)
         How the index of each shard answers.
@@ -340,18 +338,21 @@ def read_tables(corners, numbers, shards, boxes, begins, indexes):
         Bytes that are fetched, and bytes of the largest encoded chunk. -1 bytes: an index has fewer chunks than its
         shard.
     """
-    rows = _count_rows(corners, numbers, shards, boxes, begins)
+    rows = _count_rows(corners, numbers, shards, boxes)
     segments, chunks = np.empty((SEGMENT_COLUMNS, rows), np.int64), np.empty((CHUNK_COLUMNS, rows), np.int64)
     missing = np.empty((MISSING_COLUMNS, rows), np.int64)
     found, order = np.empty((_FOUND_COLUMNS, rows), np.int64), np.empty(rows, np.int64)
     count, absent, file = np.int64(0), np.int64(0), np.int64(0)
     totals = np.int64(0), np.int64(0), np.int64(0)
+    begin = end = 0
     for shard in range(len(shards)):
         first, index = count, indexes[shard]
+        begin, end = end, shards[shard, 3]
+        if index[KIND] == SKIPPED:
+            continue
         count, absent = _find_rows(
-            corners, numbers, shards[shard], boxes[begins[shard] : begins[shard + 1]], index, found, missing,
-            (count, absent),
-        )  # fmt: skip
+            corners, numbers, shards[shard], boxes[begin:end], index, found, missing, (count, absent)
+        )
         if count < 0:
             count, totals = np.int64(0), (np.int64(0), np.int64(-1), np.int64(0))
             break

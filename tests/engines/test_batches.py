@@ -128,11 +128,7 @@ def test_segments_between_are_what_is_asked_for(whole, data):
     end = int(whole.nbytes.sum())
     begin = data.draw(st.integers(0, end))
     end = data.draw(st.integers(begin, end))
-    source = [
-        (file, offset + byte)
-        for file, offset, nbytes in whole.columns[:3].T.tolist()
-        for byte in range(nbytes)
-    ]
+    source = [(file, offset + byte) for file, offset, nbytes in whole.columns[:3].T.tolist() for byte in range(nbytes)]
     found = {}
     parts = segments_between(whole, begin, end)
     assert (parts.nbytes > 0).all()

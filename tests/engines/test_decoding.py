@@ -246,7 +246,7 @@ def test_nothing_is_launched_for_a_chunk_that_is_too_long(array, shard, simulate
     for operation in ("launch", "upload"):
         monkeypatch.setattr(stream, operation, lambda *arguments: pytest.fail("something is queued"))
     with sources, pytest.raises(ChunkError, match=rf"{shard}: the chunk at voxel .*damaged"):
-        simulated.read(plan._replace(chunks=chunks), sources, out)
+        simulated.read(plan._replace(chunks=chunks, max_chunk_nbytes=2 * CHUNK_BYTES), sources, out)
 
 
 # ---- Which decoder

@@ -42,6 +42,9 @@ class Codec:
     parameters: tuple[tuple[str, Parameter], ...] = ()
     max_input_bytes: int | None = field(default=None, repr=False, compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # the one of dataclasses is made of all fields, and asked for several times in a read
+
 
 Pipeline: TypeAlias = tuple[Codec, ...]
 Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"] | Pipeline

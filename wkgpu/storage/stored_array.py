@@ -101,7 +101,8 @@ class StoredArray(ShardFolder):
             rewritten before the last plan is made, they start again, with plans of the new files.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
-        for array in self._attempts():
+        for _ in range(_MAX_ATTEMPTS):
+            array = self.current()
             spec, at, lengths, open_shard = array.spec, corners, shape, array.open_shard
             if not spec.is_in_xyz_order:
                 at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
@@ -113,6 +114,7 @@ class StoredArray(ShardFolder):
                     raise
             else:
                 return
+        raise self._restless()
 
     def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
         return self.open_shard(spec.from_storage_order(shard), wait)

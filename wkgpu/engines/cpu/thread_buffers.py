@@ -19,13 +19,24 @@ def aligned(nbytes: int) -> int:
 class _Block:
     """Memory that begins at a cache line."""
 
-    __slots__ = ("_memory", "address", "nbytes")
+    __slots__ = ("_address", "_memory", "cut", "nbytes")
 
     def __init__(self, nbytes: int) -> None:
         self._memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
         begin = self._memory.__array_interface__["data"][0]
-        self.address = begin + -begin % _ALIGNMENT
+        self._address = begin + -begin % _ALIGNMENT
         self.nbytes = nbytes
+        self.cut: tuple[tuple[int, ...], tuple[int, ...]] = (), ()
+        """The sizes of the last loan, and its addresses: mostly those of the next one as well."""
+
+    def addresses(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return where buffers of these many bytes begin, one behind the other."""
+        found, address = [], self._address
+        for size in sizes:
+            found.append(address)
+            address += aligned(size)
+        self.cut = sizes, tuple(found)
+        return self.cut[1]
 
 
 class _Kept(threading.local):
@@ -51,16 +62,16 @@ class _Loan:
         self._sizes = sizes
 
     def __enter__(self) -> tuple[int, ...]:
-        offsets, end = [], 0
-        for size in self._sizes:
-            offsets.append(end)
-            end += aligned(size)
         block = self._kept.block
         self._kept.block = None  # taken: a loan within this one gets memory of its own
-        if block is None or block.nbytes < end:
-            block = _Block(end)
+        if block is not None and block.cut[0] == self._sizes:
+            self._block = block
+            return block.cut[1]
+        nbytes = sum(map(aligned, self._sizes))
+        if block is None or block.nbytes < nbytes:
+            block = _Block(nbytes)
         self._block = block
-        return tuple([block.address + offset for offset in offsets])
+        return block.addresses(self._sizes)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

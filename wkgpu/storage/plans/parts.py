@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +25,11 @@ class BoxPart(NamedTuple):
     """Number of the first box; the others follow it."""
     shift: Triple
     """First voxel of the part in its box."""
+    is_all: bool
+    """Whether it is all of all boxes."""
 
 
-def parts_of_boxes(corners: Ints, shape: Triple, piece: Triple, max_rows: int) -> Iterator[BoxPart]:
+def parts_of_boxes(corners: Ints, shape: Triple, piece: Triple, max_rows: int) -> Iterable[BoxPart]:
     """Cut boxes at multiples of pieces into parts that together touch at most so many pieces, if that is possible.
 
     Parameters
@@ -49,17 +51,21 @@ def parts_of_boxes(corners: Ints, shape: Triple, piece: Triple, max_rows: int) -
     (x, y, z), (width, height, depth) = shape, piece
     of_box = (x // width + 2) * (y // height + 2) * (z // depth + 2)  # at most
     if len(corners) * of_box <= max_rows:
-        if len(corners):
-            yield BoxPart(corners, shape, 0, (0, 0, 0))
-    elif of_box <= max_rows:
+        return (BoxPart(corners, shape, 0, (0, 0, 0), True),) if len(corners) else ()
+    if of_box <= max_rows:
         at_once = max_rows // of_box
-        for first in range(0, len(corners), at_once):
-            yield BoxPart(corners[first : first + at_once], shape, first, (0, 0, 0))
-    else:
-        for number, corner in enumerate(corners.tolist()):
-            for begin, length in _parts_of_box(corner, shape, piece, max_rows):
-                left, top, front = (low - first for low, first in zip(begin, corner, strict=True))
-                yield BoxPart(np.array([begin], np.int64), length, number, (left, top, front))
+        return (
+            BoxPart(corners[first : first + at_once], shape, first, (0, 0, 0), False)
+            for first in range(0, len(corners), at_once)
+        )
+    return _parts_of_large_boxes(corners, shape, piece, max_rows)
+
+
+def _parts_of_large_boxes(corners: Ints, shape: Triple, piece: Triple, max_rows: int) -> Iterator[BoxPart]:
+    for number, corner in enumerate(corners.tolist()):
+        for begin, length in _parts_of_box(corner, shape, piece, max_rows):
+            left, top, front = (low - first for low, first in zip(begin, corner, strict=True))
+            yield BoxPart(np.array([begin], np.int64), length, number, (left, top, front), False)
 
 
 def _parts_of_box(corner: list[int], shape: Triple, piece: Triple, max_rows: int) -> Iterator[tuple[Triple, Triple]]:

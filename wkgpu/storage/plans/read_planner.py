@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from wkgpu.kernels import planning as layout
 from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, pieces_of
-from wkgpu.storage.plans.parts import MAX_ROWS, parts_of_boxes
+from wkgpu.storage.plans.parts import MAX_ROWS, BoxPart, parts_of_boxes
 from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
@@ -26,6 +25,7 @@ from wkgpu.storage.stores.store import Store
 
 _MAX_KEPT = 64
 _ABSENT = (layout.ABSENT, 0, 0, 0, 0)
+_SKIPPED = (layout.SKIPPED, 0, 0, 0, 0)
 
 OpenShard = Callable[[Triple, bool], ShardFile | None]
 """Opens the shard ``(x, y, z)``, its index checked; None where it does not exist.
@@ -78,67 +78,59 @@ class ReadPlanner:
         """
         pieces, kernels, max_gap = self.pieces_of(self._spec.codecs), _kernels(), store.coalesce_bytes
         for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
-            numbers = self._numbers(pieces, part.shape, max_gap, part.first, part.shift)
-            touched = _Touched(*kernels.find_shards(part.corners, numbers))
-            files = _opened(open_shard, store, touched.shards)
-            planned = []
+            shards, touching = kernels.find_shards(part.corners, self._numbers(pieces, part, max_gap))
+            files = _opened(open_shard, store, shards)
             try:
-                for cut, of_cut, its_files in self._by_cut(pieces, touched, files):
-                    if cut != pieces:
-                        numbers_of_cut = self._numbers(cut, part.shape, max_gap, part.first, part.shift)
-                    else:
-                        numbers_of_cut = numbers
-                    planned.append(
-                        self._plan(cut, part.corners, numbers_of_cut, of_cut, its_files, shape, len(corners))
+                planned = []
+                for cut, pipelines in self._by_cut(files, pieces):
+                    indexes = np.array([_described(file, pipelines, cut == pieces) for file in files], np.int64)
+                    tables = kernels.read_tables(
+                        part.corners, self._numbers(cut, part, max_gap), shards, touching, indexes
                     )
+                    planned.append(self._plan(cut, pipelines, files, tables, shape, len(corners)))
             except BaseException:
                 _close(files)
                 raise
             yield from planned
 
-    def _by_cut(self, pieces: Pieces, touched: _Touched, files: _Files) -> Iterator[tuple[Pieces, _Touched, _Files]]:
-        """Yield the shards whose chunks are cut alike; mostly all of them."""
-        spec_codecs = self._spec.codecs
-        cuts = [
-            pieces if file is None or file.index.codecs == spec_codecs else self.pieces_of(file.index.codecs)
-            for file in files
+    def _by_cut(self, files: _Files, pieces: Pieces) -> Sequence[tuple[Pieces, tuple[Pipeline, ...]]]:
+        """Return the pipelines of files by how these cut chunks, which absent files do as new ones: into `pieces`."""
+        found = [file.index.codecs for file in files if file is not None]
+        if found.count(self._spec.codecs) == len(found):
+            return [(pieces, (self._spec.codecs,) if found else ())]
+        pipelines = tuple(dict.fromkeys(found))
+        cuts = [self.pieces_of(codecs) for codecs in pipelines]
+        different = {*cuts, pieces} if None in files else set(cuts)
+        return [
+            (cut, tuple(codecs for codecs, its in zip(pipelines, cuts, strict=True) if its == cut))
+            for cut in sorted(different)
         ]
-        if all(cut == cuts[0] for cut in cuts):
-            yield cuts[0], touched, files
-            return
-        for cut in sorted(set(cuts)):
-            wanted = [number for number, other in enumerate(cuts) if other == cut]
-            yield cut, touched.only(wanted), [files[number] for number in wanted]
 
-    def _numbers(self, pieces: Pieces, shape: Triple, max_gap: int, first: int, shift: Triple) -> Ints:
+    def _numbers(self, pieces: Pieces, part: BoxPart, max_gap: int) -> Ints:
         """Return what is the same for all boxes, as planning kernels take it."""
-        numbers = self._kept.get((pieces, shape, max_gap))
+        numbers = self._kept.get((pieces, part.shape, max_gap))
         if numbers is None:
             chunks = self._spec.chunks_per_shard
             numbers = np.array(
-                [*shape, *pieces.shape, *pieces.per_chunk, *chunks, *self._ordinal_strides, 0, 0, 0, 0, max_gap,
+                [*part.shape, *pieces.shape, *pieces.per_chunk, *chunks, *self._ordinal_strides, 0, 0, 0, 0, max_gap,
                  pieces.nbytes], np.int64,
             )  # fmt: skip
             assert len(numbers) == layout.NUMBERS
             if len(self._kept) >= _MAX_KEPT:
                 self._kept.clear()
-            self._kept[pieces, shape, max_gap] = numbers
-        if first or any(shift):
+            self._kept[pieces, part.shape, max_gap] = numbers
+        if not part.is_all:
             numbers = numbers.copy()
-            numbers[layout.FIRST_BOX] = first
-            numbers[layout.SHIFT : layout.SHIFT + 3] = shift
+            numbers[layout.FIRST_BOX] = part.first
+            numbers[layout.SHIFT : layout.SHIFT + 3] = part.shift
         return numbers
 
     def _plan(
-        self, pieces: Pieces, corners: Ints, numbers: Ints, touched: _Touched, files: _Files, shape: Triple, boxes: int
+        self, pieces: Pieces, pipelines: tuple[Pipeline, ...], files: _Files, tables: _Tables, shape: Triple, boxes: int
     ) -> tuple[ReadPlan, Sources]:
-        """Make the plan of shards whose chunks are cut alike."""
-        opened = [file for file in files if file is not None]
-        pipelines = tuple(dict.fromkeys([file.index.codecs for file in opened]))
-        rows = [_ABSENT if file is None else _described(file, pipelines) for file in files]
-        segments, chunks, missing, (staged, largest) = _kernels().read_tables(
-            corners, numbers, *touched, np.array(rows, np.int64)
-        )
+        """Make the plan of those shards whose chunks are encoded by these pipelines."""
+        opened = [file for file in files if file is not None and file.index.codecs in pipelines]
+        segments, chunks, missing, (staged, largest) = tables
         if staged < 0:
             raise ShardIndexError(f"An index of {', '.join(file.path for file in opened)} has too few chunks.")
         plan = ReadPlan(
@@ -149,24 +141,15 @@ class ReadPlanner:
 
 
 _Files = list[ShardFile | None]
+_Tables = tuple[Ints, Ints, Ints, tuple[int, int]]
 
 
-class _Touched(NamedTuple):
-    """The shards that boxes touch; see `wkgpu.kernels.cpu.planning.find_shards`."""
-
-    shards: Ints
-    boxes: Ints
-    begins: Ints
-
-    def only(self, wanted: Sequence[int]) -> _Touched:
-        """Return some of them."""
-        parts = [self.boxes[self.begins[number] : self.begins[number + 1]] for number in wanted]
-        begins = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return _Touched(self.shards[wanted], np.concatenate(parts), begins)
-
-
-def _described(file: ShardFile, pipelines: tuple[Pipeline, ...]) -> tuple[int, ...]:
-    """Return the row of an index, as planning kernels take it."""
+def _described(file: ShardFile | None, pipelines: tuple[Pipeline, ...], has_absent: bool) -> tuple[int, ...]:
+    """Return the row of an index, as planning kernels take it; `has_absent`: whether absent shards are planned."""
+    if file is None:
+        return _ABSENT if has_absent else _SKIPPED
+    if file.index.codecs not in pipelines:
+        return _SKIPPED
     kind, begin, end, entries = file.index.description
     return kind, pipelines.index(file.index.codecs), begin, end, entries
 
@@ -175,7 +158,7 @@ def _opened(open_shard: OpenShard, store: Store, shards: Ints) -> _Files:
     """Open shards; what is beyond the budget of open files is closed again, and known by its index."""
     files: _Files = []
     try:
-        for x, y, z in shards.tolist():
+        for x, y, z, _ in shards.tolist():
             try:
                 file = open_shard((x, y, z), False)
             except StorageAccessError as error:
