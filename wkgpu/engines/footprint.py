@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.cpu import planning
+from wkgpu.kernels.cpu import plan_check
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -136,7 +136,7 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 def _check_tables(plan: ReadPlan) -> None:
     counts = len(plan.files), plan.boxes, len(plan.pipelines)
-    bad = planning.find_bad_column(
+    bad = plan_check.find_bad_column(
         plan.segments.columns, plan.chunks.columns, plan.missing.columns, counts, plan.max_chunk_nbytes
     )
     if bad >= 0:
