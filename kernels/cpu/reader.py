@@ -22,9 +22,12 @@ from .placement import corner_of, is_next_along_x, place_run
 
 
 @njit(nogil=True)
-def _next_run(position, last, chunks, chunk_x):
-    """Return the first position from ``position`` on at which a run of x-neighbours begins, or ``last``."""
-    while 0 < position < last and is_next_along_x(
+def _next_run(position, begin, last, chunks, chunk_x):
+    """Return the first position from ``position`` on at which a run of x-neighbours begins, or ``last``.
+
+    None of them is before ``begin``, whatever the chunk before that one is.
+    """
+    while begin < position < last and is_next_along_x(
         chunks[PLACEMENT_ORDER, position - 1], chunks[PLACEMENT_ORDER, position], chunks, CHUNK_BOX, chunk_x
     ):
         position += 1
@@ -123,7 +126,7 @@ def _load_run(
 
 @cached_kernel
 def read_chunks(
-    taken, step, last, descriptors, segments, chunks, box_stride, geometry, pipelines, size,
+    taken, step, begin, last, descriptors, segments, chunks, box_stride, geometry, pipelines, size,
     staging, capacity, scratch, stride, slots, work, line, target, streaming, failure,
 ):  # fmt: skip
     """Fetch, decode and place chunks, ``step`` at a time, until no thread finds any that is not yet taken.
@@ -134,8 +137,10 @@ def read_chunks(
     ----------
     taken : int64 (1,)
         The first chunk that no thread has taken yet, which the threads share.
-    step, last : int
-        How many a thread takes at a time, and the chunk behind the last one.
+    step : int
+        How many a thread takes at a time.
+    begin, last : int
+        The first chunk of all, and the one behind the last.
     descriptors : int64 (files,)
         Open files.
     segments, chunks : int64 (SEGMENT_COLUMNS, segments), (CHUNK_COLUMNS, chunks)
@@ -168,9 +173,9 @@ def read_chunks(
     first = take(taken, step)
     while first < last:
         # A run along x goes to the thread that takes its first chunk, even where it ends in what others take.
-        position = _next_run(first, last, chunks, chunk_x)
+        position = _next_run(first, begin, last, chunks, chunk_x)
         while position < last and position < first + step:
-            end = _next_run(position + 1, last, chunks, chunk_x)
+            end = _next_run(position + 1, begin, last, chunks, chunk_x)
             while position < end:
                 after = min(position + slots, end)
                 if not _load_run(

@@ -115,7 +115,7 @@ class CpuReader:
             def place(failure: Failure) -> None:
                 with self._buffers.borrow(*sizes) as (staging, scratch, work, line):
                     reader.read_chunks(
-                        taken, step, last, descriptors, segments, chunks, box_stride, geometry, rows, size,
+                        taken, step, first, last, descriptors, segments, chunks, box_stride, geometry, rows, size,
                         staging, capacity, scratch + gap, gap + size, slots, work, line, target, streaming, failure,
                     )  # fmt: skip
 
