@@ -7,12 +7,14 @@ The other functions do the same for the plans and arrays that `Engine.read`, `wr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.cpu import plan_check
+from wkgpu.forking import loading
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -136,12 +138,21 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 def _check_tables(plan: ReadPlan) -> None:
     counts = len(plan.files), plan.boxes, len(plan.pipelines)
-    bad = plan_check.find_bad_column(
+    bad = _checks().find_bad_column(
         plan.segments.columns, plan.chunks.columns, plan.missing.columns, counts, plan.max_chunk_nbytes
     )
     if bad >= 0:
         what = ("columns", "files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes")[bad]
         raise LaunchError(f"{plan}: its tables name {what} that it does not have. {_BUG}")
+
+
+@cache
+def _checks() -> ModuleType:
+    with loading:
+        from wkgpu.kernels.cpu import plan_check  # at the first plan: Numba takes long to import
+
+    module: ModuleType = plan_check
+    return module
 
 
 def check_sources(plan: ReadPlan, descriptors: Any) -> None:
