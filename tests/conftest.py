@@ -239,6 +239,16 @@ def _covered_members_are_used(request, monkeypatch):
         assert used == names, f"{sorted(names - used)} is not used by the test that covers it"
 
 
+@pytest.fixture(autouse=True)
+def _shards_are_closed():
+    """Fail a test that leaves shards open; a plan is not closed by being forgotten."""
+    from wkgpu.storage.stores.local import open_files
+
+    before = len(open_files.held)
+    yield
+    assert len(open_files.held) <= before, "the test leaves shards open"
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item):
     report = yield

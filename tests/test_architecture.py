@@ -124,17 +124,3 @@ def test_files_are_of_a_size_to_read():
     files = [file for folder in folders for file in folder.rglob("*.py") if file.name not in FACADES]
     assert [file.name for file in files if len(file.read_text().splitlines()) > 400] == []
     assert len(list((ROOT / "wkgpu" / "dataset").glob("*.py"))) <= 20
-
-
-def test_a_dataset_is_opened_without_a_compiler(run_python, tmp_path):
-    """Numba alone takes longer to import than all else."""
-    script = f"""
-import sys
-import wkgpu as wk
-view = wk.Dataset({str(tmp_path / "dataset")!r}, voxel_size=(1, 1, 1)).add_layer("c", "color").add_mag(1)
-wk.Dataset.open({str(tmp_path / "dataset")!r}).get_layer("c").get_mag(1).info
-print(sorted({{"numba", "lz4", "zarr", "rich", "typer", "dask"}} & sys.modules.keys()))
-view.read(absolute_offset=(0, 0, 0), size=(1, 1, 1))
-print("numba" in sys.modules)
-"""
-    assert run_python(script).split("\n")[:2] == ["[]", "True"]

@@ -85,7 +85,7 @@ class ShardWrite:
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None
-            new = self._store.new_file(self._key, is_locked=True)  # first: the error is that it may not be written
+            expected = self._file(self._is_in_place(self._array.spec))  # first: the error is that it may not be written
             # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
             if self._covers_shard():
                 old, codecs = None, self._array.shard_codecs(self._shard)
@@ -97,7 +97,7 @@ class ShardWrite:
                 old.stage([(0, old.nbytes)])
             spec = self._array.spec.in_own_axes
             spec = spec if codecs is None else spec.encoded_as(codecs)
-            self._plan = self._planned(spec, old, stack.enter_context(self._target(spec, old, new)))
+            self._plan = self._planned(spec, old, stack.enter_context(self._target(spec, old, expected)))
             self._stack = stack.pop_all()
         return self._plan
 
@@ -120,11 +120,15 @@ class ShardWrite:
     def _is_in_place(self, spec: ArraySpec) -> bool:
         return self._array.changes_in_place(spec.codecs) and self._store.changes_in_place
 
-    def _target(self, spec: ArraySpec, old: ShardFile | None, new: WritableFile) -> WritableFile:
-        """Return the file to write."""
-        if old is not None and self._is_in_place(spec):
-            return self._store.change(self._key)
-        return new if self._store.has_descriptors else StagedFile(new, self._path)
+    def _file(self, is_in_place: bool) -> WritableFile:
+        """Return the shard to change, or a new one; neither is opened yet."""
+        return self._store.change(self._key) if is_in_place else self._store.new_file(self._key, is_locked=True)
+
+    def _target(self, spec: ArraySpec, old: ShardFile | None, expected: WritableFile) -> WritableFile:
+        """Return the file to write; that is the expected one, but where the shard has other codecs than its mag."""
+        is_in_place = old is not None and self._is_in_place(spec)
+        file = expected if is_in_place == self._is_in_place(self._array.spec) else self._file(is_in_place)
+        return file if is_in_place or self._store.has_descriptors else StagedFile(file, self._path)
 
     def _planned(self, spec: ArraySpec, old: ShardFile | None, file: WritableFile) -> WritePlan:
         array, is_in_place = self._array, self._is_in_place(spec)

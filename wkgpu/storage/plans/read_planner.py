@@ -91,7 +91,13 @@ class ReadPlanner:
             except BaseException:
                 _close(files)
                 raise
-            yield from planned
+            rest = iter(planned)
+            try:
+                yield from rest
+            except BaseException:  # as where only the first plan is asked for
+                for _, sources in rest:
+                    sources.close()
+                raise
 
     def _by_cut(self, files: _Files, pieces: Pieces) -> Sequence[tuple[Pieces, tuple[Pipeline, ...]]]:
         """Return the pipelines of files by how these cut chunks, which absent files do as new ones: into `pieces`."""
