@@ -29,7 +29,7 @@ def regions_are_equal(
     """
     one, other = regions
     specs = [region.array.current().spec for region in regions]
-    if len({(spec.dtype, spec.num_channels) for spec in specs}) > 1:
+    if len({(spec.memory_dtype, spec.num_channels) for spec in specs}) > 1:
         return False
     parts = stored_pairs(regions, compared_shape(specs[0], one.mag, chunk_shape))
     jobs = ((one.part(part), other.part(facing)) for part, facing in parts)
