@@ -498,7 +498,7 @@ class Layer(TellsWhatIsAbsent):
             Whether to make mags without voxels.
         from_mag_view : MagView, optional
             The mag to begin with, if it is one of another layer or dataset. This layer's bounding box counts: what the
-            mag holds beyond it is left out, and where it holds nothing there are zeros.
+            mag holds beyond it is left out, and where it holds nothing there is its fill value, in WKW 0.
         executor : Executor, optional
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
         progress_desc : str, optional

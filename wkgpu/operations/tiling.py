@@ -41,12 +41,12 @@ def job_shape(spec: ArraySpec, minimum: Triple) -> Triple:
 
 
 def common_chunk(chunk_shape: Triple, others: Iterable[Triple], max_voxels: int) -> Triple:
-    """Return the fewest voxels that cut no chunk of the target and none of others, along axes where they are few.
+    """Return the fewest voxels that cut no chunk of a target and, if that is not too many, none of others.
 
     Examples
     --------
-    >>> common_chunk((32, 32, 32), [(64, 64, 64), (8, 8, 33)], 1 << 30)
-    (64, 64, 1056)
+    >>> common_chunk((32, 32, 32), [(64, 64, 64), (8, 8, 24)], 1 << 30)
+    (64, 64, 192)
     >>> common_chunk((32, 32, 32), [(127, 127, 127)], 1 << 30)  # (4064, 4064, 4064) would be too many
     (32, 32, 32)
     """

@@ -306,8 +306,10 @@ def copy_mag(
     _check_free(layer._properties, mag, dataset.path)
     with NewFolder(layer.path / name, dataset._file) as folder:
         target = create_array(folder.building, spec, layer.data_format.value)
-        region = source._region()
-        rewrite(region.array, target, source.mag, region.device, executor, progress_desc, region.box)
+        array = source._array
+        has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
+        box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none
+        rewrite(array, target, source.mag, source._engine.name, executor, progress_desc, box_to_fill)
         with dataset._changing() as properties:
             listed = properties.layer(layer.name)
             _check_free(listed, mag, dataset.path)
