@@ -52,6 +52,11 @@ class IndexedArray(StoredArray):
     def existing_shards(self, box=None):
         names = [name for name, _ in self.location.store.entries(self.location.key) if name[0].isdigit()]
         found = [tuple(map(int, name.split("."))) for name in names]
+        if box is not None:
+            corner, shape = (np.array(triple) for triple in box)
+            edges = np.array(self.spec.shard_shape)
+            first, last = corner // edges, (corner + shape - 1) // edges
+            found = [shard for shard in found if (first <= shard).all() and (shard <= last).all()]
         return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard, wait=False):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,6 +54,10 @@ class NpyArray(StoredArray):
     def check_spec(cls, spec: ArraySpec) -> None:
         if spec != npy_spec(spec.dtype, spec.num_channels, spec.chunk_shape):
             raise UnsupportedError(f"{spec} is no array of .npy files.")
+
+    @classmethod
+    def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
+        return replace(spec, fill_value=FILL, axis_order=(2, 1, 0), channels_first=False)
 
     @property
     def lock_key(self) -> str:
@@ -114,10 +119,11 @@ def npy_spec(dtype, num_channels: int, chunk_shape) -> ArraySpec:
 
 
 @contextmanager
-def registered() -> Iterator[None]:
-    """Let wkgpu know the format for a ``with`` block."""
-    formats.register(formats.Format("npy", ".npy", "array.json", lambda: NpyArray))
+def registered(name: str = "npy") -> Iterator[None]:
+    """Let wkgpu know the format for a ``with`` block; layers of datasets have it under a name that properties know."""
+    kind = NpyArray if name == "npy" else type("NpyArray", (NpyArray,), {"data_format": name})
+    formats.register(formats.Format(name, ".npy", "array.json", lambda: kind))
     try:
         yield
     finally:
-        formats.unregister("npy")
+        formats.unregister(name)

@@ -76,7 +76,7 @@ def rechunking(chunk: int, shard: int, codec: Codec | None) -> Rewrite:
 
     def change(mag_view: MagView, target: Path | None, executor: Executor | None) -> None:
         text = f"Rechunking {layer_name(mag_view)} {mag_view.name}"
-        compress = cast("Compression", mag_view.info.codec) if wanted is None else wanted
+        compress = mag_view.info.codecs if wanted is None else wanted
         mag_view.rechunk(chunk, shard, compress=compress, target_path=target, executor=executor, progress_desc=text)
 
     def copy(dataset: Dataset, target: Path, executor: Executor | None) -> object:

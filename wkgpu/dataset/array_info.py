@@ -8,7 +8,7 @@ import numpy as np
 
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.geometry.vec3_int import Vec3Int
-from wkgpu.storage.codecs import word_of
+from wkgpu.storage.codecs import Pipeline, word_of
 from wkgpu.storage.stored_array import StoredArray
 
 
@@ -34,6 +34,8 @@ class ArrayInfo:
         Whether the chunks are compressed.
     codec : str
         How: "raw", "lz4" or "lz4hc".
+    codecs : tuple of Codec
+        The same with all parameters, as ``compress`` arguments take it.
     """
 
     data_format: DataFormat
@@ -44,6 +46,7 @@ class ArrayInfo:
     shard_shape: Vec3Int
     compression_mode: bool
     codec: str
+    codecs: Pipeline
 
     @classmethod
     def of(cls, array: StoredArray) -> ArrayInfo:
@@ -58,4 +61,5 @@ class ArrayInfo:
             shard_shape=Vec3Int(spec.shard_shape),
             compression_mode=bool(spec.codecs),
             codec=word_of(spec.codecs),
+            codecs=spec.codecs,
         )

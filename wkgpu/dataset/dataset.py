@@ -712,7 +712,8 @@ class Dataset(TellsWhatIsAbsent):
         chunks_per_shard : int or (x, y, z), optional
             Deprecated: chunks in one file, instead of `shard_shape`.
         data_format : str or DataFormat, optional
-            ``"wkw"``, which is all that is written.
+            By default that of each layer. The voxels in the boxes of the layers stay the same where it is another one,
+            also those that are stored nowhere and have a fill value that it lacks.
         compress : bool or str, optional
             True to LZ4 what is raw, ``"lz4"`` or ``"lz4hc"`` for one codec everywhere, False for raw voxels; by default
             as each mag is.

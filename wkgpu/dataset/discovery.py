@@ -97,7 +97,7 @@ def find_layer(
     layer = LayerProperties.new(
         name,
         category,
-        array.spec.dtype,
+        array.spec.memory_dtype,
         array.spec.num_channels,
         array.data_format,
         bounding_box,

@@ -134,8 +134,8 @@ class Layer(TellsWhatIsAbsent):
         for mag_view in () if listed.has_num_channels else self._mags.values():
             with suppress(WkgpuError):  # a mag that cannot be opened does not say it
                 spec = mag_view._array.spec
-                if listed.holds(spec.dtype, spec.num_channels):
-                    return spec.dtype, spec.num_channels
+                if listed.holds(spec.memory_dtype, spec.num_channels):
+                    return spec.memory_dtype, spec.num_channels
         return listed.dtype, listed.num_channels
 
     @property
@@ -498,7 +498,7 @@ class Layer(TellsWhatIsAbsent):
             Whether to make mags without voxels.
         from_mag_view : MagView, optional
             The mag to begin with, if it is one of another layer or dataset. This layer's bounding box counts: what the
-            mag holds beyond it is left out, and where it holds nothing there are zeros.
+            mag holds beyond it is left out, and where it holds nothing there is its fill value, in WKW 0.
         executor : Executor, optional
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
         progress_desc : str, optional
@@ -527,9 +527,9 @@ class Layer(TellsWhatIsAbsent):
             self, from_mag, from_mag_view, coarsest_mag, sampling_mode, align_with_other_layers, force_sampling_scheme
         )
         MagPyramid.of(
-            self, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
+            self, source, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mags, executor, progress_desc,
-        ).make(source, mags)  # fmt: skip
+        ).make(mags)  # fmt: skip
 
     @accepts_legacy(
         "interpolation_mode", "compress", "buffer_shape", "args", "allow_overwrite", "only_setup_mag", "executor"
@@ -577,9 +577,9 @@ class Layer(TellsWhatIsAbsent):
         source, target = source_mag(self, from_mag, from_mag_view), Mag(target_mag)
         check_step(source.mag, target)
         MagPyramid.of(
-            self, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
+            self, source, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mag, executor, progress_desc,
-        ).make(source, [target])  # fmt: skip
+        ).make([target])  # fmt: skip
 
     @accepts_legacy(
         "interpolation_mode", "compress", "buffer_shape", "args", "allow_overwrite", "only_setup_mags", "executor"
@@ -626,9 +626,9 @@ class Layer(TellsWhatIsAbsent):
         source = self.get_mag(from_mag)
         mags = ascending(source.mag, map(Mag, target_mags))
         MagPyramid.of(
-            self, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
+            self, source, interpolation_mode, compress, buffer_shape, chunk_shape, shard_shape, allow_overwrite,
             only_setup_mags, executor, progress_desc,
-        ).make(source, mags)  # fmt: skip
+        ).make(mags)  # fmt: skip
 
     @accepts_legacy("interpolation_mode", "compress", "buffer_shape", "args", "executor")
     def redownsample(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +61,7 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
         raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
     spec = array.current().spec
     if codec is not True or not spec.codecs:
-        return replace(spec, codecs=wanted)
+        return spec.encoded_as(wanted)
     if in_place and () not in array.pipelines():  # LZ4 and LZ4HC may be mixed
         return None
     return spec
@@ -113,4 +112,4 @@ def _write_copy(
     mag: ArrayRegion, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
     target = create_array(folder.building, spec, mag.array.data_format)
-    rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc)
+    rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc, mag.box)

@@ -13,7 +13,7 @@ from wkgpu.dataset.changes.copying import copy_mag
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.regions import resolve_for_data
-from wkgpu.dataset.shapes import Compression, Shape, new_spec
+from wkgpu.dataset.shapes import Compression, Shape, new_spec, recut_spec
 from wkgpu.dataset.view import View
 from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError, UnsupportedError
 from wkgpu.forking import child_safe
@@ -26,7 +26,7 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
-from wkgpu.storage.formats import create_array, open_array
+from wkgpu.storage.formats import adapted_spec, create_array, open_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside, real_path_outside
@@ -86,6 +86,7 @@ class MagView(View):
             self._check_writable()
             layer._check_headers()
             spec = new_spec(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
+            spec = adapted_spec(spec, layer.data_format.value)
             self._opened = create_array(path, spec, layer.data_format.value)
             self._opened.follows_links = self._allow_foreign_writes
 
@@ -326,7 +327,7 @@ class MagView(View):
         """
         found = self._array.current().spec
         compress = True if compress is None else compress
-        spec = new_spec(found.dtype, found.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        spec = recut_spec(found, chunk_shape, shard_shape, chunks_per_shard, compress)
         self._rewrite(spec, target_path, executor, progress_desc)
 
     def _rewrite(

@@ -1,7 +1,8 @@
-"""The layout of a new mag from what a caller says about it."""
+"""The spec of a mag that is made: from what a caller says about it, and from the mag that it is made of."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -27,7 +28,7 @@ def new_spec(
     chunks_per_shard: Shape | None,
     compress: Compression,
 ) -> ArraySpec:
-    """Return the layout of a new mag; by default chunks of 32³ voxels, and 32³ of them in a shard.
+    """Return the spec of a mag that is made of nothing; by default chunks of 32³ voxels, and 32³ of them in a shard.
 
     Parameters
     ----------
@@ -46,18 +47,61 @@ def new_spec(
     >>> new_spec(np.dtype("uint8"), 1, None, 256, None, True).chunks_per_shard
     (8, 8, 8)
     """
-    chunk = _positive("chunk_shape", DEFAULT_CHUNK_SHAPE if chunk_shape is None else chunk_shape)
+    spec = ArraySpec(dtype, num_channels, DEFAULT_CHUNK_SHAPE, DEFAULT_CHUNKS_PER_SHARD, ())
+    return recut_spec(spec, chunk_shape, shard_shape, chunks_per_shard, compress)
+
+
+def recut_spec(
+    found: ArraySpec,
+    chunk_shape: Shape | None,
+    shard_shape: Shape | None,
+    chunks_per_shard: Shape | None,
+    compress: Compression,
+) -> ArraySpec:
+    """Return the spec of a mag made of another one, with the shapes of a new mag; all else stays.
+
+    Parameters and errors are those of `new_spec`.
+    """
+    if shard_shape is None and chunks_per_shard is None:
+        chunks_per_shard = DEFAULT_CHUNKS_PER_SHARD
+    chunk_shape = DEFAULT_CHUNK_SHAPE if chunk_shape is None else chunk_shape
+    return changed_spec(found, chunk_shape, shard_shape, chunks_per_shard, compress)
+
+
+def changed_spec(
+    found: ArraySpec,
+    chunk_shape: Shape | None = None,
+    shard_shape: Shape | None = None,
+    chunks_per_shard: Shape | None = None,
+    compress: Compression | None = None,
+) -> ArraySpec:
+    """Return the spec of a mag made of another one: what is not given stays, and so does what cannot be given.
+
+    Raises
+    ------
+    ArgumentError, ShapeError
+        As from `new_spec`.
+
+    Examples
+    --------
+    >>> found = ArraySpec(np.dtype("uint8"), 1, (9, 7, 5), (2, 2, 2), (), fill_value=7)
+    >>> changed = changed_spec(found, chunk_shape=(9, 7, 10))
+    >>> changed.shard_shape, changed.fill_value
+    ((18, 14, 10), 7)
+    """
+    chunk = found.chunk_shape if chunk_shape is None else _positive("chunk_shape", chunk_shape)
     if shard_shape is not None and chunks_per_shard is not None:
         raise ArgumentError(
             f"shard_shape={shard_shape} and chunks_per_shard={chunks_per_shard} say the same; give shard_shape alone."
         )
-    if shard_shape is None:
-        per_shard = _positive(
-            "chunks_per_shard", DEFAULT_CHUNKS_PER_SHARD if chunks_per_shard is None else chunks_per_shard
+    if chunks_per_shard is None:
+        per_shard = _quotient(
+            found.shard_shape if shard_shape is None else _positive("shard_shape", shard_shape), chunk
         )
     else:
-        per_shard = _quotient(_positive("shard_shape", shard_shape), chunk)
-    return ArraySpec(dtype, num_channels, chunk, per_shard, pipeline_of(compress))
+        per_shard = _positive("chunks_per_shard", chunks_per_shard)
+    codecs = found.codecs if compress is None else pipeline_of(compress)
+    return replace(found, chunk_shape=chunk, chunks_per_shard=per_shard, codecs=codecs)
 
 
 def check_spec(

@@ -29,7 +29,7 @@ def regions_are_equal(
     """
     one, other = regions
     specs = [region.array.current().spec for region in regions]
-    if len({(spec.dtype, spec.num_channels) for spec in specs}) > 1:
+    if len({(spec.memory_dtype, spec.num_channels) for spec in specs}) > 1:
         return False
     parts = stored_pairs(regions, compared_shape(specs[0], one.mag, chunk_shape))
     jobs = ((one.part(part), other.part(facing)) for part, facing in parts)
@@ -51,6 +51,8 @@ def parts_are_equal(regions: Pair) -> bool:
 def stored_pairs(regions: Pair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]]:
     """Return the parts of two regions of one mag and size that can differ, because one of them has a shard there.
 
+    With different fill values they can differ everywhere.
+
     Parameters
     ----------
     shape : tuple of int
@@ -65,11 +67,19 @@ def stored_pairs(regions: Pair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]
     if min(one.box.shape) < 1:
         return []
     shift = triple(map(sub, other.box.topleft, one.box.topleft))
-    stored = [VoxelBox(*shard) for shard in one.array.shard_boxes(one.box)]
-    stored += [
-        VoxelBox(triple(map(sub, topleft, shift)), extent) for topleft, extent in other.array.shard_boxes(other.box)
-    ]
+    if one.array.spec.memory_fill_bytes != other.array.spec.memory_fill_bytes:
+        stored = [one.box]
+    else:
+        stored = _stored_boxes(one, other, shift)
     return [
         (part, VoxelBox(triple(map(add, part.topleft, shift)), part.shape))
         for part in boxes_around(stored, shape, one.box)
+    ]
+
+
+def _stored_boxes(one: ArrayRegion, other: ArrayRegion, shift: Triple) -> list[VoxelBox]:
+    """Return where two regions have shards, in the grid of the first one."""
+    stored = [VoxelBox(*shard) for shard in one.array.shard_boxes(one.box)]
+    return stored + [
+        VoxelBox(triple(map(sub, topleft, shift)), extent) for topleft, extent in other.array.shard_boxes(other.box)
     ]

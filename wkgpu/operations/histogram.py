@@ -25,7 +25,7 @@ def histogram_of(
     region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
 ) -> Histogram:
     """Return the counts and the edges of bins; see `View.histogram`."""
-    dtype = region.array.spec.dtype
+    dtype = region.array.spec.memory_dtype
     if dtype.kind in "iu" and dtype.itemsize <= 2:
         return _of_few_values(region, bins, value_range, executor, progress_desc)
     needs_extremes = value_range is None and np.ndim(bins) == 0
@@ -43,7 +43,7 @@ def _of_few_values(
     region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
 ) -> Histogram:
     """Count each value of integers of 8 or 16 bits, and leave it to NumPy which bins they belong to."""
-    dtype = region.array.spec.dtype
+    dtype = region.array.spec.memory_dtype
     kinds = 1 << 8 * dtype.itemsize
     least = -kinds // 2 if dtype.kind == "i" else 0
     results, missing = reduce_region(region, Counts("count_values", kinds, (least, kinds)), executor, progress_desc)

@@ -111,7 +111,7 @@ def map_regions(
     for region in sources:
         _check_apart(region, target)
     _check_channels(sources, target)
-    dtypes = [region.array.spec.dtype for region in (*sources, target)]
+    dtypes = [region.array.spec.memory_dtype for region in (*sources, target)]
     shifts = [triple(map(int.__sub__, region.box.topleft, target.box.topleft)) for region in sources]
     transformation = MapTransformation(voxel_map, dtypes[:-1], dtypes[-1], constants, shifts)
     stream(

@@ -117,7 +117,7 @@ def check_mergeable(target: ArrayRegion, source: ArrayRegion) -> None:
         raise MismatchError(
             f"{source.name} has the mag {source.mag}, {target.name} has {target.mag}; merge mags that are equal."
         )
-    if theirs.dtype != ours.dtype:
+    if theirs.memory_dtype != ours.memory_dtype:
         raise DtypeError(
             f"{source.name} has voxels of {theirs.dtype}, {target.name} of {ours.dtype}; merge equal dtypes."
         )

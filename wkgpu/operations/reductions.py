@@ -145,7 +145,7 @@ def min_max_of(
 ) -> tuple[int, int] | tuple[float, float]:
     """Return the least and the greatest value; see `View.min_max`."""
     results, missing = reduce_region(region, MinMax(), executor, progress_desc)
-    values = np.concatenate([*results, np.zeros(int(missing > 0), region.array.spec.dtype)])
+    values = np.concatenate([*results, np.zeros(int(missing > 0), region.array.spec.memory_dtype)])
     lowest, highest = values.min().item(), values.max().item()
     return lowest + 0, highest + 0  # without the sign of -0.0, which depends on the order of the work
 
@@ -155,7 +155,7 @@ def label_counts_of(
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the integers that occur, and their counts; see `View.count_labels`."""
     results, missing = reduce_region(region, Labels(), executor, progress_desc)
-    zeros = np.zeros(int(missing > 0), region.array.spec.dtype), np.full(int(missing > 0), missing, np.int64)
+    zeros = np.zeros(int(missing > 0), region.array.spec.memory_dtype), np.full(int(missing > 0), missing, np.int64)
     return merged(np, [*results, zeros])
 
 

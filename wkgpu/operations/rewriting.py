@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from math import lcm
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +15,10 @@ from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import HeaderError, MismatchError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
-from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import has_data
-from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
+from wkgpu.operations.tiling import boxes_around, common_chunk, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.formats import create_array, open_array
@@ -45,12 +44,15 @@ class RewriteJob(NamedTuple):
         Name of the engine.
     box : VoxelBox
         Whole target shards.
+    filled : VoxelBox, optional
+        What is also written where the source stores nothing, because the target has another fill value.
     """
 
     source: Path
     target: Path
     device: str
     box: VoxelBox
+    filled: VoxelBox | None = None
 
 
 def rewrite(
@@ -60,13 +62,15 @@ def rewrite(
     device: str,
     executor: Executor | None = None,
     progress_desc: str | None = None,
+    region: VoxelBox | None = None,
 ) -> None:
     """Write all voxels of a stored mag into another one, which is empty.
 
-    With one layout, files that have its codec are copied as they are.
+    With one format and one spec, files that have its codecs are copied as they are.
 
     Shards that do not exist are not made. If both have the same shards, each that exists gets its counterpart;
-    otherwise target shards that would hold only zeros are left out.
+    otherwise target shards that would hold only the fill value are left out. If the fill values differ, all voxels of a
+    region are written, whether they are stored or not.
 
     Parameters
     ----------
@@ -74,8 +78,23 @@ def rewrite(
         Magnification of both, to name boxes in Mag(1).
     device : str
         Name of the engine that decodes and encodes.
+    region : VoxelBox, optional
+        Which voxels belong to the mag; those that are stored beyond it are written, too.
+
+    Raises
+    ------
+    MismatchError
+        If the fill values differ and no region says where.
     """
-    jobs = [RewriteJob(source.path, target.path, device, box) for box in _job_boxes(source, target.spec)]
+    filled = None if source.spec.memory_fill_bytes == target.spec.memory_fill_bytes else region
+    if filled is None and source.spec.memory_fill_bytes != target.spec.memory_fill_bytes:
+        raise MismatchError(
+            f"{source.path} has the fill_value {source.spec.fill_value}, and {target.path} {target.spec.fill_value}; "
+            "give a region, in which the voxels are written that are stored nowhere."
+        )
+    jobs = [
+        RewriteJob(source.path, target.path, device, box, filled) for box in _job_boxes(source, target.spec, filled)
+    ]
     boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
     run_jobs(rewrite_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
 
@@ -144,26 +163,27 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
 def rewrite_box(job: RewriteJob) -> None:
     """Write the shards of one job, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
-    stored = [box for box in shards_in(source, job.box) if source.has_shard(shard_number(source, box))]
-    if not stored:  # another process has deleted files; detected when the folders are swapped
-        return
-    if source.spec == target.spec:
-        others = []
-        for box in stored:
-            shard = shard_number(source, box)
-            if _is_copied(source, shard, target.spec.codecs):
-                copy = location_of(Path(target.shard_path(shard)))
-                copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
-            else:
-                others.append(box)
-        stored = others
-    if not stored:
+    stored = [VoxelBox(*box) for box in source.shard_boxes(job.box)]
+    if (source.data_format, source.spec) == (target.data_format, target.spec):
+        stored = [box for box in stored if not _copy_shard(source, target, shard_number(source, box))]
+    filled = None if job.filled is None else job.filled.intersection(job.box)
+    wanted = stored if filled is None else [*stored, filled]
+    if not wanted:  # all are copied, or another process has deleted files; detected when the folders are swapped
         return
     engine = get_engine(job.device)
     kept = set(stored) if source.spec.shard_shape == target.spec.shard_shape else set()
     with engine.active():
-        for part in _parts(_around(stored, job.box), source.spec, target.spec):
+        for part in _parts(_around(wanted, job.box), source.spec, target.spec):
             _rewrite_part(source, target, engine, part, kept)
+
+
+def _copy_shard(source: StoredArray, target: StoredArray, shard: Triple) -> bool:
+    """Copy a file as it is, if it has the target's codecs; tells whether it was copied."""
+    if not _is_copied(source, shard, target.spec.codecs):
+        return False
+    copy = location_of(Path(target.shard_path(shard)))
+    copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
+    return True
 
 
 def _is_copied(source: StoredArray, shard: Triple, codecs: Pipeline) -> bool:
@@ -183,7 +203,7 @@ def _is_copied(source: StoredArray, shard: Triple, codecs: Pipeline) -> bool:
 def _rewrite_part(
     source: StoredArray, target: StoredArray, engine: Engine, part: VoxelBox, kept: set[VoxelBox]
 ) -> None:
-    """Write one box, shard by shard; those in `kept` also if they hold only zeros, once."""
+    """Write one box, shard by shard; those in `kept` also if they hold only the fill value, once."""
     voxels = read_box(source, engine, part.topleft, part.shape)
     for shard in shards_in(target, part):
         inside = shard.intersection(part)
@@ -197,16 +217,19 @@ def _rewrite_part(
 # ---- How the work is cut
 
 
-def _job_boxes(source: StoredArray, spec: ArraySpec) -> list[VoxelBox]:
-    """Return the boxes of target shards in which anything is stored, ascending by z, y, x."""
+def _job_boxes(source: StoredArray, spec: ArraySpec, filled: VoxelBox | None) -> list[VoxelBox]:
+    """Return the boxes of target shards in which anything is stored or filled, ascending by z, y, x."""
     shape = job_shape(spec, source.spec.chunk_shape)
-    return boxes_around((VoxelBox(*shard) for shard in source.shard_boxes()), shape)
+    wanted = [VoxelBox(*shard) for shard in source.shard_boxes()]
+    if filled is not None and min(filled.shape) > 0:
+        wanted.append(filled)
+    return boxes_around(wanted, shape)
 
 
 def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:
     """Cut a box at borders of chunks, until each part may be held in memory."""
-    units = triple(map(lcm, source.chunk_shape, target.chunk_shape))
-    return bisected(box, units, _MAX_READ_BYTES // target.voxel_bytes)
+    max_voxels = _MAX_READ_BYTES // target.voxel_bytes
+    return bisected(box, common_chunk(target.chunk_shape, [source.chunk_shape], max_voxels), max_voxels)
 
 
 def _around(boxes: list[VoxelBox], outer: VoxelBox) -> VoxelBox:

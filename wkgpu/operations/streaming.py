@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from math import lcm, prod
+from math import gcd, prod
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -18,10 +18,10 @@ import numpy as np
 from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
-from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.prefetch import Ahead
-from wkgpu.operations.tiling import boxes_around, job_shape, shard_number, shards_in
+from wkgpu.operations.tiling import boxes_around, common_chunk, job_shape, shard_number, shards_in
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array
 from wkgpu.settings import config
@@ -107,7 +107,7 @@ def stream(
 ) -> None:
     """Compute all voxels of a region and write them.
 
-    Shards in which all voxels are zero are not made, and overwritten where they exist.
+    Shards in which all voxels have the fill value are not made, and overwritten where they exist.
 
     Parameters
     ----------
@@ -211,8 +211,7 @@ def has_data(voxels: Any, spec: ArraySpec | None = None) -> bool:
     """
     if spec is not None and not spec.has_zero_fill:
         bits = f"u{voxels.dtype.itemsize}"
-        fill = np.frombuffer(spec.fill_bytes, spec.dtype).astype(spec.memory_dtype).view(bits)
-        return bool((voxels.view(bits) != fill[0]).any())
+        return bool((voxels.view(bits) != np.frombuffer(spec.memory_fill_bytes, bits)[0]).any())
     if isinstance(voxels, np.ndarray):
         # As truth values the bytes are looked at many at a time, and only up to the first that is not 0.
         return bool(voxels.T.view(bool).any())
@@ -241,11 +240,11 @@ def _job_boxes(
 
 def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: Transformation) -> Triple:
     """Return the fewest target voxels that are computed without decoding or encoding a chunk twice."""
-    units = list(target.spec.chunk_shape)
-    for source in sources:
-        for axis, (length, ratio) in enumerate(zip(source.spec.chunk_shape, transformation.ratio, strict=True)):
-            units[axis] = lcm(units[axis], max(length // ratio, 1))
-    return units[0], units[1], units[2]
+    made_of_chunks = (
+        triple(length // gcd(length, ratio) for length, ratio in zip(shape, transformation.ratio, strict=True))
+        for shape in (source.spec.chunk_shape for source in sources)
+    )
+    return common_chunk(target.spec.chunk_shape, made_of_chunks, _PART_BYTES // target.spec.voxel_bytes)
 
 
 def _tiles(part: VoxelBox, units: Triple, voxel_bytes: int, engine: Engine) -> list[VoxelBox]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from math import prod
+from math import lcm, prod
 
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.storage.spec import ArraySpec
@@ -38,6 +38,23 @@ def job_shape(spec: ArraySpec, minimum: Triple) -> Triple:
     while 2 * prod(shape) * spec.voxel_bytes <= _JOB_BYTES:
         shape[shape.index(min(shape))] *= 2
     return triple(shape)
+
+
+def common_chunk(chunk_shape: Triple, others: Iterable[Triple], max_voxels: int) -> Triple:
+    """Return the fewest voxels that cut no chunk of a target and, if that is not too many, none of others.
+
+    Examples
+    --------
+    >>> common_chunk((32, 32, 32), [(64, 64, 64), (8, 8, 24)], 1 << 30)
+    (64, 64, 192)
+    >>> common_chunk((32, 32, 32), [(127, 127, 127)], 1 << 30)  # (4064, 4064, 4064) would be too many
+    (32, 32, 32)
+    """
+    common = chunk_shape
+    for other in others:
+        found = triple(map(lcm, common, other))
+        common = found if prod(found) <= max_voxels else common
+    return common
 
 
 def boxes_around(boxes: Iterable[VoxelBox], shape: Triple, region: VoxelBox | None = None) -> list[VoxelBox]:

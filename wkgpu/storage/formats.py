@@ -196,6 +196,11 @@ def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEF
     return format_named(data_format).load().create(place, spec)
 
 
+def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpec:
+    """Return how a format stores voxels of a spec that may be another format's; see `ShardFolder.adapted_spec`."""
+    return format_named(data_format).load().adapted_spec(spec)
+
+
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
     """Raise the error of `create_array` for a layout that a format cannot store."""
     format_named(data_format).load().check_spec(spec)

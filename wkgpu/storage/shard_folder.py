@@ -65,6 +65,15 @@ class ShardFolder(ABC):
     def check_spec(cls, spec: ArraySpec) -> None:
         """Raise an error for a layout that the format cannot store."""
 
+    @classmethod
+    def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
+        """Return how the format stores voxels of another spec, which may be that of a mag of another format.
+
+        It differs at most in what users do not choose: byte order, order of axes and of channels, fill value. What the
+        format cannot store of all else is left to `check_spec`.
+        """
+        return spec
+
     # ---- What a format answers
 
     @property

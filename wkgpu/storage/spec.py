@@ -99,6 +99,11 @@ class ArraySpec:
         return not any(self.fill_bytes)
 
     @cached_property
+    def memory_fill_bytes(self) -> bytes:
+        """One channel of the fill value in arrays: equal where mags of any byte order have equal fill values."""
+        return np.frombuffer(self.fill_bytes, self.dtype).astype(self.memory_dtype).tobytes()
+
+    @cached_property
     def shard_shape(self) -> Triple:
         """``(x, y, z)`` voxels of the mag's own grid in one file."""
         cx, cy, cz = self.chunk_shape

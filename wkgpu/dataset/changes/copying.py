@@ -12,17 +12,17 @@ from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
 from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
-from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
 from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
-from wkgpu.dataset.shapes import Compression, Shape, new_spec
-from wkgpu.errors import LayerNotFoundError, NameTakenError, UnsupportedError
+from wkgpu.dataset.shapes import Compression, Shape, changed_spec
+from wkgpu.errors import LayerNotFoundError, MismatchError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite
-from wkgpu.storage.formats import check_spec, create_array
+from wkgpu.storage.formats import adapted_spec, check_spec, create_array, format_named
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local.links import check_inside
 
@@ -35,7 +35,7 @@ _OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies
 
 
 class LayoutOverrides(NamedTuple):
-    """How copies are stored; what is None stays as each mag has it. See `Dataset.copy_dataset`."""
+    """How copies are stored; what is None stays as each layer or mag has it. See `Dataset.copy_dataset`."""
 
     chunk_shape: Shape | None
     shard_shape: Shape | None
@@ -45,32 +45,25 @@ class LayoutOverrides(NamedTuple):
 
     def check_format(self, layer: Layer) -> None:
         """Raise an `UnsupportedError` if a format is wanted that is not written."""
-        data_format = DataFormat.parse(self.data_format or DEFAULT_DATA_FORMAT)
-        if data_format is not DEFAULT_DATA_FORMAT:
-            known = DEFAULT_DATA_FORMAT.value
-            raise UnsupportedError(f"Layer {layer.name!r} cannot be copied as {data_format.value}; use {known!r}.")
+        if self.data_format is not None:
+            format_named(self.format_of(layer).value)
 
-    def of(self, found: ArraySpec) -> ArraySpec:
-        """Return the layout of the copy of a mag.
+    def format_of(self, layer: Layer) -> DataFormat:
+        """Return the format of the copy of a layer."""
+        return layer.data_format if self.data_format is None else DataFormat.parse(self.data_format)
+
+    def of(self, found: ArraySpec, data_format: DataFormat) -> ArraySpec:
+        """Return the spec of the copy of a mag, in a format.
 
         Raises
         ------
-        ShapeError, ArgumentError
-            For shapes that do not fit each other or the format.
+        ShapeError, ArgumentError, UnsupportedError, DtypeError
+            For shapes that do not fit each other, and for what the format cannot store.
         """
-        has_new_shards = self.shard_shape is not None or self.chunks_per_shard is not None
-        compress: Compression = found.codecs
-        if self.compress is not None and not (self.compress is True and found.codecs):
-            compress = self.compress
-        spec = new_spec(
-            found.dtype,
-            found.num_channels,
-            found.chunk_shape if self.chunk_shape is None else self.chunk_shape,
-            self.shard_shape if has_new_shards else found.shard_shape,
-            self.chunks_per_shard,
-            compress,
-        )
-        check_spec(spec)
+        compress = None if self.compress is True and found.codecs else self.compress
+        changed = changed_spec(found, self.chunk_shape, self.shard_shape, self.chunks_per_shard, compress)
+        spec = adapted_spec(changed, data_format.value)
+        check_spec(spec, data_format.value)
         return spec
 
 
@@ -154,7 +147,8 @@ class LayerCopy:
     ) -> None:
         check_headers(layer)
         self._layer = layer
-        self._layouts = {mag_view.mag: wanted.of(mag_view._array.spec) for mag_view in mags}
+        self._data_format = wanted.format_of(layer)
+        self._specs = {mag_view.mag: wanted.of(mag_view._array.spec, self._data_format) for mag_view in mags}
         self._name = layer.name if name is None else name
         self._with_attachments = with_attachments
 
@@ -165,7 +159,7 @@ class LayerCopy:
         Raises
         ------
         UnsupportedError
-            For another format than WKW that is wanted.
+            For a format that is wanted and not written.
         UnsupportedError, ShapeError, ArgumentError, MismatchError
             As from the constructor.
         """
@@ -176,18 +170,25 @@ class LayerCopy:
         return cls(layer, mags, wanted) if mags or not layer.mags else None
 
     def check_room(self, target: Dataset) -> None:
-        """Check that a dataset has none of the mags.
+        """Check that a dataset has none of the mags, and that its layer of this name can hold them.
 
         Raises
         ------
         NameTakenError
             If it has one.
+        MismatchError
+            If the layer has another format than the copy.
         ReadOnlyError
             If the folder for the layer is a link that leads out of the dataset.
         """
         check_inside(target.path / self._name, target.path, target._allow_foreign_writes)
         twin = target.layers.get(self._name)
-        taken = [] if twin is None else [str(mag) for mag in self._layouts if mag in twin.mags]
+        if twin is not None and twin.data_format != self._data_format:
+            raise MismatchError(
+                f"Layer {self._name!r} of {target.path} is {twin.data_format.value}, and the copy is to be "
+                f"{self._data_format.value}; give data_format={twin.data_format.value!r}, or another name."
+            )
+        taken = [] if twin is None else [str(mag) for mag in self._specs if mag in twin.mags]
         if taken:
             raise NameTakenError(
                 f"Layer {self._name!r} of {target.path} has a mag {taken[0]} already; delete it with "
@@ -206,7 +207,7 @@ class LayerCopy:
         """
         twin = self._twin(target)
         settle_layer(twin)
-        for mag, spec in self._layouts.items():
+        for mag, spec in self._specs.items():
             text = f"Copying {self._layer.name} {mag}"
             copy_mag(self._layer.mags[mag], twin, mag, spec, self._layer.bounding_box, executor, text)
         return twin
@@ -219,6 +220,7 @@ class LayerCopy:
             layer.category,
             dtype=layer.dtype,
             num_channels=layer.num_channels,
+            data_format=self._data_format,
             bounding_box=layer.bounding_box,
         )
         original = layer._properties.document
@@ -290,7 +292,8 @@ def copy_mag(
     layer : Layer
         Gets the copy, as `mag`.
     spec : ArraySpec
-        How it is stored.
+        How it is stored. Where its fill value is another one than that of the original, all voxels of the original's
+        box are written.
     box : NDBoundingBox
         In Mag(1); an empty one leaves the layer's box as it is.
 
@@ -303,7 +306,10 @@ def copy_mag(
     _check_free(layer._properties, mag, dataset.path)
     with NewFolder(layer.path / name, dataset._file) as folder:
         target = create_array(folder.building, spec, layer.data_format.value)
-        rewrite(source._array, target, source.mag, source._engine.name, executor, progress_desc)
+        array = source._array
+        has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
+        box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none
+        rewrite(array, target, source.mag, source._engine.name, executor, progress_desc, box_to_fill)
         with dataset._changing() as properties:
             listed = properties.layer(layer.name)
             _check_free(listed, mag, dataset.path)

@@ -9,7 +9,7 @@ from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.formats import create_array
+from wkgpu.storage.formats import adapted_spec, create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside
@@ -28,7 +28,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        create_array(folder.building, spec, layer.data_format.value)
+        create_array(folder.building, adapted_spec(spec, layer.data_format.value), layer.data_format.value)
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)
             check_mag_is_free(listed, mag)
@@ -85,7 +85,7 @@ def settle_layer(layer: Layer) -> None:
 def header_difference(layer: Layer, array: StoredArray) -> str | None:
     """Return a sentence that says how a mag's header and the properties file disagree on voxels, if they do."""
     spec, listed = array.spec, layer._properties
-    if listed.holds(spec.dtype, spec.num_channels):
+    if listed.holds(spec.memory_dtype, spec.num_channels):
         return None
     return (
         f"{array.lock_file} says that a voxel has {spec.num_channels} channel(s) of {spec.dtype}, but "
@@ -110,7 +110,7 @@ def check_headers(layer: Layer) -> None:
             continue
         if (difference := header_difference(layer, array)) is not None:
             raise MismatchError(difference)
-        if (found := (array.spec.dtype, array.spec.num_channels)) != expected:
+        if (found := (array.spec.memory_dtype, array.spec.num_channels)) != expected:
             raise MismatchError(
                 f"{array.lock_file} says that a voxel has {found[1]} channel(s) of {found[0]}, but other mags of "
                 f"layer {layer.name!r} have {expected[1]} of {expected[0]}; the mags of a layer are alike."

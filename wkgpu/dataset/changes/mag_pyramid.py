@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
 from wkgpu.dataset.readable import usable_mags
-from wkgpu.dataset.shapes import Compression, Shape, new_spec
+from wkgpu.dataset.shapes import Compression, Shape, recut_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int
@@ -20,7 +20,7 @@ from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag, downsampling_mags
 from wkgpu.operations.downsampling.tiles import downsample
 from wkgpu.operations.jobs import Executor
-from wkgpu.storage.formats import create_array
+from wkgpu.storage.formats import adapted_spec, create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
@@ -115,6 +115,8 @@ class MagPyramid:
     ----------
     layer : Layer
         Gets the mags.
+    source : MagView
+        What the first of them is made of.
     spec : ArraySpec
         Of mags that it does not have yet.
     interpolation, buffer_shape, allow_overwrite, executor, progress_desc
@@ -124,6 +126,7 @@ class MagPyramid:
     """
 
     layer: Layer
+    source: MagView
     interpolation: InterpolationMode
     spec: ArraySpec
     buffer_shape: Vec3Int | None
@@ -136,6 +139,7 @@ class MagPyramid:
     def of(
         cls,
         layer: Layer,
+        source: MagView,
         interpolation_mode: str | InterpolationMode,
         compress: Compression,
         buffer_shape: Shape | None,
@@ -159,11 +163,14 @@ class MagPyramid:
         # Averaging segment ids is meaningless.
         default = InterpolationMode.MODE if layer.category == SEGMENTATION_CATEGORY else InterpolationMode.MEDIAN
         interpolation = InterpolationMode.parse(interpolation_mode, default)
-        spec = new_spec(layer.dtype, layer.num_channels, chunk_shape, shard_shape, None, compress)
+        if (difference := header_difference(source.layer, source._array)) is not None:
+            raise MismatchError(difference)
+        spec = recut_spec(source._array.current().spec, chunk_shape, shard_shape, None, compress)
+        spec = adapted_spec(spec, layer.data_format.value)
         buffer = None if buffer_shape is None else _checked_buffer_shape(buffer_shape)
-        return cls(layer, interpolation, spec, buffer, allow_overwrite, only_setup, executor, progress_desc)
+        return cls(layer, source, interpolation, spec, buffer, allow_overwrite, only_setup, executor, progress_desc)
 
-    def make(self, source: MagView, mags: Sequence[Mag]) -> None:
+    def make(self, mags: Sequence[Mag]) -> None:
         """Make mags, the first of the source, and each other one of the one before it.
 
         Raises
@@ -185,6 +192,7 @@ class MagPyramid:
                 self.layer.mags[mag]._check_writable()
             else:
                 check_layer_folder(self.layer)
+        source = self.source
         for mag in mags:
             source = self._overwrite(source, mag) if mag in self.layer.mags else self._add(source, mag)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from wkgpu.dataset.changes.copying import LayoutOverrides, copy_mag, extend_box
 from wkgpu.dataset.changes.mag_entries import check_layer_folder, check_mag_is_free, settle_layer
 from wkgpu.dataset.mag_view import MagView
-from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries, checked_name
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
@@ -116,12 +115,11 @@ def add_mag_copy(
     target = source.mag if mag is None else Mag(mag)
     check_layer_folder(layer)
     layer.dataset._check_writable()
-    wanted.check_format(layer)
     settle_layer(layer)
     if (problem := remote_problem(source)) is not None:
         raise UnsupportedError(f"{problem} It cannot be copied; add_mag_as_ref() lists it where it is.")
     _check_kind(layer, source)
-    spec = wanted.of(source._array.current().spec)
+    spec = wanted.of(source._array.current().spec, layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     text = progress_desc or f"Copying mag {source.mag} to layer {layer.name}"
     return copy_mag(source, layer, target, spec, box, executor, text)
@@ -147,7 +145,7 @@ def _entry(dataset: Dataset, source: MagView, mag: Mag) -> Document:
     """Return how a dataset lists a mag that stays where it is."""
     layer = _layer_of(source)
     known = {} if layer is None else deepcopy(layer._properties.mag_entry(source.mag))
-    data_format = DEFAULT_DATA_FORMAT if layer is None else layer.data_format
+    data_format = source.data_format if layer is None else layer.data_format
     lists_edge = is_supported(data_format.value) and format_named(data_format.value).lists_shard_edge
     if lists_edge and "cubeLength" not in known and not is_remote(source.path):
         known["cubeLength"] = source._array.spec.shard_shape[0]

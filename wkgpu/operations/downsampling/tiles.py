@@ -220,7 +220,7 @@ def downsample(
 
 def _check_voxels(source: StoredArray, target: StoredArray) -> None:
     """See that both arrays have the same voxels: a kernel would leave what lies between them undefined."""
-    fine, coarse = ((array.spec.num_channels, array.spec.dtype) for array in (source, target))
+    fine, coarse = ((array.spec.num_channels, array.spec.memory_dtype) for array in (source, target))
     if fine != coarse:
         raise MismatchError(
             f"{source.path} has {fine[0]} channel(s) of {fine[1]}, and {target.path} has {coarse[0]} of {coarse[1]}; "

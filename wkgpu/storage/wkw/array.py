@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,6 +88,12 @@ class WkwArray(StoredArray):
     def check_spec(cls, spec: ArraySpec) -> None:
         """See `StoredArray.check_spec`."""
         WkwHeader.for_spec(spec)
+
+    @classmethod
+    def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
+        """Of what users do not choose, WKW has one value each."""
+        dtype = spec.dtype.newbyteorder("<")
+        return replace(spec, dtype=dtype, fill_value=0, axis_order=(0, 1, 2), channels_first=True)
 
     @property
     def legacy_header(self) -> WkwHeader:
