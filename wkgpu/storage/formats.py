@@ -118,6 +118,17 @@ def format_of(path: Path) -> Format | None:
     return None
 
 
+def is_mag_file(path: str) -> bool:
+    """Whether a path relative to a mag's folder is that of a file that a mag of some format has.
+
+    Examples
+    --------
+    >>> is_mag_file("header.wkw"), is_mag_file("z0/y0/x0.wkw"), is_mag_file("notes.txt")
+    (True, True, False)
+    """
+    return any(path == found.marker or found.load().is_shard(path) for found in _FORMATS.values())
+
+
 def open_array(place: Path | Location, *, follows_links: bool = False) -> StoredArray:
     """Open the mag in a folder, whatever its format.
 

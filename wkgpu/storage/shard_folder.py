@@ -76,9 +76,10 @@ class ShardFolder(ABC):
     def shard_key(self, shard: Triple) -> str:
         """Key in the store of the shard ``(x, y, z)``, in shards."""
 
+    @classmethod
     @abstractmethod
-    def is_shard(self, path: str) -> bool:
-        """Whether a path relative to the mag's folder is that of a shard, whatever the shape of shards."""
+    def is_shard(cls, path: str) -> bool:
+        """Whether a path relative to a mag's folder is that of a shard, whatever the mag's spec."""
 
     @abstractmethod
     def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:

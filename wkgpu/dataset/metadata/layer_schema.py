@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT
 from wkgpu.errors import PropertiesError
 
 MAX_COORDINATE = 1 << 53  # what every reader of JSON holds exactly; and sums of some of them fit 64 bits
@@ -54,7 +55,7 @@ class _Layer(msgspec.Struct, rename="camel"):
     category: str
     bounding_box: _Box
     element_class: str
-    data_format: str = "wkw"
+    data_format: str = DEFAULT_DATA_FORMAT.value
     mags: list[_MagEntry] | msgspec.UnsetType = msgspec.UNSET
     wkw_resolutions: list[_WkwResolution] | msgspec.UnsetType = msgspec.UNSET
     num_channels: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHANNELS)] | None = None

@@ -102,7 +102,8 @@ class WkwArray(StoredArray):
         """See `StoredArray.shard_key`."""
         return f"{self._prefix}z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
 
-    def is_shard(self, path: str) -> bool:
+    @classmethod
+    def is_shard(cls, path: str) -> bool:
         """See `StoredArray.is_shard`."""
         return _SHARD.fullmatch(path) is not None
 

@@ -35,8 +35,8 @@ def hidden_beside(place: Path, key: str | None = None) -> Path:
 
     Examples
     --------
-    >>> hidden_beside(Path("a/x0.wkw"), LOCKED_FILE)
-    PosixPath('a/.x0.wkw.000000000000.wkgpu')
+    >>> hidden_beside(Path("a/shard"), LOCKED_FILE)
+    PosixPath('a/.shard.000000000000.wkgpu')
     """
     return place.with_name(f".{place.name}.{key or secrets.token_hex(6)}.wkgpu")
 
@@ -46,7 +46,7 @@ def is_hidden(name: str) -> bool:
 
     Examples
     --------
-    >>> [is_hidden(name) for name in (".1.0123456789ab.wkgpu", ".x0.wkw.partial", ".rewriting", ".notes", "1")]
+    >>> [is_hidden(name) for name in (".1.0123456789ab.wkgpu", ".shard.partial", ".rewriting", ".notes", "1")]
     [True, True, True, False, False]
     """
     return bool(_NAME.fullmatch(name) or _OF_EARLIER_VERSIONS.fullmatch(name))
@@ -57,8 +57,8 @@ def hidden_place(name: str) -> str | None:
 
     Examples
     --------
-    >>> hidden_place(".2-2-1.0123456789ab.wkgpu"), hidden_place(".x0.wkw.partial"), hidden_place(".notes")
-    ('2-2-1', 'x0.wkw', None)
+    >>> hidden_place(".2-2-1.0123456789ab.wkgpu"), hidden_place(".shard.partial"), hidden_place(".notes")
+    ('2-2-1', 'shard', None)
     """
     match = _NAME.fullmatch(name) or _OF_EARLIER_VERSIONS.fullmatch(name)
     place = None if match is None else match["name"]

@@ -130,8 +130,8 @@ class LocalStore(Store):
     Examples
     --------
     >>> store = LocalStore("/data/cortex")
-    >>> store.url_of("color/1/header.wkw")
-    '/data/cortex/color/1/header.wkw'
+    >>> store.url_of("color/1/shard")
+    '/data/cortex/color/1/shard'
     """
 
     has_descriptors: ClassVar[bool] = True
