@@ -349,10 +349,10 @@ def broken_reads(simulated_device, monkeypatch):
             number = next(count)
             if number == 2 and how == "raises":
                 raise OSError(5, "the disk fails")
-            settle = read(self, memory, begin, nbytes, offset)
+            complete = read(self, memory, begin, nbytes, offset)
             if number != 2:
-                return settle
-            return (lambda: settle() - 3) if how == "is short" else fail
+                return complete
+            return (lambda: complete() - 3) if how == "is short" else fail
 
         monkeypatch.setattr(kind, "read", third)
 

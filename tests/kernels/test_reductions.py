@@ -61,7 +61,7 @@ lanes_of_kernels = st.sampled_from([1, 2, 8])
 def test_extremes(launch, count, width, dtype, lanes):
     values = values_of(count, dtype)
     rows, width = rows_and_width(values, width)
-    lowest = np.full(rows * reductions.SLOTS, values[0])
+    lowest = np.full(rows * reductions.MAX_LANES, values[0])
     highest = lowest.copy()
     launch("find_extremes", rows, lanes, values, width, lowest, highest)
     assert (lowest.min(), highest.max()) == (values.min(), values.max())
@@ -71,7 +71,7 @@ def test_extremes(launch, count, width, dtype, lanes):
 def test_extremes_of_nan(launch, place):
     values = np.arange(50, dtype=np.float32)
     values[place] = np.nan
-    lowest = np.full(5 * reductions.SLOTS, values[0])
+    lowest = np.full(5 * reductions.MAX_LANES, values[0])
     highest = lowest.copy()
     launch("find_extremes", 5, 2, values, 10, lowest, highest)
     assert np.isnan(lowest.min())

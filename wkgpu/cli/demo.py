@@ -150,11 +150,11 @@ def _measure(name: str, steps: Iterator[Measurement], table: Table, console: Con
     """Add the measurements of a layer to the table."""
     with console.status(f"Working on the {name} ..."):
         for position, measurement in enumerate(steps):
-            table.add_row(measurement.step, "" if position and console.is_terminal else name, *_cells(measurement))
+            table.add_row(measurement.step, "" if position and console.is_terminal else name, *_table_row(measurement))
     table.add_section()
 
 
-def _cells(measurement: Measurement) -> tuple[str, ...]:
+def _table_row(measurement: Measurement) -> tuple[str, ...]:
     _step, nbytes, seconds, patches = measurement
     rate = f"{patches / seconds:,.0f}" if patches else ""
     return format_bytes(nbytes), f"{1000 * seconds:,.1f}", f"{nbytes / seconds / 1e9:.2f}", rate

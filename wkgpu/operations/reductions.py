@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import Engine, get_engine
-from wkgpu.engines.kernel import SLOTS, NamedKernel
+from wkgpu.engines.kernel import MAX_LANES, NamedKernel
 from wkgpu.engines.tuning import Tuning
 from wkgpu.errors import DtypeError
 from wkgpu.geometry.voxel_box import VoxelBox, bisected
@@ -51,7 +51,7 @@ class MinMax(NamedTuple):
     def add(self, engine: Engine, values: Array, known: list[Array]) -> None:
         """See `Reduction.add`."""
         rows, width = _rows(engine.tuning, values.size)
-        lowest = engine.xp.repeat(values[:1], rows * SLOTS)
+        lowest = engine.xp.repeat(values[:1], rows * MAX_LANES)
         highest = lowest.copy()
         engine.launch(NamedKernel("reductions", "find_extremes"), rows, width, values, width, lowest, highest)
         known.append(engine.xp.stack([lowest.min(), highest.max()]))

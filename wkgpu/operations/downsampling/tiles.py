@@ -22,7 +22,7 @@ from wkgpu.operations.streaming import stream
 from wkgpu.operations.voxels import Array
 from wkgpu.storage.stored_array import StoredArray
 
-_KERNELS = {
+_KERNEL_NAMES = {
     InterpolationMode.MODE: "mode",
     InterpolationMode.NEAREST: "nearest",
     InterpolationMode.MAX: "maximum",
@@ -35,7 +35,7 @@ _BUFFER_EDGE = 1024  # source voxels, or a shard of the target
 _CHUNK_EDGE = 1024  # target voxels, or a shard: buffers start again at multiples of it
 
 
-class Axis(NamedTuple):
+class AxisTiling(NamedTuple):
     """What a downsampling is along one axis, in voxels.
 
     Attributes
@@ -97,7 +97,7 @@ class Axis(NamedTuple):
 class Downsampling(NamedTuple):
     """See `wkgpu.operations.streaming.Transformation`."""
 
-    axes: tuple[Axis, Axis, Axis]
+    axes: tuple[AxisTiling, AxisTiling, AxisTiling]
     interpolation: InterpolationMode
 
     @property
@@ -211,7 +211,7 @@ def downsample(
     tiles = buffer_shape or [
         min(shard, max(_BUFFER_EDGE // factor, 1)) for shard, factor in zip(shards, factors, strict=True)
     ]
-    x, y, z = map(Axis, region.topleft, region.end, factors, tiles, chunks)
+    x, y, z = map(AxisTiling, region.topleft, region.end, factors, tiles, chunks)
     stream(
         [source], target, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation), coarse, device,
         executor, progress_desc,
@@ -246,4 +246,4 @@ def _kernel_name(interpolation: InterpolationMode, dtype: np.dtype[np.generic]) 
         if dtype.kind != "f" and dtype.itemsize < 8:
             return "mean_integer"
         return {"u": "mean_unsigned", "i": "mean_signed", "f": "mean_float"}[dtype.kind]
-    return _KERNELS[interpolation]
+    return _KERNEL_NAMES[interpolation]

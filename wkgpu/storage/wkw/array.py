@@ -23,7 +23,7 @@ from wkgpu.errors import (
     ShardIndexError,
     StorageAccessError,
 )
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import FARTHEST, Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
@@ -37,8 +37,7 @@ from wkgpu.storage.wkw import morton
 from wkgpu.storage.wkw.header import WkwHeader
 
 HEADER_NAME = "header.wkw"
-FARTHEST = 1 << 56  # voxels: as far as a view may reach
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_SHARD_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
 _MAX_DIGITS = 18
 
@@ -257,7 +256,7 @@ def _numbered(folder: Location, before: str, after: str, edge: int, wanted: rang
     """
     for name, is_folder in folder.store.entries(folder.key):
         digits = name[len(before) : len(name) - len(after)]
-        if _NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
+        if _SHARD_NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
             continue  # such as z00, which no reader opens
         place = folder / name
         if is_folder == bool(after):

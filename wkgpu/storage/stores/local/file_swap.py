@@ -143,7 +143,7 @@ class FileSwap:
         self._transaction.replace_files(old, self._is_shard)
 
 
-def settle(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
+def finish_swap(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
     """Finish a swap that a crash has interrupted, or wait for the process that is at it.
 
     Raises
