@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from wkgpu.choices import member_of
+from wkgpu.enum_members import member_of
 from wkgpu.errors import ArgumentError
 from wkgpu.storage.stores.local.paths import is_remote, listed_path, local_path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from wkgpu.choices import member_of
+from wkgpu.enum_members import member_of
 from wkgpu.errors import UnsupportedError
 from wkgpu.storage.formats import DEFAULT_FORMAT
 
