@@ -105,7 +105,7 @@ def examples(draw, is_small):
 @given_on_engine(examples, examples=100, simulated=15)
 def test_pieces_are_parts_of_the_whole(engine, example):
     """Voxels that do not count are anything, and a piece gets no others than those that it needs."""
-    axes, interpolation, channels, units, most, seed = example
+    axes, interpolation, channels, units, max_voxels, seed = example
     downsampling = Downsampling(axes, interpolation)
     random = np.random.default_rng(seed)
     region = VoxelBox.from_corners((axis.begin for axis in axes), (axis.end for axis in axes))
@@ -125,4 +125,4 @@ def test_pieces_are_parts_of_the_whole(engine, example):
             downsampling.apply(engine, piece, [array], out, target)
         return on_host(engine, out)
 
-    np.testing.assert_array_equal(computed(list(bisected(target, units, most))), computed([target]))
+    np.testing.assert_array_equal(computed(list(bisected(target, units, max_voxels))), computed([target]))

@@ -70,12 +70,12 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
     np.not_equal(places[1:], places[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
     ends = np.maximum.accumulate(places + lengths)
-    most = max(limit // plan.pieces.nbytes, 1)
+    max_chunks = max(limit // plan.pieces.nbytes, 1)
     while first < count:
         following = int(np.searchsorted(changes, first, side="right"))
         end_of_codec = int(changes[following]) if following < len(changes) else count
         begin = int(places[first])
-        decoded = int(np.searchsorted(numbers, numbers[first] + most))
+        decoded = int(np.searchsorted(numbers, numbers[first] + max_chunks))
         staged = int(np.searchsorted(ends, begin + limit, side="right"))
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
         last = min(max(min(decoded, staged), whole), end_of_codec, count)

@@ -215,10 +215,10 @@ def _checked_table(
     bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codecs: Pipeline, path: str
 ) -> TableIndex:
     """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
-    least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
-    if not least <= bounds[0] <= nbytes:
+    min_offset = WkwHeader.SIZE + 8 * (len(bounds) - 1)
+    if not min_offset <= bounds[0] <= nbytes:
         raise ShardIndexError(
-            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {least}, and the file's, "
+            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {min_offset}, and the file's, "
             f"{nbytes}."
         )
     increases = bounds[1:] > bounds[:-1]  # no differences: damaged entries can be too large for them
