@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wkgpu import BoundingBox, LayerCategoryType, MagView, get_engine
 
-PART_BYTES = 128 << 20  # of voxels that are held at a time
+EXCERPT_BYTES = 128 << 20  # of voxels that are held at a time
 
 
 class ExcerptPart(NamedTuple):
@@ -83,11 +83,11 @@ class Excerpt:
         row = channels * x * self.dtype.itemsize
         _, top, front = self.box.in_mag(self.mag_view.mag).topleft
         _, height, depth = self.mag_view.info.chunk_shape
-        thickness, rows = _length(PART_BYTES // (row * y), depth), y
+        thickness, rows = _length(EXCERPT_BYTES // (row * y), depth), y
         if whole_slices:
-            thickness = min(thickness, max(PART_BYTES // (row * y), 1))
-        elif row * y * depth > PART_BYTES:
-            rows = _length(PART_BYTES // (row * depth), height, 1)
+            thickness = min(thickness, max(EXCERPT_BYTES // (row * y), 1))
+        elif row * y * depth > EXCERPT_BYTES:
+            rows = _length(EXCERPT_BYTES // (row * depth), height, 1)
         for first_z, last_z in _cut(front, z, thickness):
             for first_y, last_y in _cut(top, y, rows):
                 yield ExcerptPart(first_y, first_z, self._read((first_y, last_y), (first_z, last_z)))

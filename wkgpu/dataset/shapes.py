@@ -60,7 +60,7 @@ def new_spec(
     return ArraySpec(dtype, num_channels, chunk, per_shard, pipeline_of(compress))
 
 
-def check_spec(
+def check_existing_spec(
     spec: ArraySpec,
     chunk_shape: Shape | None,
     shard_shape: Shape | None,

@@ -40,7 +40,7 @@ class Slot:
         if held is None or held.nbytes < nbytes:
             self._memory.pop(name, None)
             del held  # so that the new memory can take its place
-            held = self._memory[name] = self._taken(rounded(nbytes))
+            held = self._memory[name] = self._taken(device_capacity(nbytes))
         return held
 
     def _taken(self, nbytes: int) -> Memory:
@@ -55,7 +55,7 @@ class Slot:
         held = self._host.get(name)
         if held is None or held.nbytes < nbytes:
             self._host.pop(name, None)
-            held = self._host[name] = self._device.host_memory(_rounded_up(nbytes))
+            held = self._host[name] = self._device.host_memory(_host_capacity(nbytes))
         return held[:nbytes]
 
     def begin(self, of_caller: Event) -> None:
@@ -91,7 +91,7 @@ class Slot:
         return sum(memory.nbytes for memory in self._memory.values())
 
 
-def rounded(nbytes: int) -> int:
+def device_capacity(nbytes: int) -> int:
     """Round up to an eighth of the size's power of two: calls of about one size then use the same memory.
 
     It is a multiple of `_ALIGNMENT`, as the address of memory is. So the kernels of ``lz4.cu`` may read whole blocks of
@@ -101,7 +101,7 @@ def rounded(nbytes: int) -> int:
     return max(-(-nbytes // step), 1) * step
 
 
-def _rounded_up(nbytes: int) -> int:
+def _host_capacity(nbytes: int) -> int:
     """Round up to a power of two: CuPy's pool of pinned memory gives what a slot has outgrown to requests of its size.
 
     Of memory of any size it would keep a block for each size that a slot ever had. So these are at most as many bytes

@@ -149,7 +149,7 @@ class WkwArray(StoredArray):
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
-        return morton.encode(chunks)
+        return morton.codes_of(chunks)
 
     def changes_in_place(self, codecs: Pipeline) -> bool:
         """Raw shards have no jump table."""

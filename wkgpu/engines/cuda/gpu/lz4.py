@@ -20,7 +20,7 @@ _CHECK_THREADS = 32
 _CODES = ("OK", "MALFORMED", "WRONG_LENGTH")
 
 
-def options() -> tuple[str, ...]:
+def compile_options() -> tuple[str, ...]:
     """Return what ``lz4.cu`` is compiled with."""
     codes = (f"-D{name}={getattr(failures, name)}" for name in _CODES)
     return ("--std=c++17", f"-DWARPS={WARPS}", f"-DW={WINDOW_BYTES}", *codes)
@@ -63,7 +63,7 @@ class CudaLz4:
     def _function(self, name: str) -> int:
         if self._module is None:
             source = (files("wkgpu.kernels.cuda") / "lz4.cu").read_text()
-            self._module = cupy.RawModule(code=source, options=options())
+            self._module = cupy.RawModule(code=source, options=compile_options())
         function: int = self._module.get_function(name).kernel.ptr
         self._functions[name] = function
         return function
