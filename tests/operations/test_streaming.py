@@ -359,7 +359,7 @@ def test_only_two_tiles_are_held(in_small_tiles, record, monkeypatch, engine, so
     assert record.max_arrays == 1, "so many when the next one is read"
 
 
-def test_the_next_tile_is_read_meanwhile(in_small_tiles, record, monkeypatch, engine, source, target, voxels):
+def test_the_next_tile_is_read_concurrently(in_small_tiles, record, monkeypatch, engine, source, target, voxels):
     begun = threading.Semaphore(0)
     record.before_read = lambda number: begun.release()
     waited = []

@@ -36,7 +36,7 @@ class MagState(NamedTuple):
         return cls(mag_view.info, disk_use(mag_view))
 
     @property
-    def layout(self) -> str:
+    def description(self) -> str:
         """For people: codec, chunk, shard."""
         return f"{self.info.codec} {format_shape(self.info.chunk_shape)}/{format_shape(self.info.shard_shape)}"
 
@@ -174,8 +174,8 @@ def _add_row(table: Table, mag_view: MagView, was: MagState, now: MagState) -> N
     table.add_row(
         escape(layer_name(mag_view)),
         mag_view.name,
-        was.layout,
-        "the same" if now.info == was.info else now.layout,
+        was.description,
+        "the same" if now.info == was.info else now.description,
         format_bytes(was.use.bytes_on_disk),
         format_bytes(now.use.bytes_on_disk),
         format_ratio(now.use.ratio),

@@ -199,7 +199,7 @@ def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEF
     AlreadyExistsError
         Where the folder holds something.
     ShapeError, DtypeError
-        Where the format cannot store this layout.
+        Where the format cannot store this spec.
     """
     if not isinstance(place, Location):
         refuse_remote(place)
@@ -208,5 +208,5 @@ def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEF
 
 
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
-    """Raise the error of `create_array` for a layout that a format cannot store."""
+    """Raise the error of `create_array` for a spec that a format cannot store."""
     format_named(data_format).load().check_spec(spec)

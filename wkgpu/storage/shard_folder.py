@@ -63,14 +63,14 @@ class ShardFolder(ABC):
     @classmethod
     @abstractmethod
     def check_spec(cls, spec: ArraySpec) -> None:
-        """Raise an error for a layout that the format cannot store."""
+        """Raise an error for a spec that the format cannot store."""
 
     # ---- What a format answers
 
     @property
     @abstractmethod
     def lock_key(self) -> str:
-        """Key of the file with the layout, which has the locks of the shards, and is replaced with the layout alone."""
+        """Key of the file with the spec, which has the locks of the shards, and is replaced only with another spec."""
 
     @abstractmethod
     def shard_key(self, shard: Triple) -> str:
@@ -155,7 +155,7 @@ class ShardFolder(ABC):
 
     @property
     def lock_file(self) -> Path:
-        """The file with the layout, as a path."""
+        """The file with the spec, as a path."""
         return Path(self.location.store.url_of(self._lock_key))
 
     def shard_path(self, shard: Triple) -> str:

@@ -52,8 +52,8 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
-    >>> pieces_of(layout, 1 << 20).shape
+    >>> spec = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
+    >>> pieces_of(spec, 1 << 20).shape
     (1024, 1024, 1)
     """
     x, y, z = spec.chunk_shape

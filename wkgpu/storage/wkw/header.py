@@ -109,7 +109,7 @@ class WkwHeader:
 
     @classmethod
     def for_spec(cls, spec: ArraySpec) -> WkwHeader:
-        """Return the header of a mag with this layout.
+        """Return the header of a mag with this spec.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class WkwHeader:
 
     @cached_property
     def spec(self) -> ArraySpec:
-        """The header as a format-neutral layout."""
+        """The header as a spec, which no format is named in."""
         return ArraySpec(
             self.voxel_type,
             self.num_channels,
