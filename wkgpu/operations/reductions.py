@@ -107,7 +107,7 @@ class Labels(NamedTuple):
         share = min(tuning.labelled_width, width)  # one thread follows the runs of a row
         runs = engine.zeros((rows,), np.dtype(np.int64))
         engine.launch(NamedKernel("reductions", "count_runs"), rows, share, values, width, runs)
-        # Tables are so long that two thirds of their places are taken at most.
+        # Tables are so long that two thirds of their items are taken at most.
         lengths = xp.left_shift(1, xp.ceil(xp.log2(runs * 3 // 2 + 1)).astype(np.int64))
         ends = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(lengths)])
         labels = engine.empty((int(ends[-1]),), values.dtype)

@@ -54,7 +54,7 @@ class Fetcher:
     def fetch(
         self, segments: Segments, staging: Memory, nbytes: int, slot: Slot, on_failure: OnFailure
     ) -> Callable[[], None]:
-        """Begin to fetch segments to their places in ``staging``, which is idle; the result makes sure they come.
+        """Begin to fetch segments to their offsets in ``staging``, which is idle; the result makes sure they come.
 
         Of the first ``nbytes`` of the staging memory, those that no segment covers are undefined afterwards.
         """
@@ -69,7 +69,7 @@ class Fetcher:
         return fetch
 
     def fetch_to_host(self, segments: Segments, host: Bytes, on_failure: OnFailure) -> None:
-        """Fetch segments to their places in host memory, on all threads."""
+        """Fetch segments to their staging offsets in host memory, on all threads."""
         count = len(segments.nbytes)
         if count == 0:
             return
@@ -91,9 +91,9 @@ class Fetcher:
 
     def _fetch_long(self, segments: Segments, staging: Memory, slot: Slot, on_failure: OnFailure) -> Callable[[], None]:
         columns = [column.tolist() for column in segments]
-        for number, (file, offset, nbytes, place) in enumerate(zip(*columns, strict=True)):
+        for number, (file, offset, nbytes, begin) in enumerate(zip(*columns, strict=True)):
             try:
-                slot.requests.append(self._file(file).read(staging, place, nbytes, offset))
+                slot.requests.append(self._file(file).read(staging, begin, nbytes, offset))
             except OSError as error:
                 raise self._failed(segments, number, error, on_failure) from error
 

@@ -215,5 +215,5 @@ def _wanted_bytes(plan: ReadPlan, batch: ReadBatch) -> Ints:
 
 def _row_at(plan: ReadPlan, batch: ReadBatch, segments: Segments, segment: int, offset: int) -> int:
     """Return the row of the chunk whose bytes could not be fetched from a file offset."""
-    place = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
-    return max(int(np.searchsorted(plan.chunks.staging_offset, place, side="right")) - 1, batch.first)
+    staging_offset = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
+    return max(int(np.searchsorted(plan.chunks.staging_offset, staging_offset, side="right")) - 1, batch.first)

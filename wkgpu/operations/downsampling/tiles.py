@@ -133,11 +133,11 @@ class Downsampling(NamedTuple):
         self._fill_up(source, needed)
         channels, lines = source.shape[0], target.shape
         first_block = VoxelBox(triple(map(mul, target.topleft, self.ratio)), self.ratio)
-        places = *_place(channels, first_block, needed), *_place(channels, target, inside)
+        memory = *_start_and_strides(channels, first_block, needed), *_start_and_strides(channels, target, inside)
         rows, width = lines[1] * lines[2], channels * lines[0]
         engine.launch(
             NamedKernel("pooling", _kernel_name(self.interpolation, source.dtype)), rows, width,
-            source.T.reshape(-1), out.T.reshape(-1), (channels, lines, self.ratio, *places),
+            source.T.reshape(-1), out.T.reshape(-1), (channels, lines, self.ratio, *memory),
             *self._tables(engine, target, source),
         )  # fmt: skip
 
@@ -161,7 +161,7 @@ class Downsampling(NamedTuple):
         return ()
 
 
-def _place(channels: int, box: VoxelBox, memory: VoxelBox) -> tuple[int, tuple[int, int]]:
+def _start_and_strides(channels: int, box: VoxelBox, memory: VoxelBox) -> tuple[int, tuple[int, int]]:
     """Return where a box begins in the memory of one that holds it, and the strides of y and z there."""
     x, y, z = map(sub, box.topleft, memory.topleft)
     strides = channels * memory.shape[0], channels * memory.shape[0] * memory.shape[1]

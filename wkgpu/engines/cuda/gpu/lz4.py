@@ -74,7 +74,7 @@ class CudaLz4:
         function = self._functions.get(name) or self._function(name)
         values = np.array(numbers, np.int64)
         address = values.__array_interface__["data"][0]
-        places = np.arange(address, address + values.nbytes, 8)
+        addresses = np.arange(address, address + values.nbytes, 8)
         driver.launchKernel(
-            function, blocks, 1, 1, threads, 1, 1, 0, stream.handle, places.__array_interface__["data"][0], 0
+            function, blocks, 1, 1, threads, 1, 1, 0, stream.handle, addresses.__array_interface__["data"][0], 0
         )
