@@ -1,4 +1,4 @@
-"""The spec of a new mag from what a caller says about it."""
+"""The layout of a new mag from what a caller says about it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def new_spec(
     chunks_per_shard: Shape | None,
     compress: Compression,
 ) -> ArraySpec:
-    """Return the spec of a new mag; by default chunks of 32³ voxels, and 32³ of them in a shard.
+    """Return the layout of a new mag; by default chunks of 32³ voxels, and 32³ of them in a shard.
 
     Parameters
     ----------

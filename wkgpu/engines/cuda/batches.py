@@ -90,8 +90,8 @@ def segments_between(segments: Segments, begin: int, end: int) -> Segments:
     """Return the parts of segments that lie between two staging offsets, and count these from ``begin``."""
     first = max(int(np.searchsorted(segments.staging_offset, begin, side="right")) - 1, 0)
     last = int(np.searchsorted(segments.staging_offset, end, side="left"))
-    file, offset, nbytes, staging_offset = (column[first:last] for column in segments)
-    low = np.maximum(staging_offset, begin)
-    high = np.minimum(staging_offset + nbytes, end)
+    file, offset, nbytes, place = (column[first:last] for column in segments)
+    low = np.maximum(place, begin)
+    high = np.minimum(place + nbytes, end)
     wanted = high > low
-    return Segments(file[wanted], (offset + low - staging_offset)[wanted], (high - low)[wanted], (low - begin)[wanted])
+    return Segments(file[wanted], (offset + low - place)[wanted], (high - low)[wanted], (low - begin)[wanted])

@@ -176,10 +176,10 @@ class CudaEncoder:
         assert self._fetcher is not None
         self._fetcher.fetch(segments, staging, int(lengths.sum()), slot, self._on_failure(first, partly))()
 
-    def _old_segments(self, first: int, partly: Ints, staging_offsets: Ints) -> Segments:
+    def _old_segments(self, first: int, partly: Ints, places: Ints) -> Segments:
         touched = self.plan.touched
         rows = first + partly
-        return Segments(np.zeros(len(rows), np.int64), touched.offset[rows], touched.nbytes[rows], staging_offsets)
+        return Segments(np.zeros(len(rows), np.int64), touched.offset[rows], touched.nbytes[rows], places)
 
     def _on_failure(self, first: int, partly: Ints) -> OnFailure:
         return lambda code, segment, offset: write_error(self.plan, code, first + int(partly[segment]), offset)

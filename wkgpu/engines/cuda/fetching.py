@@ -69,7 +69,7 @@ class Fetcher:
         return fetch
 
     def fetch_to_host(self, segments: Segments, host: Bytes, on_failure: OnFailure) -> None:
-        """Fetch segments to their staging offsets in host memory, on all threads."""
+        """Fetch segments to their places in host memory, on all threads."""
         count = len(segments.nbytes)
         if count == 0:
             return
@@ -91,9 +91,9 @@ class Fetcher:
 
     def _fetch_long(self, segments: Segments, staging: Memory, slot: Slot, on_failure: OnFailure) -> Callable[[], None]:
         columns = [column.tolist() for column in segments]
-        for number, (file, offset, nbytes, begin) in enumerate(zip(*columns, strict=True)):
+        for number, (file, offset, nbytes, place) in enumerate(zip(*columns, strict=True)):
             try:
-                slot.requests.append(self._file(file).read(staging, begin, nbytes, offset))
+                slot.requests.append(self._file(file).read(staging, place, nbytes, offset))
             except OSError as error:
                 raise self._failed(segments, number, error, on_failure) from error
 
