@@ -66,7 +66,7 @@ def _decode_patches(bench: Workbench) -> Side:
                 np.arange(o // peers.CHUNK, (o + n - 1) // peers.CHUNK + 1) for o, n in zip(offset, PATCH, strict=True)
             ]
             chunks.append(np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3))
-        rounds.append(file.index.extents(morton.encode(np.concatenate(chunks))))
+        rounds.append(file.index.extents(morton.codes_of(np.concatenate(chunks))))
 
     def run(number: int) -> None:
         offsets, lengths = rounds[number]

@@ -12,8 +12,8 @@ from numba import njit
 from numba.core import event
 from numba.extending import register_jitable
 
-from .announcements import announce
 from .bodies.registration import for_each_body
+from .compile_listeners import announce
 from .compiler_thread import compiled_elsewhere
 from .kernel_files import report_no_folder, use_kernel_files
 from .numpy_names import complete_numba_cuda

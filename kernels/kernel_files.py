@@ -20,7 +20,7 @@ _reported = set()
 _SUFFIX = ".wkc"
 _MAGIC = b"wkgpu kernel 1\n\0"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_MAX_BYTES = 1 << 28  # kernels have some hundred KiB
+_MAX_KERNEL_BYTES = 1 << 28  # kernels have some hundred KiB
 
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -119,10 +119,10 @@ def _read(path):
         # The owner of the code can run any code anyway.
         if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0, Path(__file__).stat().st_uid}:
             raise OSError(f"it belongs to another user, {found.st_uid}")
-        if found.st_size > _MAX_BYTES:
+        if found.st_size > _MAX_KERNEL_BYTES:
             raise OSError(f"it has {found.st_size} bytes")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(_MAX_BYTES)
+            return file.read(_MAX_KERNEL_BYTES)
     finally:
         os.close(descriptor)
 

@@ -72,10 +72,10 @@ def given_on_engine(*strategies, examples=100, simulated=30):
 
     def decorate(test):
         full, small = (
-            settings(max_examples=most)(
+            settings(max_examples=max_examples)(
                 given(*(part if isinstance(part, SearchStrategy) else part(is_small) for part in strategies))(test)
             )
-            for most, is_small in ((examples, False), (simulated, True))
+            for max_examples, is_small in ((examples, False), (simulated, True))
         )
 
         @wraps(full)

@@ -166,7 +166,7 @@ def engine(request):
 @pytest.fixture(params=MACHINES)
 def device(request, config, monkeypatch):
     """Every device in turn, as that of all datasets and views that are not told another one."""
-    from wkgpu.engines import get_engine, selection
+    from wkgpu.engines import device_selection, get_engine
 
     if request.param == "cpu":
         config.device = "cpu"
@@ -174,7 +174,7 @@ def device(request, config, monkeypatch):
         config.device = request.getfixturevalue("gpu").name
     else:
         engine = request.getfixturevalue("simulated")
-        monkeypatch.setattr(selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
+        monkeypatch.setattr(device_selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
         config.device = engine.name
     return config.device
 

@@ -39,7 +39,8 @@ class IndexedArray(StoredArray):
     def check_spec(cls, spec) -> None:
         pass
 
-    def is_shard(self, path: str) -> bool:
+    @classmethod
+    def is_shard(cls, path: str) -> bool:
         return path.replace(".", "").isdigit()
 
     @property

@@ -66,7 +66,8 @@ class NpyArray(StoredArray):
     def shard_key(self, shard) -> str:
         return (self.location / f"{'.'.join(map(str, shard))}.npy").key
 
-    def is_shard(self, path: str) -> bool:
+    @classmethod
+    def is_shard(cls, path: str) -> bool:
         return _NAME.fullmatch(path) is not None
 
     def existing_shards(self, box=None):

@@ -233,11 +233,11 @@ class SimulatedDevice:
         key = object()
         self.requests[key] = run
 
-        def settle() -> int:
+        def complete() -> int:
             self.requests.pop(key, None)
             return run()
 
-        return settle
+        return complete
 
     def drain_files(self) -> None:
         while self.requests:

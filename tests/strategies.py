@@ -102,9 +102,9 @@ def layouts(
     """Any layout that WKW stores, with shards of at most `shard_bytes`, so that examples are fast."""
     dtype = np.dtype(draw(st.sampled_from(VOXEL_TYPES)))
     voxel_bytes = dtype.itemsize * (num_channels := draw(st.sampled_from([1, 1, 2, 3, 4]) | st.integers(1, 31)))
-    most = int((shard_bytes // voxel_bytes) ** (1 / 3) + 1e-6).bit_length() - 1  # log2 of the longest shard edge
-    chunk = draw(st.integers(0, min(largest_chunk.bit_length() - 1, most)))
-    per_shard = draw(st.integers(0, min(largest_shard.bit_length() - 1, most - chunk)))
+    max_log2 = int((shard_bytes // voxel_bytes) ** (1 / 3) + 1e-6).bit_length() - 1  # log2 of the longest shard edge
+    chunk = draw(st.integers(0, min(largest_chunk.bit_length() - 1, max_log2)))
+    per_shard = draw(st.integers(0, min(largest_shard.bit_length() - 1, max_log2 - chunk)))
     return ArraySpec(dtype, num_channels, (1 << chunk,) * 3, (1 << per_shard,) * 3, pipeline_of(draw(codec)))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-EVERYWHERE = {"choices", "errors", "extras", "forking", "geometry", "settings"}
+EVERYWHERE = {"enum_members", "errors", "extras", "forking", "geometry", "settings"}
 # Package: what it may import of wkgpu besides itself and the modules that serve all packages.
 DEPENDENCIES = {
     "geometry": {"errors"},
@@ -22,7 +22,7 @@ DEPENDENCIES = {
         "storage.formats",
         "storage.stores",
         "synthetic",
-        "kernels.announcements",
+        "kernels.compile_listeners",
         "wkgpu",
         *EVERYWHERE,
     },

@@ -19,7 +19,7 @@ from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import report, session
 from benchmarks.gpu.bench import Bench, Sizes
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task
-from wkgpu.engines import get_engine, selection
+from wkgpu.engines import device_selection, get_engine
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import DeviceError
 
@@ -47,7 +47,7 @@ def tiny(simulated_kind, config, monkeypatch):
     """An engine for the smallest sizes, as that of its device."""
     config.batch_bytes = 40_000  # a chunk of EM has 32768 bytes
     engine = CudaEngine(simulated_kind())
-    monkeypatch.setattr(selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
+    monkeypatch.setattr(device_selection, "_engines", {"cpu": get_engine("cpu"), engine.name: engine})
     return engine
 
 

@@ -55,8 +55,8 @@ def test_other_seed_other_tissue(tissue, volumes):
     assert (other.segmentation() != volumes[1]).mean() > 0.5
 
 
-def test_slabs_make_up_the_volumes(tissue, volumes):
-    firsts, images, segmentations = zip(*tissue.slabs(), strict=True)
+def test_sections_make_up_the_volumes(tissue, volumes):
+    firsts, images, segmentations = zip(*tissue.sections(), strict=True)
     assert firsts == (0, 16, 32)
     np.testing.assert_array_equal(np.concatenate(images, axis=2), volumes[0])
     np.testing.assert_array_equal(np.concatenate(segmentations, axis=2), volumes[1])
@@ -102,10 +102,10 @@ def test_segmentation_compresses_like_a_real_one(volumes):
 def test_partition_is_the_voronoi_diagram_it_stands_for():
     random = np.random.default_rng(0)
     partition = Partition.scatter(random, (16 * ANISOTROPY, 96, 128))
-    slab = partition.slab(0, height=96, width=128)
-    voxels = random.integers(0, slab.cell.shape, (2000, 3))
+    sections = partition.sections(0, height=96, width=128)
+    voxels = random.integers(0, sections.cell.shape, (2000, 3))
     owners = partition.owners((voxels * (ANISOTROPY, 1, 1)).astype(np.float32))
-    found, depth = slab.cell[tuple(voxels.T)], slab.depth[tuple(voxels.T)]
+    found, depth = sections.cell[tuple(voxels.T)], sections.depth[tuple(voxels.T)]
     # Distances are interpolated between points some voxels apart: on the very border a voxel may go either way.
     assert (found == owners)[depth > 2 * DEPTH_STEPS].all()
     assert (found == owners).mean() > 0.98

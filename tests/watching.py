@@ -161,18 +161,18 @@ class _Watch:
             clock = ledger.queued(actor)
             ledger.use(memory.address, actor, Actor.FILES, clock, writes=writes)
             try:
-                settle = original(memory, begin, nbytes, offset)
+                complete = original(memory, begin, nbytes, offset)
             except OSError:
                 ledger.learn(ledger.host(), clock)
                 raise
 
-            def settled() -> int:
+            def completed() -> int:
                 try:
-                    return int(settle())
+                    return int(complete())
                 finally:
                     ledger.learn(ledger.host(), clock)
 
-            return settled
+            return completed
 
         return request
 
@@ -190,9 +190,9 @@ class _Watch:
     def slot_begin(self, original: Any) -> Any:
         """The thread that is lent a slot knows what the one knew that gave it back: a lock is between them."""
 
-        def begin(slot: Any, fence: Any) -> None:
+        def begin(slot: Any, of_caller: Any) -> None:
             self.ledger.learn(self.ledger.host(), getattr(slot, "given_back", {}))
-            original(slot, fence)
+            original(slot, of_caller)
 
         return begin
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from wkgpu.engines.cuda.diagnosis import Finding as Finding
     from wkgpu.engines.cuda.diagnosis import cuda_findings as cuda_findings
     from wkgpu.engines.cuda.driver import has_gpu as has_gpu
-    from wkgpu.engines.selection import set_device as set_device
+    from wkgpu.engines.device_selection import set_device as set_device
     from wkgpu.errors import WkgpuError as WkgpuError
     from wkgpu.geometry.bounding_box import BoundingBox as BoundingBox
     from wkgpu.geometry.bounding_box import BoundingBoxLike as BoundingBoxLike
@@ -100,7 +100,7 @@ _MODULES = {
     "get_executor": "wkgpu.operations.executors",
     "has_gpu": "wkgpu.engines.cuda.driver",
     "open_mag": "wkgpu.dataset.open_mag",
-    "set_device": "wkgpu.engines.selection",
+    "set_device": "wkgpu.engines.device_selection",
     "voxel_map": "wkgpu.operations.voxel_map",
 }
 _SUBMODULES = {"errors": "wkgpu.errors", "maps": "wkgpu.operations.maps"}

@@ -16,7 +16,7 @@ from benchmarks.volumes import Shape
 from wkgpu.engines.cuda.batches import batch_limit, read_batches
 from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.reader import CudaReader
-from wkgpu.engines.cuda.slots import Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.settings import config
 
 _COMPARED_BYTES = 16 << 20
@@ -46,7 +46,7 @@ def _compare(bench: Bench, kind: str, name: str, work: str, shape: Shape) -> Ite
             reader.open(next(sources.windows(plan)))
             staging = slot.memory("staging", batch.nbytes_staged)
             chunks = slot.memory("decoded", len(batch.heads) * plan.pieces.nbytes)
-            table = Table(slot, Decoding.items(len(batch.heads), plan.pieces.nbytes))
+            table = BatchTable(slot, Decoding.items(len(batch.heads), plan.pieces.nbytes))
             with mock.patch.object(config, "cuda_lz4", decoder):
                 decoding = reader.decoding(batch, slot, table, staging, chunks)
             table.upload()

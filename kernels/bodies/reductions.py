@@ -1,7 +1,7 @@
 """Reductions: many values become few.
 
 ``source`` is a flat array, cut into rows of ``width`` values, the last of which may be shorter. What lanes and rows
-find goes to slots of their own, and is put together by the caller.
+find goes to items of their own, and is put together by the caller.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from .functions import lower_bound
 from .registration import body, kernel
 from .workers import add_to, share
 
-SLOTS = 32
-"""Slots for the lanes of a row: as many as a warp has lanes."""
+MAX_LANES = 32
+"""Lanes of a row, at most: as many as a warp has."""
 
 
 @kernel
@@ -23,7 +23,7 @@ def find_extremes(first, last, source, width, lowest, highest):
 
     Parameters
     ----------
-    lowest, highest : (rows * SLOTS,)
+    lowest, highest : (rows * MAX_LANES,)
         Of the source's type, each item some value of the source. They receive those of each lane of a row.
     """
     first, last, step, lane, lanes = share(first, last)
@@ -38,8 +38,8 @@ def find_extremes(first, last, source, width, lowest, highest):
             for x in range(lane, values.size, lanes):
                 low = blocks.lower(low, values[x])
                 high = blocks.higher(high, values[x])
-        lowest[row * SLOTS + lane] = low
-        highest[row * SLOTS + lane] = high
+        lowest[row * MAX_LANES + lane] = low
+        highest[row * MAX_LANES + lane] = high
 
 
 @kernel

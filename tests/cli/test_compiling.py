@@ -8,7 +8,7 @@ from numba import njit
 from wkgpu.cli import compiling
 from wkgpu.cli.compiling import shows_compiling
 from wkgpu.kernels import compilation  # passes on what Numba compiles
-from wkgpu.kernels.announcements import listeners
+from wkgpu.kernels.compile_listeners import listeners
 
 
 def compile_something():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.engines import selection
+from wkgpu.engines import device_selection
 from wkgpu.engines.cpu.engine import CpuEngine
 from wkgpu.engines.cuda import diagnosis
 
@@ -32,9 +32,9 @@ def machine(monkeypatch, config):
     monkeypatch.setattr(config, "device", "auto")
 
     def make(engine=None, reason=None, findings=()):
-        monkeypatch.setattr(selection, "_engines", {"cpu": wk.get_engine("cpu")})
-        monkeypatch.setattr(selection, "cuda_unavailable_reason", lambda ordinal: reason)
-        monkeypatch.setattr(selection, "_cuda_engine", lambda ordinal: engine or Simulated())
+        monkeypatch.setattr(device_selection, "_engines", {"cpu": wk.get_engine("cpu")})
+        monkeypatch.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: reason)
+        monkeypatch.setattr(device_selection, "_cuda_engine", lambda ordinal: engine or Simulated())
         monkeypatch.setattr(wk, "cuda_findings", lambda: list(findings))
         monkeypatch.setattr("wkgpu.cli.doctor.cuda_findings", lambda: list(findings))
 
@@ -108,7 +108,7 @@ def test_an_engine_that_cannot_be_made_although_everything_is_there(command, mac
     def fail(ordinal):
         raise ValueError("no kernels")
 
-    monkeypatch.setattr(selection, "_cuda_engine", fail)
+    monkeypatch.setattr(device_selection, "_cuda_engine", fail)
     result = command("doctor")
     assert result.exit_code == 0
     assert "means the CPU, because device 'cuda:0' cannot be used. ValueError: no kernels" in result.output
@@ -155,8 +155,8 @@ def test_a_cpu_that_does_not_work(command, no_gpu, monkeypatch):
     def fail():
         raise ImportError("Numba needs NumPy 2.3 or less")
 
-    monkeypatch.setattr(selection, "_engines", {})
-    monkeypatch.setattr(selection, "_cpu_engine", fail)
+    monkeypatch.setattr(device_selection, "_engines", {})
+    monkeypatch.setattr(device_selection, "_cpu_engine", fail)
     result = command("doctor")
     assert result.exit_code == 1
     assert "Error: device 'cpu' cannot be used. ImportError: Numba needs NumPy 2.3 or less" in result.output

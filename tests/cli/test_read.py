@@ -48,7 +48,7 @@ def test_tif_is_a_stack(command, dataset, volumes, layer):
 def test_a_box_larger_than_memory(command, dataset, volumes, monkeypatch, layer, mag, nbytes):
     """It is read part by part; what is held at a time has room, the whole box has not."""
     box, inside = "2,4,6,32,32,14", (slice(None), slice(2, 34), slice(4, 36), slice(6, 20))
-    monkeypatch.setattr(excerpt, "SLAB_BYTES", nbytes)
+    monkeypatch.setattr(excerpt, "EXCERPT_BYTES", nbytes)
     monkeypatch.setattr(transfer, "LARGE_BYTES", 0)
     monkeypatch.setattr(host_memory, "available_bytes", lambda: 25_000)
     for name in ("a.npy", "a.tif"):

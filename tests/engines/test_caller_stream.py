@@ -17,7 +17,7 @@ import pytest
 from strategies import voxels
 from torch_stand_in import TorchStandIn
 
-from wkgpu.engines import in_streams, selection, side_streams
+from wkgpu.engines import device_selection, in_streams, side_streams
 from wkgpu.engines.cuda.caller_stream import DEFAULTS, calling_stream, joined, stream_of_call
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import DeviceError
@@ -239,7 +239,7 @@ def device(simulated_kind):
 def engine(device, config, monkeypatch):
     config.batch_bytes = 5000
     engine = CudaEngine(device)
-    monkeypatch.setattr(selection, "_engines", {engine.name: engine})
+    monkeypatch.setattr(device_selection, "_engines", {engine.name: engine})
     return engine
 
 

@@ -213,9 +213,9 @@ def test_lz4hc_is_encoded_by_the_cpu(array, simulated, machine):
 def test_chunks_that_are_too_large_are_encoded_by_the_cpu(array, simulated, machine, monkeypatch):
     kind = type(simulated.device._codec)
     expected = volume()
-    for most, is_encoded in ((1023, False), (1024, True)):
-        monkeypatch.setattr(kind, "max_encoded_chunk_bytes", most)
-        change = voxels(array.spec, INNER, most)
+    for max_bytes, is_encoded in ((1023, False), (1024, True)):
+        monkeypatch.setattr(kind, "max_encoded_chunk_bytes", max_bytes)
+        change = voxels(array.spec, INNER, max_bytes)
         write_box(array, simulated, (3, 5, 7), change)
         expected[:, 3:16, 5:20, 7:18] = change
         assert ("encode" in machine) == is_encoded
@@ -349,10 +349,10 @@ def broken_reads(simulated_device, monkeypatch):
             number = next(count)
             if number == 2 and how == "raises":
                 raise OSError(5, "the disk fails")
-            settle = read(self, memory, begin, nbytes, offset)
+            complete = read(self, memory, begin, nbytes, offset)
             if number != 2:
-                return settle
-            return (lambda: settle() - 3) if how == "is short" else fail
+                return complete
+            return (lambda: complete() - 3) if how == "is short" else fail
 
         monkeypatch.setattr(kind, "read", third)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wkgpu.engines.cuda import fetching
-from wkgpu.engines.cuda.fetching import Fetcher, settle_writes
+from wkgpu.engines.cuda.fetching import Fetcher, complete_writes
 from wkgpu.engines.cuda.slots import Slot
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.errors import StorageAccessError
@@ -118,16 +118,16 @@ def test_a_file_that_cannot_be_read(files, slot, monkeypatch, long_bytes, tmp_pa
 # ---- Writing
 
 
-def test_requests_to_write_are_settled(slot):
+def test_requests_to_write_are_completed(slot):
     slot.requests += [lambda: 5, lambda: 7]
-    settle_writes(slot, [5, 7], "/path")
+    complete_writes(slot, [5, 7], "/path")
     assert slot.requests == []
 
 
 def test_a_request_that_writes_less_is_an_error(slot):
     slot.requests += [lambda: 5, lambda: 6]
     with pytest.raises(StorageAccessError, match=r"/path.*6 of 7 bytes"):
-        settle_writes(slot, [5, 7], "/path")
+        complete_writes(slot, [5, 7], "/path")
 
 
 def test_a_request_that_fails_is_an_error(slot):
@@ -136,5 +136,5 @@ def test_a_request_that_fails_is_an_error(slot):
 
     slot.requests += [fail]
     with pytest.raises(StorageAccessError, match=r"/path cannot be written.*No space left") as caught:
-        settle_writes(slot, [5], "/path")
+        complete_writes(slot, [5], "/path")
     assert caught.value.errno == 28

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wkgpu.engines import get_engine
-from wkgpu.engines.kernel import SLOTS, NamedKernel
+from wkgpu.engines.kernel import MAX_LANES, NamedKernel
 from wkgpu.engines.kernel_table import KERNELS
 from wkgpu.errors import LaunchError
 from wkgpu.kernels import bodies
@@ -60,7 +60,7 @@ def reductions(name, draw):
     arguments = {"source": np.ones(width * rows, "uint8"), "width": width}
     zeros = np.zeros(64 * 4, np.int64)
     if name == "find_extremes":
-        arguments |= {end: np.zeros(rows * SLOTS, "uint8") for end in ("lowest", "highest")}
+        arguments |= {end: np.zeros(rows * MAX_LANES, "uint8") for end in ("lowest", "highest")}
     elif name == "count_values":
         arguments |= {"counters": zeros.copy(), "minimum": 0, "kinds": 256}
     elif name == "histogram":

@@ -94,15 +94,17 @@ def test_a_failing_allocation_is_tried_again_and_says_what_failed(monkeypatch):
     engine, dtype = wk.get_engine("cpu"), np.dtype(np.uint8)
     calls = []
 
-    def zeros(shape, dtype, order, most=1):
+    def zeros(shape, dtype, order, max_calls=1):
         calls.append(shape)
-        if len(calls) <= most:
+        if len(calls) <= max_calls:
             raise MemoryError
         return np.empty(shape, dtype)
 
     monkeypatch.setattr(cpu_engine.np, "zeros", zeros)
     assert engine.zeros((5,), dtype).shape == (5,)
-    monkeypatch.setattr(cpu_engine.np, "zeros", lambda *arguments, **keywords: zeros(*arguments, **keywords, most=99))
+    monkeypatch.setattr(
+        cpu_engine.np, "zeros", lambda *arguments, **keywords: zeros(*arguments, **keywords, max_calls=99)
+    )
     with pytest.raises(TooLargeError, match="this process can take"):
         engine.zeros((5,), dtype)
 

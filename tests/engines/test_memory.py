@@ -73,9 +73,9 @@ def test_kept_memory_is_bounded(memory, config):
     assert 0 < memory.held <= 3 * SIZE
 
 
-@pytest.mark.parametrize("most", [0, SIZE // 2])
-def test_a_block_larger_than_the_bound_is_not_kept(memory, config, most):
-    config.pool_bytes = most
+@pytest.mark.parametrize("max_bytes", [0, SIZE // 2])
+def test_a_block_larger_than_the_bound_is_not_kept(memory, config, max_bytes):
+    config.pool_bytes = max_bytes
     memory.array((1, SIZE), BYTE)
     assert memory.held == 0
 

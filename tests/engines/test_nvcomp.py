@@ -392,10 +392,17 @@ def test_arrays_are_aligned_to_their_entries(call):
 
 @needs_package
 def test_how_much_a_batch_may_be(call):
-    most = 2**31 - 1
-    refused = [("decode", {"count": most + 1}), ("encode", {"count": most + 1}), ("encode", {"chunk_bytes": 2**24 + 1})]
+    max_count = 2**31 - 1
+    refused = [
+        ("decode", {"count": max_count + 1}),
+        ("encode", {"count": max_count + 1}),
+        ("encode", {"chunk_bytes": 2**24 + 1}),
+    ]
     assert call(refused) == ["BATCH_SIZE_TOO_LARGE", "BATCH_SIZE_TOO_LARGE", "CHUNK_SIZE_TOO_LARGE"]
-    assert call([("decode", {"count": most}), ("encode", {"count": most, "temp_bytes": 2**62})]) == ["CUDA_ERROR"] * 2
+    assert (
+        call([("decode", {"count": max_count}), ("encode", {"count": max_count, "temp_bytes": 2**62})])
+        == ["CUDA_ERROR"] * 2
+    )
 
 
 @needs_package

@@ -88,13 +88,13 @@ def not_arriving(fetch):
 
 
 LEFT_OUT = {
-    "fence": lambda: mock.patch.object(Slot, "begin", nothing),
+    "begin": lambda: mock.patch.object(Slot, "begin", nothing),
     "arrive": lambda: mock.patch.object(fetching.Fetcher, "fetch", not_arriving(fetching.Fetcher.fetch)),
-    "stored": lambda: mock.patch.object(writer, "settle_writes", lambda slot, lengths, path: slot.requests.clear()),
+    "stored": lambda: mock.patch.object(writer, "complete_writes", lambda slot, lengths, path: slot.requests.clear()),
     "finish": lambda: mock.patch.object(Slot, "finish", nothing),
 }
 NAMES = {
-    "fence": {"fence"},
+    "begin": {"begin"},
     "arrive": {"arrive"},
     "stored": {"stored"},
     "finish": {"done", "reuse", "next tables", "results", "encoded"},

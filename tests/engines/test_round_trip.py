@@ -19,9 +19,9 @@ SHARDS = 2
 def histories(draw, is_small):
     """A layout, boxes to write one after another, and boxes to read, which may leave what is stored."""
     spec = draw(layouts(16, 4, 1 << 13) if is_small else layouts())
-    longest, most = (20, 2) if is_small else (48, 3)
-    written = draw(st.lists(voxel_boxes(spec, SHARDS, longest), min_size=1, max_size=most))
-    read = draw(st.lists(voxel_boxes(spec, SHARDS + 1, longest), min_size=1, max_size=most))
+    longest, max_boxes = (20, 2) if is_small else (48, 3)
+    written = draw(st.lists(voxel_boxes(spec, SHARDS, longest), min_size=1, max_size=max_boxes))
+    read = draw(st.lists(voxel_boxes(spec, SHARDS + 1, longest), min_size=1, max_size=max_boxes))
     return spec, written, read
 
 

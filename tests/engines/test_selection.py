@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import wkgpu as wk
-from wkgpu.engines import selection
-from wkgpu.engines.selection import get_engine, set_device
+from wkgpu.engines import device_selection
+from wkgpu.engines.device_selection import get_engine, set_device
 from wkgpu.errors import DeviceError
 from wkgpu.forking import loading
 
@@ -36,16 +36,16 @@ def engines(monkeypatch, config):
     """A process in which no engine was asked for yet, no environment variable is set, and nothing keeps CUDA."""
     monkeypatch.delenv("WKGPU_DEVICE", raising=False)
     monkeypatch.setattr(config, "device", "auto")
-    monkeypatch.setattr(selection, "_engines", {})
-    monkeypatch.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
-    monkeypatch.setattr(selection, "_cuda_engine", lambda ordinal: SimpleNamespace(name=f"cuda:{ordinal}"))
+    monkeypatch.setattr(device_selection, "_engines", {})
+    monkeypatch.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: None)
+    monkeypatch.setattr(device_selection, "_cuda_engine", lambda ordinal: SimpleNamespace(name=f"cuda:{ordinal}"))
     return monkeypatch
 
 
 @pytest.fixture
 def no_cuda(engines):
     """The same, but CUDA does not work, for a reason."""
-    engines.setattr(selection, "cuda_unavailable_reason", lambda ordinal: REASON)
+    engines.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: REASON)
     return engines
 
 
@@ -100,7 +100,7 @@ def test_an_engine_is_made_once(engines):
         threading.Event().wait(0.05)
         return SimpleNamespace(name=f"cuda:{ordinal}")
 
-    engines.setattr(selection, "_cuda_engine", slow)
+    engines.setattr(device_selection, "_cuda_engine", slow)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(get_engine, ["cuda", "cuda:0", "cuda:1", "auto"] * 6))
     assert sorted(made) == [0, 1]
@@ -119,7 +119,7 @@ def test_cuda_that_does_not_work_is_an_error(no_cuda):
 def test_failures_are_not_kept(no_cuda):
     with pytest.raises(DeviceError):
         get_engine("cuda")
-    no_cuda.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
+    no_cuda.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: None)
     assert get_engine("cuda").name == "cuda:0"
 
 
@@ -135,7 +135,7 @@ def test_what_goes_wrong_while_an_engine_is_made(engines, error, said):
     def fail(ordinal):
         raise error
 
-    engines.setattr(selection, "_cuda_engine", fail)
+    engines.setattr(device_selection, "_cuda_engine", fail)
     with pytest.raises(DeviceError) as caught:
         get_engine("cuda:1")
     assert str(caught.value) == f"device 'cuda:1' cannot be used. {said}"
@@ -147,7 +147,7 @@ def test_the_cpu_may_fail_too(engines):
     def fail():
         raise ImportError("Numba needs NumPy 2.3 or less")
 
-    engines.setattr(selection, "_cpu_engine", fail)
+    engines.setattr(device_selection, "_cpu_engine", fail)
     with pytest.raises(DeviceError, match=r"device 'cpu' cannot be used\. ImportError: Numba needs"):
         get_engine("cpu")
 
@@ -190,7 +190,7 @@ def test_auto_is_the_cpu_elsewhere_and_says_why_once(no_cuda, caplog):
 
 def test_the_verdict_stands(no_cuda):
     assert get_engine("auto").name == "cpu"
-    no_cuda.setattr(selection, "cuda_unavailable_reason", lambda ordinal: None)
+    no_cuda.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: None)
     assert get_engine("auto").name == "cpu"
     assert get_engine("cuda").name == "cuda:0"
 
@@ -294,7 +294,7 @@ def test_what_a_user_sees_of_auto(environment, lines):
 def test_a_forked_process_decides_anew(engines):
     cpu = get_engine("cpu")
     assert get_engine("auto").name == "cuda:0"
-    engines.setattr(selection, "cuda_unavailable_reason", lambda ordinal: "cuInit returned 3.")
+    engines.setattr(device_selection, "cuda_unavailable_reason", lambda ordinal: "cuInit returned 3.")
 
     def child(pipe):
         names = [get_engine("auto").name, get_engine("cpu") is cpu]

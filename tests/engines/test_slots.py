@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from wkgpu.engines.cuda.slots import Slot, Slots, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot, Slots
 from wkgpu.errors import DeviceMemoryError
 
 
@@ -74,16 +74,16 @@ def test_a_slot_that_finds_no_memory_lets_others_give_theirs(simulated_device):
     assert simulated_device.released == 1
 
 
-def test_finish_waits_and_then_settles_once(slot):
+def test_finish_waits_and_then_completes_once(slot):
     events = []
     slot.stream.queue(lambda: events.append("ran"))
-    slot.end(lambda: events.append("settled"))
+    slot.end(lambda: events.append("completed"))
     slot.stream.queue(lambda: events.append("of the next batch"))
     assert events == []
     slot.finish()
-    assert events == ["ran", "settled"]
+    assert events == ["ran", "completed"]
     slot.finish()
-    assert events == ["ran", "settled"]
+    assert events == ["ran", "completed"]
 
 
 def test_an_error_of_settling_is_raised_once(slot):
@@ -93,7 +93,7 @@ def test_an_error_of_settling_is_raised_once(slot):
     slot.finish()
 
 
-def test_abandon_waits_for_the_stream_and_all_requests(slot):
+def test_drain_waits_for_the_stream_and_all_requests(slot):
     events = []
 
     def fail():
@@ -102,15 +102,15 @@ def test_abandon_waits_for_the_stream_and_all_requests(slot):
 
     slot.requests += [lambda: events.append("first"), fail, lambda: events.append("last")]
     slot.stream.queue(lambda: events.append("ran"))
-    slot.end(lambda: events.append("settled"))
+    slot.end(lambda: events.append("completed"))
     slot.drain()
     assert events == ["first", "failed", "last", "ran"]
     assert slot.requests == []
     slot.finish()
-    assert "settled" not in events
+    assert "completed" not in events
 
 
-def test_abandon_is_not_interrupted(slot):
+def test_drain_is_not_interrupted(slot):
     events = []
 
     def interrupt():
@@ -124,7 +124,7 @@ def test_abandon_is_not_interrupted(slot):
     assert slot.requests == []
 
 
-def test_abandon_survives_a_broken_stream(slot):
+def test_drain_survives_a_broken_stream(slot):
     slot.stream.queue(lambda: 1 // 0)
     slot.end()
     slot.drain()
@@ -164,8 +164,8 @@ def test_a_pair_comes_back_only_when_its_work_is_done(slots):
     with slots.borrow() as pair:
         for slot in pair:
             slot.stream.queue(lambda: events.append("ran"))
-            slot.end(lambda: events.append("settled"))
-    assert events == ["ran", "settled"] * 2
+            slot.end(lambda: events.append("completed"))
+    assert events == ["ran", "completed"] * 2
 
 
 @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
@@ -177,7 +177,7 @@ def test_an_error_leaves_a_pair_idle(slots, error):
             pairs.append(pair)
             pair[0].requests.append(lambda: events.append("request"))
             pair[1].stream.queue(lambda: events.append("stream"))
-            pair[1].end(lambda: events.append("settled"))
+            pair[1].end(lambda: events.append("completed"))
             raise error
 
     with pytest.raises(error):
@@ -195,7 +195,7 @@ def test_an_error_of_settling_leaves_the_other_slot_idle_too(slots):
         with slots.borrow() as pair:
             pair[0].end(lambda: 1 // 0)
             pair[1].stream.queue(lambda: events.append("stream"))
-            pair[1].end(lambda: events.append("settled"))
+            pair[1].end(lambda: events.append("completed"))
 
     with pytest.raises(ZeroDivisionError):
         work()
@@ -256,7 +256,7 @@ def test_threads_never_share_a_pair(slots):
 
 
 def test_a_table_is_uploaded_at_once(slot):
-    table = Table(slot, 10)
+    table = BatchTable(slot, 10)
     assert table.add(np.array([3, 4])) == 0
     assert table.add([5]) == 2
     table.upload()

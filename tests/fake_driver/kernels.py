@@ -236,9 +236,9 @@ def _play_shim(launch: Launch) -> None:
         _shim(launch.name)(*(number & (1 << 64) - 1 for number in numbers))
     else:
         _decode(columns, driver.at(numbers[6], np.int32, count), driver.at(numbers[7], np.int64, count))
-    for target, capacity, most in zip(targets.tolist(), capacities.tolist(), wanted.tolist(), strict=True):
-        if most < capacity:  # what lies behind may hold anything
-            driver.at(target + most, np.uint8, capacity - most, launch.device)[...] = GARBAGE
+    for target, capacity, needed in zip(targets.tolist(), capacities.tolist(), wanted.tolist(), strict=True):
+        if needed < capacity:  # what lies behind may hold anything
+            driver.at(target + needed, np.uint8, capacity - needed, launch.device)[...] = GARBAGE
 
 
 def _decode(columns: Sequence[np.ndarray], statuses: np.ndarray, decoded: np.ndarray) -> None:

@@ -15,11 +15,11 @@ from wkgpu.kernels.cpu import row_kernels as on_cpu
 rows_of = st.integers(1, 40)
 
 
-def values_of(count, dtype, most=100, seed=0):
+def values_of(count, dtype, end=100, seed=0):
     """Values in short runs; negative ones, too, where there are some."""
-    values = np.random.default_rng(seed).integers(0, most, count)
+    values = np.random.default_rng(seed).integers(0, end, count)
     values = np.repeat(values, 3)[:count]
-    return (values - most // 2 if np.dtype(dtype).kind != "u" else values).astype(dtype)
+    return (values - end // 2 if np.dtype(dtype).kind != "u" else values).astype(dtype)
 
 
 def rows_and_width(values, width):
@@ -61,7 +61,7 @@ lanes_of_kernels = st.sampled_from([1, 2, 8])
 def test_extremes(launch, count, width, dtype, lanes):
     values = values_of(count, dtype)
     rows, width = rows_and_width(values, width)
-    lowest = np.full(rows * reductions.SLOTS, values[0])
+    lowest = np.full(rows * reductions.MAX_LANES, values[0])
     highest = lowest.copy()
     launch("find_extremes", rows, lanes, values, width, lowest, highest)
     assert (lowest.min(), highest.max()) == (values.min(), values.max())
@@ -71,7 +71,7 @@ def test_extremes(launch, count, width, dtype, lanes):
 def test_extremes_of_nan(launch, place):
     values = np.arange(50, dtype=np.float32)
     values[place] = np.nan
-    lowest = np.full(5 * reductions.SLOTS, values[0])
+    lowest = np.full(5 * reductions.MAX_LANES, values[0])
     highest = lowest.copy()
     launch("find_extremes", 5, 2, values, 10, lowest, highest)
     assert np.isnan(lowest.min())
@@ -83,10 +83,10 @@ def test_extremes_of_nan(launch, place):
 def test_values_are_counted(launch, count, width, dtype, lanes, copies):
     values = values_of(count, dtype)
     rows, width = rows_and_width(values, width)
-    least = int(np.iinfo(dtype).min)
+    min_value = int(np.iinfo(dtype).min)
     counters = np.zeros(256 * copies, np.int64)
-    launch("count_values", rows, lanes, values, width, counters, least, 256)
-    expected = np.bincount(values.astype(int) - least, minlength=256)
+    launch("count_values", rows, lanes, values, width, counters, min_value, 256)
+    expected = np.bincount(values.astype(int) - min_value, minlength=256)
     np.testing.assert_array_equal(counters.reshape(-1, 256).sum(axis=0), expected)
 
 
@@ -118,8 +118,8 @@ def test_equal_bins_and_bad_guesses(launch, count, width, bins, lanes, bias):
 
 @few
 @given(st.integers(1, 200), rows_of, st.sampled_from(["uint8", "uint32", "int64", "uint64"]), st.integers(1, 60))
-def test_labels(launch, count, width, dtype, most):
-    values = values_of(count, dtype, most)
+def test_labels(launch, count, width, dtype, end):
+    values = values_of(count, dtype, end)
     rows, width = rows_and_width(values, width)
     runs = np.zeros(rows, np.int64)
     launch("count_runs", rows, 1, values, width, runs)

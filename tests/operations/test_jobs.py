@@ -126,12 +126,12 @@ class CountingExecutor:
     """An executor of threads that does not tell how many; it counts the jobs that have not ended."""
 
     def __init__(self):
-        self.pool, self.outstanding, self.most, self.lock = ThreadPoolExecutor(2), 0, 0, threading.Lock()
+        self.pool, self.outstanding, self.max_outstanding, self.lock = ThreadPoolExecutor(2), 0, 0, threading.Lock()
 
     def submit(self, fn, /, *args):
         with self.lock:
             self.outstanding += 1
-            self.most = max(self.most, self.outstanding)
+            self.max_outstanding = max(self.max_outstanding, self.outstanding)
         future = self.pool.submit(fn, *args)
         future.add_done_callback(self._ended)
         return future
@@ -144,10 +144,10 @@ class CountingExecutor:
 def test_few_jobs_are_handed_out_at_a_time():
     executor = CountingExecutor()
     assert run_jobs(abs, range(5000), executor=executor) == list(range(5000))
-    assert executor.most <= 1024
-    executor._max_workers, executor.most = 2, 0
+    assert executor.max_outstanding <= 1024
+    executor._max_workers, executor.max_outstanding = 2, 0
     assert run_jobs(abs, range(500), executor=executor) == list(range(500))
-    assert executor.most <= 8
+    assert executor.max_outstanding <= 8
     executor.pool.shutdown()
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from wkgpu.geometry.voxel_box import VoxelBox, bisected, triple
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
-from wkgpu.operations.downsampling.tiles import Axis, Downsampling, box_of_blocks
+from wkgpu.operations.downsampling.tiles import AxisTiling, Downsampling, box_of_blocks
 
 factors = st.sampled_from([1, 2, 4, 8])
 
@@ -17,7 +17,7 @@ factors = st.sampled_from([1, 2, 4, 8])
 @st.composite
 def axes(draw, longest=40, tiles=(1, 2, 3, 1024)):
     begin, factor = draw(st.integers(0, 20)), draw(factors)
-    return Axis(begin, begin + draw(st.integers(1, longest)), factor, draw(st.sampled_from(tiles)), 1024)
+    return AxisTiling(begin, begin + draw(st.integers(1, longest)), factor, draw(st.sampled_from(tiles)), 1024)
 
 
 def blocks_of(axis):
@@ -71,7 +71,7 @@ def test_needed_voxels_hold_blocks_and_images(axis, data):
 def test_a_voxel_affects_all_blocks_that_it_stands_in(axis, data):
     """Else a block at the border would stay zero where only its neighbour is stored."""
     voxel = data.draw(st.integers(axis.begin, axis.end - 1))
-    other = Axis(0, 1, 1, 1024, 1024)
+    other = AxisTiling(0, 1, 1, 1024, 1024)
     box = Downsampling((axis, other, other), InterpolationMode.MAX).target_box(0, VoxelBox((voxel, 0, 0), (1, 1, 1)))
     first, _ = blocks_of(axis)
     standing = np.array(standing_for(axis)).reshape(-1, axis.factor)
@@ -105,7 +105,7 @@ def examples(draw, is_small):
 @given_on_engine(examples, examples=100, simulated=15)
 def test_pieces_are_parts_of_the_whole(engine, example):
     """Voxels that do not count are anything, and a piece gets no others than those that it needs."""
-    axes, interpolation, channels, units, most, seed = example
+    axes, interpolation, channels, units, max_voxels, seed = example
     downsampling = Downsampling(axes, interpolation)
     random = np.random.default_rng(seed)
     region = VoxelBox.from_corners((axis.begin for axis in axes), (axis.end for axis in axes))
@@ -125,4 +125,4 @@ def test_pieces_are_parts_of_the_whole(engine, example):
             downsampling.apply(engine, piece, [array], out, target)
         return on_host(engine, out)
 
-    np.testing.assert_array_equal(computed(list(bisected(target, units, most))), computed([target]))
+    np.testing.assert_array_equal(computed(list(bisected(target, units, max_voxels))), computed([target]))

@@ -234,7 +234,7 @@ def sparse(make, cpu):
 
 
 def test_absent_shards_are_neither_read_nor_made(in_small_tiles, record, monkeypatch, engine, sparse, target):
-    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, min_shape: spec.shard_shape)
     run([sparse], target, engine)
     assert target.existing_shards() == [(1, 0, 0), (2, 2, 2)]
     stored = [VoxelBox(*shard) for shard in sparse.shard_boxes()]
@@ -359,7 +359,7 @@ def test_only_two_tiles_are_held(in_small_tiles, record, monkeypatch, engine, so
     assert record.max_arrays == 1, "so many when the next one is read"
 
 
-def test_the_next_tile_is_read_meanwhile(in_small_tiles, record, monkeypatch, engine, source, target, voxels):
+def test_the_next_tile_is_read_concurrently(in_small_tiles, record, monkeypatch, engine, source, target, voxels):
     begun = threading.Semaphore(0)
     record.before_read = lambda number: begun.release()
     waited = []
@@ -442,7 +442,7 @@ def test_a_write_that_fails(in_small_tiles, record, monkeypatch, engine, source,
 
 def blocks_of(source, target, engine, monkeypatch, **options):
     """The blocks of the jobs, if each is one shard."""
-    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, min_shape: spec.shard_shape)
     seen = []
     monkeypatch.setattr(streaming, "run_jobs", lambda function, jobs, **_: seen.extend(job.box for job in jobs))
     run([source], target, engine, **options)
@@ -465,7 +465,7 @@ def test_no_two_blocks_share_a_shard(monkeypatch, engine, source, make):
 
 
 def test_jobs_run_on_any_executor(in_small_tiles, monkeypatch, source, make, voxels, cpu):
-    monkeypatch.setattr(streaming, "job_shape", lambda spec, least: spec.shard_shape)
+    monkeypatch.setattr(streaming, "job_shape", lambda spec, min_shape: spec.shard_shape)
     with ThreadPoolExecutor(3) as threads:
         for executor in (threads, Eager()):
             target = make()

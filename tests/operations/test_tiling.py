@@ -51,30 +51,30 @@ class TestBox:
 
 class TestHalved:
     @given(boxes, units, st.integers(1, 500))
-    def test_parts_cover_the_box_once(self, box, units, most):
-        found = [voxel for part in bisected(box, units, most) for voxel in voxels_of(part)]
+    def test_parts_cover_the_box_once(self, box, units, max_voxels):
+        found = [voxel for part in bisected(box, units, max_voxels) for voxel in voxels_of(part)]
         assert len(found) == prod(box.shape)
         assert set(found) == voxels_of(box)
 
     @given(boxes, units, st.integers(1, 500))
-    def test_cuts_are_multiples_of_the_units(self, box, units, most):
-        for part in bisected(box, units, most):
+    def test_cuts_are_multiples_of_the_units(self, box, units, max_voxels):
+        for part in bisected(box, units, max_voxels):
             for begin, end, first, last, unit in zip(part.topleft, part.end, box.topleft, box.end, units, strict=True):
                 assert begin == first or begin % unit == 0
                 assert end == last or end % unit == 0
 
     @given(boxes, units, st.integers(1, 500))
-    def test_parts_are_as_small_as_wanted_if_they_can_be(self, box, units, most):
-        for part in bisected(box, units, most):
+    def test_parts_are_as_small_as_wanted_if_they_can_be(self, box, units, max_voxels):
+        for part in bisected(box, units, max_voxels):
             in_one_cell = all(
                 low // unit == (high - 1) // unit for low, high, unit in zip(part.topleft, part.end, units, strict=True)
             )
-            assert prod(part.shape) <= most or in_one_cell
+            assert prod(part.shape) <= max_voxels or in_one_cell
 
     def test_parts_are_as_large_as_they_can_be(self):
         box = VoxelBox((0, 0, 0), (64, 64, 64))
-        for most in (64**3, 64**3 // 2, 64**3 // 8):
-            assert {prod(part.shape) for part in bisected(box, (8, 8, 8), most)} == {most}
+        for max_voxels in (64**3, 64**3 // 2, 64**3 // 8):
+            assert {prod(part.shape) for part in bisected(box, (8, 8, 8), max_voxels)} == {max_voxels}
 
     def test_axes_are_cut_where_they_are_longest_in_units(self):
         parts = list(bisected(VoxelBox((0, 0, 0), (64, 64, 64)), (8, 8, 32), 64**3 // 4))
@@ -109,16 +109,16 @@ class TestBlockShape:
         st.sampled_from(["uint8", "uint16", "float64"]), st.integers(1, 4), st.tuples(*[st.integers(0, 5)] * 3),
         st.tuples(*[st.integers(0, 3)] * 3), st.tuples(*[st.integers(1, 500)] * 3),
     )  # fmt: skip
-    def test_whole_shards_of_at_least_the_least(self, dtype, channels, chunk, per_shard, least):
+    def test_whole_shards_of_at_least_the_minimum(self, dtype, channels, chunk, per_shard, min_shape):
         spec = ArraySpec(
             np.dtype(dtype), channels, tuple(2**n for n in chunk), tuple(2**n for n in per_shard), pipeline_of("raw")
         )
-        shape = job_shape(spec, least)
-        for length, shard, wanted in zip(shape, spec.shard_shape, least, strict=True):
+        shape = job_shape(spec, min_shape)
+        for length, shard, wanted in zip(shape, spec.shard_shape, min_shape, strict=True):
             assert length % shard == 0
             assert length >= wanted
         # Not much larger than what a job is worth, unless shards are, or must be together
-        needed = [max(shard, 2 * wanted) for shard, wanted in zip(spec.shard_shape, least, strict=True)]
+        needed = [max(shard, 2 * wanted) for shard, wanted in zip(spec.shard_shape, min_shape, strict=True)]
         nbytes = prod(shape) * spec.voxel_bytes
         assert nbytes <= max(tiling._JOB_BYTES, prod(needed) * spec.voxel_bytes)
         assert 2 * nbytes > tiling._JOB_BYTES

@@ -13,8 +13,8 @@ import typer
 from wkgpu.cli.console import exits_2_on_error, output, reports_errors
 from wkgpu.cli.options import (
     ChunkOption,
-    Codec,
-    CompressingCodec,
+    CodecChoice,
+    CompressionChoice,
     DatasetArgument,
     DeviceOption,
     Interpolation,
@@ -37,7 +37,7 @@ def compress(
     mag: MagArgument = None,
     *,
     codec: Annotated[
-        CompressingCodec | None,
+        CompressionChoice | None,
         typer.Option(show_default=False, help="Default: lz4 for what is raw; what is compressed stays as it is."),
     ] = None,
     target: TargetOption = None,
@@ -66,7 +66,7 @@ def rechunk(
     *,
     chunk: ChunkOption = 32,
     shard: ShardOption = 1024,
-    codec: Annotated[Codec | None, typer.Option(show_default=False, help="Default: as each mag is.")] = None,
+    codec: Annotated[CodecChoice | None, typer.Option(show_default=False, help="Default: as each mag is.")] = None,
     target: TargetOption = None,
     jobs: JobsOption = 1,
     device: DeviceOption = None,
@@ -114,8 +114,8 @@ def downsample(
 
     • wkgpu downsample dataset color --from 2-2-1 --to 16
     """
+    from wkgpu.cli.path_content import parse_mag
     from wkgpu.cli.pyramid import Pyramid, downsample_layers
-    from wkgpu.cli.source import parse_mag
 
     begin, end = (None if mag is None else parse_mag(mag) for mag in (from_mag, to_mag))
     wanted = Pyramid(begin, end, mode.value, sampling.value, again)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from wkgpu import BoundingBox, Layer, MagView, View
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.jobs import executor_of
-from wkgpu.cli.selection import Selection, layer_name, select_mags
+from wkgpu.cli.mag_selection import MagSelection, layer_name, select_mags
 from wkgpu.operations.jobs import Executor
 
 Name: TypeAlias = tuple[str, str]
@@ -30,7 +30,7 @@ def are_equal(path: Path, other: Path, names: Sequence[str], device: str | None,
     Parameters
     ----------
     path, other : Path
-        Datasets, folders of mags, or folders of one mag; see `selection.select_mags`.
+        Datasets, folders of mags, or folders of one mag; see `mag_selection.select_mags`.
     names : sequence of str
         Layer and mag to compare alone.
     jobs : int
@@ -71,16 +71,16 @@ def are_equal(path: Path, other: Path, names: Sequence[str], device: str | None,
 # ---- What there is on each side
 
 
-def _has_one_layer(side: Selection) -> bool:
+def _has_one_layer(side: MagSelection) -> bool:
     """Whether a side is a layer or a part of one, so that the layer's name does not count."""
     return side.dataset is None or bool(side.names)
 
 
-def _mags(side: Selection, has_one_layer: bool) -> dict[Name, MagView]:
+def _mags(side: MagSelection, has_one_layer: bool) -> dict[Name, MagView]:
     return {("" if has_one_layer else layer_name(mag), str(mag.mag)): mag for mag in side.mags}
 
 
-def _layers(side: Selection, has_one_layer: bool) -> dict[Name, Layer]:
+def _layers(side: MagSelection, has_one_layer: bool) -> dict[Name, Layer]:
     layers = side.dataset.layers if side.dataset else {}
     return {("" if has_one_layer else name, ""): layers[name] for name in side.names[:1] or layers}
 
@@ -100,7 +100,7 @@ def _only_in_one(names: set[Name], others: set[Name], paths: tuple[Path, Path]) 
             yield f"{_text((layer, mag))}: only in {paths[0] if (layer, mag) in names else paths[1]}"
 
 
-def _differences_of_datasets(one: Selection, other: Selection) -> Iterator[str]:
+def _differences_of_datasets(one: MagSelection, other: MagSelection) -> Iterator[str]:
     if one.dataset is None or other.dataset is None:
         return
     sizes = one.dataset.voxel_size, other.dataset.voxel_size

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from wkgpu.kernels.announcements import listeners
+from wkgpu.kernels.compile_listeners import listeners
 
 _ABOUT = "Compiling for this machine, once"
 

@@ -42,8 +42,8 @@ from wkgpu.synthetic import Tissue
 
 _SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
 _DTYPES: dict[str, np.dtype[Any]] = {"image": np.dtype(np.uint8), "segmentation": np.dtype(np.uint32)}
-_KERNELS = 9  # that the demo runs on the CPU, all of which its steps need
-_NUMBERS = ("Decoded", "ms", "GB/s", "Patches/s")
+_KERNEL_COUNT = 9  # that the demo runs on the CPU, all of which its steps need
+_NUMERIC_COLUMNS = ("Decoded", "ms", "GB/s", "Patches/s")
 
 
 def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Console) -> bool:
@@ -81,7 +81,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
     dataset = Dataset(folder, voxel_size=tissue.voxel_size, name="wkgpu demo", device=device)
     mark_demo_folder(folder)
 
-    table = new_table("Step", "Layer", "Decoded", "ms", "GB/s", "Patches/s", numbers=_NUMBERS)
+    table = new_table("Step", "Layer", "Decoded", "ms", "GB/s", "Patches/s", numbers=_NUMERIC_COLUMNS)
     mags = {}
     for name, voxels in volumes.items():
         mags[name] = dataset.add_layer(name, LAYERS[name], dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
@@ -105,7 +105,7 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
 def _start_engine(device: str | None, console: Console) -> None:
     """Load the engine and do each step with a few voxels, because kernels may have to be compiled."""
     waiting = "Starting the engine. The first run on a machine compiles its kernels, which takes up to a minute ..."
-    with _timed(waiting, console) as elapsed, shows_compiling(_KERNELS):
+    with _timed(waiting, console) as elapsed, shows_compiling(_KERNEL_COUNT):
         engine = get_engine(device)
         with TemporaryDirectory(prefix="wkgpu-demo-") as scratch:
             dataset = Dataset(Path(scratch) / "warm-up", voxel_size=(1, 1, 1), device=device)
@@ -131,7 +131,7 @@ def _make_volumes(size: int, seed: int, console: Console) -> tuple[Tissue, dict[
     columns = TextColumn("{task.description}"), BarColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(f"Making up {shown} voxels of tissue", total=tissue.shape[2])
-        for first, image, segmentation in tissue.slabs():
+        for first, image, segmentation in tissue.sections():
             last = first + image.shape[2]
             volumes["image"][:, :, first:last] = image
             volumes["segmentation"][:, :, first:last] = segmentation
@@ -150,11 +150,11 @@ def _measure(name: str, steps: Iterator[Measurement], table: Table, console: Con
     """Add the measurements of a layer to the table."""
     with console.status(f"Working on the {name} ..."):
         for position, measurement in enumerate(steps):
-            table.add_row(measurement.step, "" if position and console.is_terminal else name, *_cells(measurement))
+            table.add_row(measurement.step, "" if position and console.is_terminal else name, *_table_row(measurement))
     table.add_section()
 
 
-def _cells(measurement: Measurement) -> tuple[str, ...]:
+def _table_row(measurement: Measurement) -> tuple[str, ...]:
     _step, nbytes, seconds, patches = measurement
     rate = f"{patches / seconds:,.0f}" if patches else ""
     return format_bytes(nbytes), f"{1000 * seconds:,.1f}", f"{nbytes / seconds / 1e9:.2f}", rate

@@ -16,18 +16,14 @@ from typing import Any
 from wkgpu import LayerCategoryType
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import AlreadyExistsError
+from wkgpu.storage.formats import is_mag_file
 from wkgpu.storage.stores.local.hidden import hidden_place
 
 LAYERS: dict[str, LayerCategoryType] = {"image": "color", "segmentation": "segmentation"}
 PICTURE_NAME = "picture.png"
 _MARKER_NAME = ".made-by-wkgpu-demo"
 _MAX_MARKER_BYTES = 16 << 20
-_SHARD = r"header\.wkw|z\d+/y\d+/x\d+\.wkw"
-_MAG = r"\d+(?:-\d+-\d+)?"
-_NAMES = re.compile(
-    rf"(?:{'|'.join(LAYERS)})/(?:{_MAG}(?:/content)?/(?:{_SHARD})|{_MAG}/journal)"
-    rf"|{re.escape(PROPERTIES_NAME)}|{re.escape(PICTURE_NAME)}"
-)
+_MAG = re.compile(rf"(?:{'|'.join(LAYERS)})/\d+(?:-\d+-\d+)?/(?P<file>.+)")
 
 
 def check_demo_folder(folder: Path) -> None:
@@ -51,7 +47,7 @@ def check_demo_folder(folder: Path) -> None:
             raise _not_made(folder, name)
         if name == _MARKER_NAME:
             continue
-        if noted is None and not _NAMES.fullmatch("/".join(hidden_place(part) or part for part in name.split("/"))):
+        if noted is None and not _is_made_by_name(name):
             raise _not_made(folder, name)
         if noted is not None and name not in noted:
             raise _not_made(folder, name)
@@ -104,6 +100,16 @@ def _noted(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return files if isinstance(files, dict) else None
+
+
+def _is_made_by_name(name: str) -> bool:
+    """Whether a demo makes files of this name, or a hidden one for it, in its folder."""
+    name = "/".join(hidden_place(part) or part for part in name.split("/"))
+    of_mag = _MAG.fullmatch(name)
+    if of_mag is None:
+        return name in (PROPERTIES_NAME, PICTURE_NAME)
+    file = of_mag["file"]
+    return file == "journal" or is_mag_file(file.removeprefix("content/"))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from wkgpu import BoundingBox, LayerCategoryType, MagView, get_engine
 
-SLAB_BYTES = 128 << 20  # of voxels that are held at a time
+EXCERPT_BYTES = 128 << 20  # of voxels that are held at a time
 
 
-class Slab(NamedTuple):
-    """A part of a box.
+class ExcerptPart(NamedTuple):
+    """A part of the box of an excerpt.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Excerpt:
         _, _, y, z = self.shape
         return self._read((0, y), (0, z))
 
-    def slabs(self, whole_slices: bool = False) -> Iterator[Slab]:
+    def parts(self, whole_slices: bool = False) -> Iterator[ExcerptPart]:
         """Read the voxels part by part, ascending by z, y, and cut between chunks where these are not too large.
 
         Parameters
@@ -83,14 +83,14 @@ class Excerpt:
         row = channels * x * self.dtype.itemsize
         _, top, front = self.box.in_mag(self.mag_view.mag).topleft
         _, height, depth = self.mag_view.info.chunk_shape
-        thickness, rows = _length(SLAB_BYTES // (row * y), depth), y
+        thickness, rows = _length(EXCERPT_BYTES // (row * y), depth), y
         if whole_slices:
-            thickness = min(thickness, max(SLAB_BYTES // (row * y), 1))
-        elif row * y * depth > SLAB_BYTES:
-            rows = _length(SLAB_BYTES // (row * depth), height, 1)
+            thickness = min(thickness, max(EXCERPT_BYTES // (row * y), 1))
+        elif row * y * depth > EXCERPT_BYTES:
+            rows = _length(EXCERPT_BYTES // (row * depth), height, 1)
         for first_z, last_z in _cut(front, z, thickness):
             for first_y, last_y in _cut(top, y, rows):
-                yield Slab(first_y, first_z, self._read((first_y, last_y), (first_z, last_z)))
+                yield ExcerptPart(first_y, first_z, self._read((first_y, last_y), (first_z, last_z)))
 
     def _read(self, y: tuple[int, int], z: tuple[int, int]) -> NDArray[Any]:
         mag = self.mag_view.mag

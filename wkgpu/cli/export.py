@@ -30,10 +30,10 @@ def write_npy(excerpt: Excerpt, file: BinaryIO) -> str:
     header = {"descr": excerpt.dtype.str, "fortran_order": True, "shape": excerpt.shape}
     np.lib.format.write_array_header_1_0(file, header)
     begin = file.tell()
-    for slab in excerpt.slabs():
-        whole = slab.voxels.shape[2] == y
-        for number, rows in enumerate([slab.voxels.T] if whole else slab.voxels.T):
-            file.seek(begin + ((slab.z + number) * y + slab.y) * row)
+    for part in excerpt.parts():
+        whole = part.voxels.shape[2] == y
+        for number, rows in enumerate([part.voxels.T] if whole else part.voxels.T):
+            file.seek(begin + ((part.z + number) * y + part.y) * row)
             file.write(np.ascontiguousarray(rows).data)
     return f"NumPy array (channel, x, y, z), {excerpt.dtype.name}"
 
@@ -69,8 +69,8 @@ def write_tif(excerpt: Excerpt, file: BinaryIO) -> str:
 
 def _pages(excerpt: Excerpt, axes: str) -> Iterator[NDArray[Any]]:
     """Yield the pages of a stack, ``(y, x)`` or ``(y, x, channel)``."""
-    for slab in excerpt.slabs(whole_slices=True):
-        for voxels in slab.voxels.T:  # (y, x, channel)
+    for part in excerpt.parts(whole_slices=True):
+        for voxels in part.voxels.T:  # (y, x, channel)
             pages = [voxels] if axes == "ZYXS" else voxels.transpose(2, 0, 1)
             yield from map(np.ascontiguousarray, pages)
 

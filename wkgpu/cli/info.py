@@ -15,7 +15,7 @@ from wkgpu import ArrayInfo, MagView, WkgpuError
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error, print_warning
 from wkgpu.cli.disk import RATIO, DiskUse, disk_use
-from wkgpu.cli.source import ListedLayer, Source, list_source
+from wkgpu.cli.path_content import ListedLayer, PathContent, content_of
 from wkgpu.cli.wording import for_the_command_line
 from wkgpu.dataset.leftovers import leftovers
 from wkgpu.errors import UnsupportedError
@@ -54,7 +54,7 @@ class MagReport:
         return self.mag_view.info.codec
 
 
-Report = list[tuple[ListedLayer, list[MagReport]]]
+LayerReports = list[tuple[ListedLayer, list[MagReport]]]
 
 
 def show_info(path: Path, as_json: bool, console: Console) -> bool:
@@ -65,21 +65,21 @@ def show_info(path: Path, as_json: bool, console: Console) -> bool:
     NotFoundError, PropertiesError
         If the path leads to no voxels.
     """
-    source = list_source(path)
-    report = [(layer, [MagReport.of(mag_view) for mag_view in layer.mags]) for layer in source.layers]
+    content = content_of(path)
+    report = [(layer, [MagReport.of(mag_view) for mag_view in layer.mags]) for layer in content.layers]
     if as_json:
-        text = json.dumps(_document(source, report), indent=2)
+        text = json.dumps(_document(content, report), indent=2)
         console.print(text, markup=False, soft_wrap=True)
     else:
-        _print_tables(source, report, console)
+        _print_tables(content, report, console)
     failed = [mag for _, mags in report for mag in mags if mag.error is not None]
     for mag in failed:
         (print_error if mag.is_supported else print_warning)(str(mag.error))
     return not any(mag.is_supported for mag in failed)
 
 
-def _print_tables(source: Source, report: Report, console: Console) -> None:
-    console.print(_title(source))
+def _print_tables(content: PathContent, report: LayerReports, console: Console) -> None:
+    console.print(_title(content))
     if not report:
         console.print("It has no layers yet.")
         return
@@ -107,16 +107,16 @@ def _print_tables(source: Source, report: Report, console: Console) -> None:
     console.print()
     console.print("Bounding box: x,y,z,width,height,depth in Mag(1), for `wkgpu read --box`.", style="dim")
     console.print(RATIO, style="dim")
-    for path in leftovers(source.path):
+    for path in leftovers(content.path):
         console.print(f"{escape(str(path))} is in use by another process, or left over. {_REMOVAL}", soft_wrap=True)
 
 
-def _title(source: Source) -> str:
-    if source.dataset is None:
-        return f"[bold]{escape(source.layers[0].name)}[/]: a {source.kind} without a dataset"
-    size = source.dataset.voxel_size_with_unit
+def _title(content: PathContent) -> str:
+    if content.dataset is None:
+        return f"[bold]{escape(content.layers[0].name)}[/]: a {content.kind} without a dataset"
+    size = content.dataset.voxel_size_with_unit
     extents = " x ".join(f"{extent:g}" for extent in size.factor)
-    return f"[bold]{escape(source.dataset.name)}[/]: a dataset, one voxel is {extents} {size.unit.value}"
+    return f"[bold]{escape(content.dataset.name)}[/]: a dataset, one voxel is {extents} {size.unit.value}"
 
 
 def _mag_rows(mags: list[MagReport]) -> Iterator[tuple[str, ...]]:
@@ -135,16 +135,16 @@ def _mag_rows(mags: list[MagReport]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _document(source: Source, report: Report) -> dict[str, Any]:
-    dataset = source.dataset
+def _document(content: PathContent, report: LayerReports) -> dict[str, Any]:
+    dataset = content.dataset
     unit = None
     if dataset is not None:
         size = dataset.voxel_size_with_unit
         unit = {"factor": list(size.factor), "unit": size.unit.value}
     return {
-        "path": str(source.path),
-        "kind": source.kind,
-        "name": dataset.name if dataset is not None else source.layers[0].name,
+        "path": str(content.path),
+        "kind": content.kind,
+        "name": dataset.name if dataset is not None else content.layers[0].name,
         "voxel_size": unit,
         "layers": [
             {
@@ -158,7 +158,7 @@ def _document(source: Source, report: Report) -> dict[str, Any]:
             }
             for layer, mags in report
         ],
-        "leftovers": [str(found) for found in leftovers(source.path)],
+        "leftovers": [str(found) for found in leftovers(content.path)],
     }
 
 

@@ -12,8 +12,8 @@ from rich.markup import escape
 from wkgpu import Layer, Mag, MagView, SegmentationLayer
 from wkgpu.cli.console import new_table
 from wkgpu.cli.jobs import executor_of
-from wkgpu.cli.selection import layer_name, select_mags
-from wkgpu.cli.source import listing, parse_mag
+from wkgpu.cli.mag_selection import layer_name, select_mags
+from wkgpu.cli.path_content import listing, parse_mag
 from wkgpu.errors import ArgumentError, MagNotFoundError, UnsupportedError
 from wkgpu.operations.jobs import Executor
 

@@ -12,7 +12,7 @@ from wkgpu.errors import WkgpuError
 from wkgpu.storage.stores.local.paths import has_scheme, local_path
 
 
-class Codec(StrEnum):
+class CodecChoice(StrEnum):
     """How chunks can be encoded."""
 
     RAW = "raw"
@@ -20,7 +20,7 @@ class Codec(StrEnum):
     LZ4HC = "lz4hc"
 
 
-class CompressingCodec(StrEnum):
+class CompressionChoice(StrEnum):
     """Those that compress."""
 
     LZ4 = "lz4"

@@ -49,10 +49,10 @@ def picture(voxels: NDArray[Any], category: LayerCategoryType) -> Picture:
     if voxels.dtype == np.uint8 and len(voxels) == 3:
         return Picture(np.ascontiguousarray(voxels.transpose(2, 1, 0)), "the channels as red, green and blue")
     which = "" if len(voxels) == 1 else f" of the first of {len(voxels)} channels"
-    slab = voxels[0].T
+    plane = voxels[0].T
     if voxels.dtype == np.uint8:
-        return Picture(np.ascontiguousarray(slab), f"grey levels{which} as they are")
-    pixels, low, high = grey_levels(slab)
+        return Picture(np.ascontiguousarray(plane), f"grey levels{which} as they are")
+    pixels, low, high = grey_levels(plane)
     return Picture(pixels, f"values{which} from {low:g} (black) to {high:g} (white)")
 
 

@@ -14,7 +14,7 @@ from wkgpu import Dataset, Layer, Mag
 from wkgpu.cli.console import format_bytes, format_shape, new_table
 from wkgpu.cli.disk import bytes_in
 from wkgpu.cli.jobs import executor_of
-from wkgpu.cli.selection import select_mags
+from wkgpu.cli.mag_selection import select_mags
 from wkgpu.errors import ArgumentError, UnsupportedError
 from wkgpu.operations.jobs import Executor
 
@@ -67,7 +67,7 @@ def downsample_layers(
     Parameters
     ----------
     path, names, device
-        A dataset, or one of its layers; see `selection.select_mags`.
+        A dataset, or one of its layers; see `mag_selection.select_mags`.
     jobs : int
         How many jobs run at a time.
 

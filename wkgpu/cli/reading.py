@@ -14,7 +14,7 @@ from wkgpu.cli.boxes import check_alignment, format_box, middle_slice
 from wkgpu.cli.console import format_bytes, format_shape
 from wkgpu.cli.excerpt import Excerpt
 from wkgpu.cli.export import check_output, write_excerpt
-from wkgpu.cli.source import find_mag
+from wkgpu.cli.path_content import find_mag
 from wkgpu.errors import TooLargeError
 
 
@@ -26,7 +26,7 @@ def read_to_file(
     Parameters
     ----------
     path, names, device
-        Where the mag is; see `source.find_mag`.
+        Where the mag is; see `path_content.find_mag`.
     box : BoundingBox
         In Mag(1).
     out : Path
@@ -53,7 +53,7 @@ def read_to_file(
     shape = format_shape(excerpt.shape[1:])
     console.print(f"[green]{escape(str(out))}[/]: {shape} voxels, {format_bytes(out.stat().st_size)}, {description}")
     if found.is_guessed and out.suffix.lower() == ".png":
-        console.print(f"Taken for {_KINDS[found.category]}, because the voxels are {excerpt.dtype.name}.", style="dim")
+        console.print(f"Taken for {_NOUNS[found.category]}, because the voxels are {excerpt.dtype.name}.", style="dim")
     if not mag_view.bounding_box.intersected_with(box, dont_assert=True).volume():
         console.print(f"The box lies outside of the data, {mag_view.bounding_box}: all voxels are 0.", style="yellow")
 
@@ -70,4 +70,4 @@ def _check_room(excerpt: Excerpt, out: Path) -> None:
         )
 
 
-_KINDS = {"color": "an image", "segmentation": "a segmentation"}
+_NOUNS = {"color": "an image", "segmentation": "a segmentation"}

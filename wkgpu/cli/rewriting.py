@@ -15,28 +15,28 @@ from wkgpu import ArrayInfo, Dataset, MagView, open_mag
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table
 from wkgpu.cli.disk import RATIO, DiskUse, disk_use
 from wkgpu.cli.jobs import executor_of
-from wkgpu.cli.options import Codec, CompressingCodec
-from wkgpu.cli.selection import Selection, layer_name, select_mags
+from wkgpu.cli.mag_selection import MagSelection, layer_name, select_mags
+from wkgpu.cli.options import CodecChoice, CompressionChoice
 from wkgpu.dataset.readable import usable_mags
 from wkgpu.dataset.shapes import Compression
 from wkgpu.operations.jobs import Executor
 
-_NUMBERS = ("Before", "After", "Ratio")
+_NUMERIC_COLUMNS = ("Before", "After", "Ratio")
 
 
-class Stored(NamedTuple):
+class MagState(NamedTuple):
     """How a mag is stored, and what it takes."""
 
     info: ArrayInfo
     use: DiskUse
 
     @classmethod
-    def of(cls, mag_view: MagView) -> Stored:
+    def of(cls, mag_view: MagView) -> MagState:
         """Look at a mag's files."""
         return cls(mag_view.info, disk_use(mag_view))
 
     @property
-    def layout(self) -> str:
+    def description(self) -> str:
         """For people: codec, chunk, shard."""
         return f"{self.info.codec} {format_shape(self.info.chunk_shape)}/{format_shape(self.info.shard_shape)}"
 
@@ -56,7 +56,7 @@ class Rewrite(NamedTuple):
     copy: Callable[[Dataset, Path, Executor | None], object]
 
 
-def compressing(codec: CompressingCodec | None) -> Rewrite:
+def compressing(codec: CompressionChoice | None) -> Rewrite:
     """Return what `wkgpu compress` does: without a codec, what is raw gets LZ4, and nothing else changes."""
     wanted = True if codec is None else _compression(codec)
 
@@ -70,7 +70,7 @@ def compressing(codec: CompressingCodec | None) -> Rewrite:
     return Rewrite(change, copy)
 
 
-def rechunking(chunk: int, shard: int, codec: Codec | None) -> Rewrite:
+def rechunking(chunk: int, shard: int, codec: CodecChoice | None) -> Rewrite:
     """Return what `wkgpu rechunk` does: without a codec, each mag keeps its own."""
     wanted = None if codec is None else _compression(codec)
 
@@ -87,7 +87,7 @@ def rechunking(chunk: int, shard: int, codec: Codec | None) -> Rewrite:
     return Rewrite(change, copy)
 
 
-def _compression(codec: Codec | CompressingCodec) -> Compression:
+def _compression(codec: CodecChoice | CompressionChoice) -> Compression:
     return cast("Compression", codec.value)
 
 
@@ -105,7 +105,7 @@ def rewrite_mags(
     Parameters
     ----------
     path, names, device
-        Which mags; see `selection.select_mags`.
+        Which mags; see `mag_selection.select_mags`.
     target : Path, optional
         Dataset that receives copies; without it, the mags change.
     jobs : int
@@ -122,8 +122,8 @@ def rewrite_mags(
     if not mags:
         console.print("There are no mags to rewrite.")
         return
-    before = {mag_view.path: Stored.of(mag_view) for mag_view in mags}
-    table = new_table("Layer", "Mag", "Was", "Is", "Before", "After", "Ratio", numbers=_NUMBERS)
+    before = {mag_view.path: MagState.of(mag_view) for mag_view in mags}
+    table = new_table("Layer", "Mag", "Was", "Is", "Before", "After", "Ratio", numbers=_NUMERIC_COLUMNS)
     try:
         with executor_of(jobs) as executor:
             if target is not None and selection.dataset is not None and not selection.names:
@@ -131,7 +131,7 @@ def rewrite_mags(
             for mag_view in mags:
                 if target is None or selection.dataset is None or selection.names:
                     rewrite.change(mag_view, target, executor)
-                _add_row(table, mag_view, before[mag_view.path], Stored.of(_result(mag_view, selection, target)))
+                _add_row(table, mag_view, before[mag_view.path], MagState.of(_result(mag_view, selection, target)))
     finally:
         if table.row_count:
             console.print(table)
@@ -139,14 +139,14 @@ def rewrite_mags(
     console.print(RATIO, style="dim")
 
 
-def _usable(selection: Selection) -> list[MagView]:
+def _usable(selection: MagSelection) -> list[MagView]:
     """Return the mags that can be read; warnings name the others of a dataset, and what was named is an error later."""
     if selection.dataset is None or selection.names:
         return selection.mags
     return [mag for layer in selection.dataset.layers.values() for mag in usable_mags(layer, "rewritten")]
 
 
-def _own(selection: Selection, mags: list[MagView], console: Console) -> list[MagView]:
+def _own(selection: MagSelection, mags: list[MagView], console: Console) -> list[MagView]:
     """Return the mags whose files belong to the dataset; one that was named is not left out in silence."""
     if selection.dataset is None or len(selection.names) == 2:
         return mags
@@ -161,7 +161,7 @@ def _own(selection: Selection, mags: list[MagView], console: Console) -> list[Ma
     return own
 
 
-def _result(mag_view: MagView, selection: Selection, target: Path | None) -> MagView:
+def _result(mag_view: MagView, selection: MagSelection, target: Path | None) -> MagView:
     """Return the mag that there is now."""
     if target is None:
         return mag_view
@@ -170,12 +170,12 @@ def _result(mag_view: MagView, selection: Selection, target: Path | None) -> Mag
     return Dataset.open(target, read_only=True).get_layer(layer_name(mag_view)).get_mag(mag_view.mag)
 
 
-def _add_row(table: Table, mag_view: MagView, was: Stored, now: Stored) -> None:
+def _add_row(table: Table, mag_view: MagView, was: MagState, now: MagState) -> None:
     table.add_row(
         escape(layer_name(mag_view)),
         mag_view.name,
-        was.layout,
-        "the same" if now.info == was.info else now.layout,
+        was.description,
+        "the same" if now.info == was.info else now.description,
         format_bytes(was.use.bytes_on_disk),
         format_bytes(now.use.bytes_on_disk),
         format_ratio(now.use.ratio),

@@ -19,7 +19,7 @@ _SHAPE = (70, 50, 40)  # voxels, in twelve shards, whose borders it does not mee
 _SHARD_EDGE, _CHUNK_EDGE = 32, 16
 _INNER = BoundingBox((5, 7, 9), (40, 30, 20))  # in no step with chunks
 _OF_EACH_SIZE = ("uint8", "uint16", "uint32", "uint64")
-_CODECS = {"raw": False, "LZ4": True}
+_TESTED_CODECS = {"raw": False, "LZ4": True}
 
 
 class Step(NamedTuple):
@@ -53,7 +53,7 @@ def self_test(device: str) -> Iterator[Step]:
     with TemporaryDirectory(prefix="wkgpu-doctor-", ignore_cleanup_errors=True) as folder:
         yield _step(device, "compile the kernels", partial(_compile, volume, Path(folder) / "compiled", device))
         yield _step(device, "copy an array there and back", partial(_copy, volume, device))
-        for codec, compress in _CODECS.items():
+        for codec, compress in _TESTED_CODECS.items():
             arguments = volume, Path(folder) / codec, compress, device
             yield _step(device, f"write {codec}", partial(_write, *arguments))
             yield _step(device, f"read {codec}", partial(_read, *arguments))
@@ -84,7 +84,7 @@ def _compile(volume: NDArray[Any], path: Path, device: str) -> None:
 
     A GPU has versions for words of 1, 2, 4 and 8 bytes, and chooses by where boxes begin and end.
     """
-    for dtype, (codec, compress) in product(_OF_EACH_SIZE, _CODECS.items()):
+    for dtype, (codec, compress) in product(_OF_EACH_SIZE, _TESTED_CODECS.items()):
         mag_view = _new_mag(path / dtype / codec, compress, device, dtype)
         voxels = volume.astype(dtype)
         x, y, z = (slice(length) for length in _INNER.size)

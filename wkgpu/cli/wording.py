@@ -46,8 +46,8 @@ _REPR_OF_A_PATH = re.compile(r"""\w*Path\((['"])(.*?)\1\)""")
 _REPR_OF_A_DATASET = re.compile(r"\bDataset\(([^()]*)\)")
 _REPR_OF_A_VIEW = re.compile(r"\b(?:Mag)?View\(name='([^']*)'[^()]*?\)")
 _BEGINNING = r"(?<![\w/.'\"-])"  # not inside of a path or of a quoted name
-_NAMED = re.compile(_BEGINNING + rf"({'|'.join(_OPTIONS)})=(?=\S)")
-_WORD = re.compile(_BEGINNING + rf"({'|'.join(name for name in _OPTIONS if '_' in name)})(?![\w/='\"-]|\.\w)")
+_NAMED_ARGUMENT = re.compile(_BEGINNING + rf"({'|'.join(_OPTIONS)})=(?=\S)")
+_ARGUMENT_NAME = re.compile(_BEGINNING + rf"({'|'.join(name for name in _OPTIONS if '_' in name)})(?![\w/='\"-]|\.\w)")
 _CODE = re.compile(
     _BEGINNING + r"(?!WKGPU_)(?:(?:[A-Za-z]\w*)?\.)?[A-Za-z_]\w*(?:\(\)|\((?=[^()]*=)|=(?=[\w({'\"]))|\bLayer\.\w"
 )
@@ -71,8 +71,8 @@ def for_the_command_line(message: str) -> str:
     text = _REPR_OF_A_VIEW.sub(r"mag \1", _REPR_OF_A_DATASET.sub(r"\1", text))
     for advice, instead in _ADVICE:
         text = re.sub(advice, instead, text)
-    text = _NAMED.sub(lambda found: f"{_OPTIONS[found[1]]} ", text)
-    text = _WORD.sub(lambda found: _OPTIONS[found[1]], text)
+    text = _NAMED_ARGUMENT.sub(lambda found: f"{_OPTIONS[found[1]]} ", text)
+    text = _ARGUMENT_NAME.sub(lambda found: _OPTIONS[found[1]], text)
     return _without_code(text)
 
 

@@ -95,9 +95,9 @@ class NewFolder(FolderChange):
     Examples
     --------
     >>> with NewFolder(dataset.path / "color" / "1", dataset._file) as folder:  # doctest: +SKIP
-    ...     create_array(folder.building, layout)
+    ...     create_array(folder.building, spec)
     ...     with dataset._changing() as properties:
-    ...         properties.layer("color").add_mag(Mag(1), "./color/1", layout.shard_shape)
+    ...         properties.layer("color").add_mag(Mag(1), "./color/1", spec.shard_shape)
     ...         folder.place()
     """
 

@@ -24,7 +24,7 @@ from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
-from wkgpu.dataset.shapes import Compression, Shape, check_spec, new_spec
+from wkgpu.dataset.shapes import Compression, Shape, check_existing_spec, new_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, NameTakenError, WkgpuError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
@@ -326,7 +326,7 @@ class Layer(TellsWhatIsAbsent):
             with suppress(NameTakenError):  # another process may be faster
                 return add_mag(self, mag, spec)
         mag_view = self.get_mag(mag)
-        check_spec(mag_view._array.spec, chunk_shape, shard_shape, chunks_per_shard, compress)
+        check_existing_spec(mag_view._array.spec, chunk_shape, shard_shape, chunks_per_shard, compress)
         return mag_view
 
     @accepts_legacy()

@@ -30,7 +30,7 @@ def _dtype_per_channel(dtype_per_layer: Any, keywords: Keywords) -> Any:
 
 
 def _compression(block_type: Any, keywords: Keywords) -> Any:
-    """Translate the number that a WKW header has for a codec."""
+    """Translate the number by which scripts for older versions name a codec."""
     return {1: False, 2: True, 3: "lz4hc"}.get(block_type, block_type)
 
 

@@ -1,4 +1,4 @@
-"""The files of a mag as a whole: rewritten in another layout, in place or as a copy in another dataset."""
+"""The files of a mag as a whole: rewritten with another spec, in place or as a copy in another dataset."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LayerListing(NamedTuple):
 
 
 def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -> ArraySpec | None:
-    """Return the layout that `MagView.compress` gives a mag; None if its files are compressed already.
+    """Return the spec that `MagView.compress` gives a mag; None if its files are compressed already.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
 def rewrite_mag(
     mag: ArrayRegion, layer: LayerListing | None, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    """Give a mag another layout in place, and list the shape of its shards; see `MagView.rechunk`."""
+    """Give a mag another spec in place, and list the shape of its shards; see `MagView.rechunk`."""
     save = _save_of(mag.path, mag.mag, layer)
     if mag.array.has_spec(spec):
         settle_mag(mag.path, mag.mag, layer)

@@ -344,8 +344,8 @@ class MagView(View):
             if self._layer is None:
                 copy_alone(self._region(), root / name, spec, executor, progress_desc)
             else:
-                twin, box = _twin(self._layer, root), self._layer.bounding_box
-                copy_mag(self, twin, self._mag, spec, box, executor, progress_desc)
+                layer, box = _target_layer(self._layer, root), self._layer.bounding_box
+                copy_mag(self, layer, self._mag, spec, box, executor, progress_desc)
             return
         self._check_writable()
         if spec is None:
@@ -506,7 +506,7 @@ def _listing(layer: Layer | None) -> LayerListing | None:
     )
 
 
-def _twin(layer: Layer, root: Path) -> Layer:
+def _target_layer(layer: Layer, root: Path) -> Layer:
     """Return the layer of the same name in the dataset at a path; both are made if they do not exist."""
     layer._check_headers()
     dataset = type(layer.dataset)(root, voxel_size_with_unit=layer.dataset.voxel_size_with_unit, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A mag without a dataset: a folder with ``header.wkw`` and shards, and no properties file."""
+"""A mag without a dataset: a folder with a header and shards, and no properties file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_mag(
     Parameters
     ----------
     path : path
-        Folder with ``header.wkw``.
+        The mag's folder, with its header (``header.wkw``) and shards.
     mag : Mag, int or str, optional
         The magnification. By default the folder's name says it ("1", "2-2-1"); a folder of another name is Mag(1).
     read_only : bool

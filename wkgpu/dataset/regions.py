@@ -20,11 +20,10 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
-from wkgpu.geometry.voxel_box import Triple, VoxelBox
+from wkgpu.geometry.voxel_box import FARTHEST, Triple, VoxelBox
 
 _ORIGIN: Triple = (0, 0, 0)
 _FINEST: Triple = (1, 1, 1)
-_FARTHEST = 1 << 56  # no file reaches here, and offsets in voxels still fit 64 bits
 
 
 class Frame(NamedTuple):
@@ -260,7 +259,7 @@ def _check(frame: Frame, region: VoxelBox, bounded: bool) -> None:
         raise RegionError(
             f"the region begins at {region.topleft} in mag {_named(frame.mag)}; its top left must not be negative."
         )
-    if x + width > _FARTHEST or y + height > _FARTHEST or z + depth > _FARTHEST:
+    if x + width > FARTHEST or y + height > FARTHEST or z + depth > FARTHEST:
         raise RegionError(
             f"the region begins at {region.topleft} and has the size {region.shape}, beyond all coordinates."
         )

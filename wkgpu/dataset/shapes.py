@@ -104,14 +104,14 @@ def changed_spec(
     return replace(found, chunk_shape=chunk, chunks_per_shard=per_shard, codecs=codecs)
 
 
-def check_spec(
+def check_existing_spec(
     spec: ArraySpec,
     chunk_shape: Shape | None,
     shard_shape: Shape | None,
     chunks_per_shard: Shape | None,
     compress: Compression | None,
 ) -> None:
-    """Check that an existing mag has the layout that was asked for, as far as anything was.
+    """Check that an existing mag has the spec that was asked for, as far as anything was.
 
     Raises
     ------

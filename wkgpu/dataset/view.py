@@ -31,7 +31,7 @@ from wkgpu.operations.chunk_shapes import ChunkBoxes, ChunkRule, matching_boxes,
 from wkgpu.operations.comparison import regions_are_equal
 from wkgpu.operations.histogram import histogram_of
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.mapping import map_regions
+from wkgpu.operations.map_transformation import map_regions
 from wkgpu.operations.reductions import check_integers, label_counts_of, min_max_of
 from wkgpu.operations.transfer import read_box, read_boxes, write_box
 from wkgpu.operations.voxel_map import VoxelMap, voxel_map

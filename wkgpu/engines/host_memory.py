@@ -57,9 +57,9 @@ def _of_process() -> Iterator[int]:
 
         pages = _OWN_PAGES.read_text().split()
         for limit, column in ((resource.RLIMIT_AS, 0), (resource.RLIMIT_DATA, 5)):
-            most, _ = resource.getrlimit(limit)
-            if most != resource.RLIM_INFINITY:
-                yield most - int(pages[column]) * os.sysconf("SC_PAGE_SIZE")
+            max_bytes, _ = resource.getrlimit(limit)
+            if max_bytes != resource.RLIM_INFINITY:
+                yield max_bytes - int(pages[column]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _of_groups() -> Iterator[int]:
@@ -91,12 +91,12 @@ def _left_of_group_1(group: Path) -> int:
 
 
 def _left(group: Path, limit: str, usage: str, prefix: str) -> int:
-    most = int((group / limit).read_text())
-    if most >= _UNLIMITED_BYTES:
-        return most
+    max_bytes = int((group / limit).read_text())
+    if max_bytes >= _UNLIMITED_BYTES:
+        return max_bytes
     numbers = _numbers(group / "memory.stat")
     used = int((group / usage).read_text()) - sum(numbers.get(prefix + key, 0) for key in _RECLAIMABLE)
-    return most - max(used, 0)
+    return max_bytes - max(used, 0)
 
 
 def _numbers(file: Path) -> dict[str, int]:

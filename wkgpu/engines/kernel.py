@@ -13,7 +13,7 @@ from wkgpu.errors import CompilationError, LaunchError
 from wkgpu.forking import loading
 from wkgpu.kernels.bodies.arithmetic import add as add
 from wkgpu.kernels.bodies.arithmetic import multiply as multiply
-from wkgpu.kernels.bodies.reductions import SLOTS as SLOTS
+from wkgpu.kernels.bodies.reductions import MAX_LANES as MAX_LANES
 
 MAX_SOURCES = 4
 """Arrays that a user function can take values of."""

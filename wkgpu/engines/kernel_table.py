@@ -14,7 +14,7 @@ import numpy as np
 
 from wkgpu.engines.footprint import Footprint, Use
 from wkgpu.errors import LaunchError
-from wkgpu.kernels.bodies.reductions import SLOTS
+from wkgpu.kernels.bodies.reductions import MAX_LANES
 
 _INT64 = np.dtype(np.int64)
 
@@ -144,11 +144,11 @@ def _reduced(rows: int, source: Any, width: int, kinds: str = "uif") -> Use:
 
 
 def _extremes(rows: int, source: Any, width: int, lowest: Any, highest: Any) -> list[Use]:
-    slots = rows * SLOTS
+    items = rows * MAX_LANES
     return [
         _reduced(rows, source, width),
-        Use("lowest", lowest, slots, source.dtype),
-        Use("highest", highest, slots, source.dtype),
+        Use("lowest", lowest, items, source.dtype),
+        Use("highest", highest, items, source.dtype),
     ]
 
 

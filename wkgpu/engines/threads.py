@@ -1,8 +1,8 @@
 """Threads that share the work of one call, while their kernels run without the GIL.
 
 Ctrl+C raises `KeyboardInterrupt` in the main thread, between any two calls of Python code. So that thread holds no
-lock and keeps no count. Each helper holds a mutex of its own while it works, and the caller ends a job by locking all
-of them for good. That is one step for the interpreter: it cannot be interrupted, and no helper can begin after it.
+lock and keeps no count. Each helper holds a mutex of its own while it works, and the caller ends the work by locking
+all of them for good. That is one step for the interpreter: it cannot be interrupted, and no helper can begin after it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _lock = ctypes.CDLL(None).pthread_mutex_lock  # waits without the GIL, and no si
 _lock.argtypes = [ctypes.c_void_p]
 
 
-class _Job:
+class _TaskPool:
     """Tasks 0 to ``tasks`` - 1, which any number of threads take one after another, in ascending order.
 
     Attributes
@@ -63,7 +63,7 @@ class _Job:
             self._work(task)
 
     def help(self, mutex: int) -> None:
-        """Work as another thread than the one that waits for the job, unless it is over."""
+        """Work as another thread than the one that waits for the tasks, unless it is over."""
         if _try_lock(mutex):
             return
         try:
@@ -76,13 +76,13 @@ class _Job:
             _unlock(mutex)
 
 
-_Offer: TypeAlias = tuple[_Job, int]  # a job, and the mutex of the thread that takes it
+_Offer: TypeAlias = tuple[_TaskPool, int]  # tasks, and the mutex of the thread that takes it
 
 
 class ThreadTeam:
     """A lazily started team of threads; the calling thread always works as well.
 
-    Calls may come from many threads, and from a task: each caller can finish its job alone, so that nested calls
+    Calls may come from many threads, and from a task: each caller can finish its tasks alone, so that nested calls
     cannot wait for each other. For the same reason it does not matter if the system has no thread to give.
     """
 
@@ -109,26 +109,26 @@ class ThreadTeam:
             for task in range(tasks):
                 work(task)
             return
-        job = _Job(work, tasks, helpers, on_error)
+        pool = _TaskPool(work, tasks, helpers, on_error)
         interruption: BaseException | None = None
-        # Where the job is ended, no code of Python's runs between the exception and that step: CPython looks for
+        # Where the pool is ended, no code of Python's runs between the exception and that step: CPython looks for
         # signals after calls. An interrupt that comes during it is raised at its end. The outer `try` is for errors
         # that come at other places, as those of debuggers and of memory.
         try:
             try:
-                for mutex in job.mutexes:
-                    self._queue.put((job, mutex))
-                job.drain()
-                list(job.close)
+                for mutex in pool.mutexes:
+                    self._queue.put((pool, mutex))
+                pool.drain()
+                list(pool.close)
             except BaseException as error:
                 interruption = error
-                job.error = job.error or error
-                list(job.abort)
+                pool.error = pool.error or error
+                list(pool.abort)
         except BaseException as error:
             interruption = error
-            job.error = job.error or error
-            list(job.abort)
-        failure, job.error = job.error, None
+            pool.error = pool.error or error
+            list(pool.abort)
+        failure, pool.error = pool.error, None
         if failure is not None:
             try:
                 raise failure if interruption is None or isinstance(interruption, Exception) else interruption
@@ -156,9 +156,9 @@ class ThreadTeam:
 def _serve(queue: SimpleQueue[_Offer]) -> None:
     threading.current_thread().name = "wkgpu"
     while True:
-        job, mutex = queue.get()
-        job.help(mutex)
-        del job  # and what its tasks use, while this thread waits
+        pool, mutex = queue.get()
+        pool.help(mutex)
+        del pool  # and what its tasks use, while this thread waits
 
 
 _teams: weakref.WeakSet[ThreadTeam] = weakref.WeakSet()

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 from wkgpu.geometry.box import DEFAULT_NAME, Box, Color, ordered
+from wkgpu.geometry.box_dict import ParsedBox, box_dict
 from wkgpu.geometry.chunk_grid import ChunkGrid
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.geometry.vec_int import VecInt, VecIntLike
-from wkgpu.geometry.wkw_dict import WkwBox, wkw_dict
 
 _AnyBox = TypeVar("_AnyBox", bound="NDBoundingBox")
 
@@ -100,7 +100,7 @@ class NDBoundingBox(Box):
         AssertionError
             If there are additional axes but no order of the axes.
         """
-        topleft, size, index = WkwBox.parse(bbox)
+        topleft, size, index = ParsedBox.parse(bbox)
         return cls(topleft.values(), size.values(), axes=topleft, index=index.values())
 
     def to_wkw_dict(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class NDBoundingBox(Box):
         >>> NDBoundingBox((1, 2, 3), (4, 5, 6), axes=("x", "y", "z"), index=(1, 2, 3)).to_wkw_dict()
         {'topLeft': [1, 2, 3], 'width': 4, 'height': 5, 'depth': 6, 'axisOrder': {'x': 1, 'y': 2, 'z': 3}}
         """
-        return wkw_dict(self)
+        return box_dict(self)
 
     def with_index(self, new_index: VecIntLike) -> Self:
         """Return the box with its axes at other positions of the stored array, and sorted by them.

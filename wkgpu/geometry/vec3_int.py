@@ -12,8 +12,8 @@ from wkgpu.geometry.whole_numbers import integers
 
 XYZ_AXES = ("x", "y", "z")
 
-_NUMBER = r"\s*([-+]?\d+)\s*"
-_THREE_NUMBERS = re.compile(rf"\s*(?:Vec3Int)?\s*[(\[]?{_NUMBER},{_NUMBER},{_NUMBER}[)\]]?\s*")
+_INTEGER = r"\s*([-+]?\d+)\s*"
+_THREE_INTEGERS = re.compile(rf"\s*(?:Vec3Int)?\s*[(\[]?{_INTEGER},{_INTEGER},{_INTEGER}[)\]]?\s*")
 
 _new_tuple = tuple.__new__
 
@@ -114,7 +114,7 @@ class Vec3Int(VecInt):
         >>> Vec3Int.from_str("1, 2, 3") == Vec3Int.from_str("Vec3Int(1,2,3)")
         True
         """
-        match = _THREE_NUMBERS.fullmatch(string)
+        match = _THREE_INTEGERS.fullmatch(string)
         if match is None:
             raise ValueError(f"Cannot read three integers from {string!r}. Write them as '1,2,3'.")
         return Vec3Int(*map(int, match.groups()))

@@ -7,6 +7,8 @@ from math import prod
 from typing import NamedTuple, TypeAlias
 
 Triple: TypeAlias = tuple[int, int, int]
+FARTHEST = 1 << 56
+"""No box reaches beyond this voxel along any axis, and no file: offsets in voxels then fit 64 bits."""
 
 
 def triple(numbers: Iterable[int]) -> Triple:

@@ -14,11 +14,11 @@ from wkgpu.operations.jobs import Executor, finished_jobs
 from wkgpu.operations.tiling import boxes_around
 from wkgpu.operations.transfer import boxes_are_equal
 
-Pair: TypeAlias = tuple[ArrayRegion, ArrayRegion]
+RegionPair: TypeAlias = tuple[ArrayRegion, ArrayRegion]
 
 
 def regions_are_equal(
-    regions: Pair, chunk_shape: Vec3IntLike | None, executor: Executor | None, progress_desc: str | None
+    regions: RegionPair, chunk_shape: Vec3IntLike | None, executor: Executor | None, progress_desc: str | None
 ) -> bool:
     """Whether two regions of one mag and size have the same voxels; see `View.content_is_equal`.
 
@@ -39,7 +39,7 @@ def regions_are_equal(
         return all(equal for _, equal in outcomes)
 
 
-def parts_are_equal(regions: Pair) -> bool:
+def parts_are_equal(regions: RegionPair) -> bool:
     """Whether two regions of one mag and size have the same voxels; what is read at once fits memory easily."""
     one, other = regions
     return all(
@@ -48,7 +48,7 @@ def parts_are_equal(regions: Pair) -> bool:
     )
 
 
-def stored_pairs(regions: Pair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]]:
+def stored_pairs(regions: RegionPair, shape: Triple) -> list[tuple[VoxelBox, VoxelBox]]:
     """Return the parts of two regions of one mag and size that can differ, because one of them has a shard there.
 
     With different fill values they can differ everywhere.

@@ -45,12 +45,12 @@ def _of_few_values(
     """Count each value of integers of 8 or 16 bits, and leave it to NumPy which bins they belong to."""
     dtype = region.array.spec.memory_dtype
     kinds = 1 << 8 * dtype.itemsize
-    least = -kinds // 2 if dtype.kind == "i" else 0
-    results, missing = reduce_region(region, Counts("count_values", kinds, (least, kinds)), executor, progress_desc)
+    min_value = -kinds // 2 if dtype.kind == "i" else 0
+    results, missing = reduce_region(region, Counts("count_values", kinds, (min_value, kinds)), executor, progress_desc)
     counts = sum(results, np.zeros(kinds, np.int64))
-    counts[-least] += missing
+    counts[-min_value] += missing
     present = np.flatnonzero(counts)
-    values = (present + least).astype(dtype)
+    values = (present + min_value).astype(dtype)
     found, edges = _numpy_or_error(np.histogram, values, bins, value_range, weights=counts[present])
     return found.astype(np.int64), edges
 

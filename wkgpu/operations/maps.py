@@ -22,14 +22,14 @@ from wkgpu.errors import ArgumentError, DtypeError
 from wkgpu.operations.voxel_map import PreparedMap, VoxelMap
 
 Dtype: TypeAlias = np.dtype[np.generic]
-Number: TypeAlias = int | float
+Real: TypeAlias = int | float
 
 _MAX_EXACT = 1 << 53  # integers up to here are exact in float64
 
 # ---- What a caller makes
 
 
-def threshold(at: Number, below: Number = 0, above: Number = 1) -> VoxelMap:
+def threshold(at: Real, below: Real = 0, above: Real = 1) -> VoxelMap:
     """Return a map to ``above`` for voxels from ``at`` on, and to ``below`` for others and for NaN.
 
     Examples
@@ -43,7 +43,7 @@ def threshold(at: Number, below: Number = 0, above: Number = 1) -> VoxelMap:
     return Threshold(at, below, above)
 
 
-def clip(low: Number, high: Number) -> VoxelMap:
+def clip(low: Real, high: Real) -> VoxelMap:
     """Return a map to the nearest value from ``low`` to ``high``; NaN stays.
 
     Examples
@@ -56,7 +56,7 @@ def clip(low: Number, high: Number) -> VoxelMap:
     return Clip(low, high)
 
 
-def rescale(source_range: tuple[Number, Number], target_range: tuple[Number, Number]) -> VoxelMap:
+def rescale(source_range: tuple[Real, Real], target_range: tuple[Real, Real]) -> VoxelMap:
     """Return a linear map from one range to another, computed in float64 and clipped to the second one.
 
     Where the target has integers, the result is rounded to the nearest one, and to the even one of two that are as
@@ -114,7 +114,7 @@ def relabel(table: ArrayLike | MappingType[int, int], default: int | None = None
     return Relabel(ids, default)
 
 
-def mask(outside: Number = 0) -> VoxelMap:
+def mask(outside: Real = 0) -> VoxelMap:
     """Return a map of two views that sets voxels to ``outside`` where the second view, a mask, is 0.
 
     Examples
@@ -153,9 +153,9 @@ class BuiltinMap(VoxelMap):
 class Threshold(BuiltinMap):
     """See `threshold`."""
 
-    at: Number
-    below: Number
-    above: Number
+    at: Real
+    below: Real
+    above: Real
 
     def __call__(self, *voxels: Any) -> Any:
         """Do it with NumPy."""
@@ -172,8 +172,8 @@ class Threshold(BuiltinMap):
 class Clip(BuiltinMap):
     """See `clip`."""
 
-    low: Number
-    high: Number
+    low: Real
+    high: Real
 
     def __call__(self, *voxels: Any) -> Any:
         """Do it with NumPy."""
@@ -195,8 +195,8 @@ class Clip(BuiltinMap):
 class Rescale(BuiltinMap):
     """See `rescale`."""
 
-    source_range: tuple[Number, Number]
-    target_range: tuple[Number, Number]
+    source_range: tuple[Real, Real]
+    target_range: tuple[Real, Real]
 
     def __call__(self, *voxels: Any) -> Any:
         """Do it with NumPy; the result is float64, and not rounded."""
@@ -277,7 +277,7 @@ class SparseRelabel(BuiltinMap):
 class Mask(BuiltinMap):
     """See `mask`."""
 
-    outside: Number
+    outside: Real
 
     count = 2
 
@@ -299,7 +299,7 @@ def _bounds(dtype: Dtype) -> tuple[int, int]:
     return int(bounds.min), int(bounds.max)
 
 
-def _as(dtype: Dtype, number: Number) -> Any:
+def _as(dtype: Dtype, number: Real) -> Any:
     """Return a number in a dtype that must hold it."""
     if dtype.kind != "f":
         lowest, highest = _bounds(dtype)
@@ -309,7 +309,7 @@ def _as(dtype: Dtype, number: Number) -> Any:
     return dtype.type(number)
 
 
-def _ceil_in(dtype: Dtype, number: Number) -> Any:
+def _ceil_in(dtype: Dtype, number: Real) -> Any:
     """Return the smallest value of a dtype that is not less than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)
@@ -317,7 +317,7 @@ def _ceil_in(dtype: Dtype, number: Number) -> Any:
     return None if number > highest else dtype.type(lowest if number <= lowest else math.ceil(number))
 
 
-def _floor_in(dtype: Dtype, number: Number) -> Any:
+def _floor_in(dtype: Dtype, number: Real) -> Any:
     """Return the largest value of a dtype that is not more than a number, if there is one; of floats the nearest."""
     if dtype.kind == "f":
         return dtype.type(number)

@@ -29,7 +29,7 @@ from wkgpu.storage.stored_array import StoredArray
 _MAX_VOXEL_BYTES = 1 << 30  # new voxels in memory: a default shard of uint8, which is then encoded and written once
 
 
-class Cells(NamedTuple):
+class FileCells(NamedTuple):
     """Boxes of one shape in one shard that files lie in."""
 
     shape: Triple
@@ -39,12 +39,12 @@ class Cells(NamedTuple):
     is_new: NDArray[np.bool_]
     """(n, z, y, x) Which parts of the cell the files hold; parts are as large as fits cells and files."""
 
-    def batches(self, count: int) -> Iterator[Cells]:
+    def batches(self, count: int) -> Iterator[FileCells]:
         """Cut the table into others of at most ``count`` rows, in which the cells that are not filled come first."""
         for first in range(0, len(self.topleft), count):
             topleft, is_new = self.topleft[first : first + count], self.is_new[first : first + count]
             order = is_new.all(axis=(1, 2, 3)).argsort(kind="stable")
-            yield Cells(self.shape, topleft[order], is_new[order])
+            yield FileCells(self.shape, topleft[order], is_new[order])
 
 
 class MergeJob(NamedTuple):
@@ -177,14 +177,14 @@ def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard:
     files : int64 (n, 3)
         First voxels of the source's files. One that does not exist holds the fill value.
     """
-    cells = _cells(target.spec, source.spec.chunk_shape, shard, files)
+    cells = _cells_of_files(target.spec, source.spec.chunk_shape, shard, files)
     at_once = max(_MAX_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
     with engine.active():
         for batch in cells.batches(at_once):
             _merge_cells(target, source, engine, batch)
 
 
-def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells: Cells) -> None:
+def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells: FileCells) -> None:
     """Overlay cells of one shard, of which those come first that keep old voxels."""
     corners = cells.topleft.tolist()
     voxels = read_stack(source, engine, corners, cells.shape)
@@ -215,7 +215,7 @@ def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> N
     engine.xp.copyto(there, old.T.reshape(in_parts), where=where)
 
 
-def _cells(spec: ArraySpec, file_shape: Triple, shard: Triple, files: Ints) -> Cells:
+def _cells_of_files(spec: ArraySpec, file_shape: Triple, shard: Triple, files: Ints) -> FileCells:
     """Return the cells of a shard that files lie in."""
     cell = _cell_shape(spec, file_shape)
     part = np.array([gcd(length, of_file) for length, of_file in zip(cell, file_shape, strict=True)], np.int64)
@@ -228,7 +228,7 @@ def _cells(spec: ArraySpec, file_shape: Triple, shard: Triple, files: Ints) -> C
     x, y, z = (parts % per_cell).T
     is_new = np.zeros((len(found), *per_cell[::-1]), np.bool_)
     is_new[position.reshape(-1), z, y, x] = True
-    return Cells(cell, found * np.array(cell, np.int64), is_new)
+    return FileCells(cell, found * np.array(cell, np.int64), is_new)
 
 
 def _cell_shape(spec: ArraySpec, file_shape: Triple) -> Triple:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.engines import Engine, get_engine
-from wkgpu.engines.kernel import SLOTS, NamedKernel
+from wkgpu.engines.kernel import MAX_LANES, NamedKernel
 from wkgpu.engines.tuning import Tuning
 from wkgpu.errors import DtypeError
 from wkgpu.geometry.voxel_box import VoxelBox, bisected
@@ -51,7 +51,7 @@ class MinMax(NamedTuple):
     def add(self, engine: Engine, values: Array, known: list[Array]) -> None:
         """See `Reduction.add`."""
         rows, width = _rows(engine.tuning, values.size)
-        lowest = engine.xp.repeat(values[:1], rows * SLOTS)
+        lowest = engine.xp.repeat(values[:1], rows * MAX_LANES)
         highest = lowest.copy()
         engine.launch(NamedKernel("reductions", "find_extremes"), rows, width, values, width, lowest, highest)
         known.append(engine.xp.stack([lowest.min(), highest.max()]))
@@ -107,7 +107,7 @@ class Labels(NamedTuple):
         share = min(tuning.labelled_width, width)  # one thread follows the runs of a row
         runs = engine.zeros((rows,), np.dtype(np.int64))
         engine.launch(NamedKernel("reductions", "count_runs"), rows, share, values, width, runs)
-        # Tables are so long that two thirds of their places are taken at most.
+        # Tables are so long that two thirds of their items are taken at most.
         lengths = xp.left_shift(1, xp.ceil(xp.log2(runs * 3 // 2 + 1)).astype(np.int64))
         ends = xp.concatenate([xp.zeros(1, np.int64), xp.cumsum(lengths)])
         labels = engine.empty((int(ends[-1]),), values.dtype)

@@ -118,6 +118,17 @@ def format_of(path: Path) -> Format | None:
     return None
 
 
+def is_mag_file(path: str) -> bool:
+    """Whether a path relative to a mag's folder is that of a file that a mag of some format has.
+
+    Examples
+    --------
+    >>> is_mag_file("header.wkw"), is_mag_file("z0/y0/x0.wkw"), is_mag_file("notes.txt")
+    (True, True, False)
+    """
+    return any(path == found.marker or found.load().is_shard(path) for found in _FORMATS.values())
+
+
 def open_array(place: Path | Location, *, follows_links: bool = False) -> StoredArray:
     """Open the mag in a folder, whatever its format.
 
@@ -188,7 +199,7 @@ def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEF
     AlreadyExistsError
         Where the folder holds something.
     ShapeError, DtypeError
-        Where the format cannot store this layout.
+        Where the format cannot store this spec.
     """
     if not isinstance(place, Location):
         refuse_remote(place)
@@ -202,5 +213,5 @@ def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpe
 
 
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
-    """Raise the error of `create_array` for a layout that a format cannot store."""
+    """Raise the error of `create_array` for a spec that a format cannot store."""
     format_named(data_format).load().check_spec(spec)

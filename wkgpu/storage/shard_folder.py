@@ -63,7 +63,7 @@ class ShardFolder(ABC):
     @classmethod
     @abstractmethod
     def check_spec(cls, spec: ArraySpec) -> None:
-        """Raise an error for a layout that the format cannot store."""
+        """Raise an error for a spec that the format cannot store."""
 
     @classmethod
     def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
@@ -79,15 +79,16 @@ class ShardFolder(ABC):
     @property
     @abstractmethod
     def lock_key(self) -> str:
-        """Key of the file with the layout, which has the locks of the shards, and is replaced with the layout alone."""
+        """Key of the file with the spec, which has the locks of the shards, and is replaced only with another spec."""
 
     @abstractmethod
     def shard_key(self, shard: Triple) -> str:
         """Key in the store of the shard ``(x, y, z)``, in shards."""
 
+    @classmethod
     @abstractmethod
-    def is_shard(self, path: str) -> bool:
-        """Whether a path relative to the mag's folder is that of a shard, whatever the shape of shards."""
+    def is_shard(cls, path: str) -> bool:
+        """Whether a path relative to a mag's folder is that of a shard, whatever the mag's spec."""
 
     @abstractmethod
     def existing_shards(self, box: tuple[Triple, Triple] | None = None) -> list[Triple]:
@@ -163,7 +164,7 @@ class ShardFolder(ABC):
 
     @property
     def lock_file(self) -> Path:
-        """The file with the layout, as a path."""
+        """The file with the spec, as a path."""
         return Path(self.location.store.url_of(self._lock_key))
 
     def shard_path(self, shard: Triple) -> str:

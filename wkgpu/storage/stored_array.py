@@ -69,7 +69,7 @@ class StoredArray(ShardFolder):
                 f"{ours.num_channels} of {ours.dtype} when it was opened: another mag has taken its place. Open its "
                 "dataset again."
             )
-        self.__dict__ = fresh.__dict__  # one step: another thread sees the old layout or the new one
+        self.__dict__ = fresh.__dict__  # one step: another thread sees the old spec or the new one
 
     def _attempts(self) -> Iterator[Self]:
         """Yield the mag as it is stored now, until that has been used without a change."""
@@ -226,7 +226,7 @@ class StoredArray(ShardFolder):
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
 
     def has_spec(self, spec: ArraySpec) -> bool:
-        """Whether the header says this layout, and each shard has its codecs."""
+        """Whether the header has this spec, and each shard has its codecs."""
         return self.current().spec == spec and self.pipelines() <= {spec.codecs}
 
     def pipelines(self) -> set[Pipeline]:

@@ -1,4 +1,4 @@
-"""What a slab of cells looks like in an electron microscope."""
+"""What sections of cells look like in an electron microscope."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wkgpu.synthetic.cells import Extent
 from wkgpu.synthetic.organelles import Organelles, scatter_organelles
-from wkgpu.synthetic.partition import ANISOTROPY, DEPTH_STEPS, Partition, Slab
+from wkgpu.synthetic.partition import ANISOTROPY, DEPTH_STEPS, Partition, Sections
 from wkgpu.synthetic.waves import Floats
 
 _TEXTURE = (32, 256, 256)  # period of the cytoplasm's texture in voxels
@@ -19,7 +19,7 @@ _GRAIN_STRENGTH = 5.5  # grey levels; makes LZ4 gain as little as it does on rea
 
 
 def _by_depth(depths: tuple[float, ...], values: tuple[float, ...]) -> Floats:
-    """Tabulate a function of the depth below the surface of a cell (pixels) for every value of `Slab.depth`."""
+    """Tabulate a function of the depth below the surface of a cell (pixels) for every value of `Sections.depth`."""
     pixels = (np.arange(256) - DEPTH_STEPS) / DEPTH_STEPS
     return np.interp(pixels, depths, values).astype(np.float32)
 
@@ -71,19 +71,19 @@ class Micrograph:
             grain_offsets=random.integers(0, _GRAIN, (slices, 2)),
         )
 
-    def expose(self, slab: Slab, first: int) -> NDArray[np.uint8]:
-        """Take the image of the slab that starts at slice `first`; uint8, (z, y, x)."""
-        shape = slab.cell.shape[1:]
-        greys = np.empty(slab.cell.shape, np.float32)
-        for z, (grey, cell) in enumerate(zip(greys, slab.cell, strict=True), first):
+    def expose(self, sections: Sections, first: int) -> NDArray[np.uint8]:
+        """Take the image of the sections that start at slice `first`; uint8, (z, y, x)."""
+        shape = sections.cell.shape[1:]
+        greys = np.empty(sections.cell.shape, np.float32)
+        for z, (grey, cell) in enumerate(zip(greys, sections.cell, strict=True), first):
             texture = z % len(self.granules)
             grey[:] = self.levels.take(cell)
             grey -= _window(self.granules[texture], (0, 0), shape) * self.granularity.take(cell)
             grey += _window(self.mottle[texture], (0, 0), shape)
         for organelles in self.organelles:
-            organelles.draw(greys, slab, first)
+            organelles.draw(greys, sections, first)
         image = np.empty(greys.shape, np.uint8)
-        for z, (grey, depth) in enumerate(zip(greys, slab.depth, strict=True), first):
+        for z, (grey, depth) in enumerate(zip(greys, sections.depth, strict=True), first):
             grey *= _INSIDE.take(depth)
             grey += _OUTSIDE.take(depth)
             grey += _window(self.grain, self.grain_offsets[z], shape)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.synthetic.cells import Extent
-from wkgpu.synthetic.partition import ANISOTROPY, Partition, Slab
+from wkgpu.synthetic.partition import ANISOTROPY, Partition, Sections
 from wkgpu.synthetic.waves import Floats
 
 Paint = Callable[[Floats, Floats, Floats], Floats]
@@ -59,8 +59,8 @@ class Organelles:
         lengths = np.stack([random.uniform(*bounds, len(centres)) for bounds in ranges], axis=1)
         return cls(centres, axes.astype(np.float32), lengths.astype(np.float32), owners, paint)
 
-    def draw(self, greys: Floats, slab: Slab, first: int) -> None:
-        """Draw into the grey levels (z, y, x) of the slab that starts at slice `first`."""
+    def draw(self, greys: Floats, sections: Sections, first: int) -> None:
+        """Draw into the grey levels (z, y, x) of the sections that start at slice `first`."""
         reach = np.sqrt(np.square(self.axes * self.lengths[:, :, None]).sum(axis=1))
         corner = (first, 0, 0)
         begin = np.clip(np.floor((self.centres - reach) / _SCALE).astype(int) - corner, 0, greys.shape)
@@ -72,7 +72,7 @@ class Organelles:
                 ((at + start) * scale - centre).astype(np.float32)
                 for at, start, scale, centre in zip(voxels, corner, _SCALE, self.centres[number], strict=True)
             ]
-            self._draw_one(number, offsets, greys[box], slab.cell[box])
+            self._draw_one(number, offsets, greys[box], sections.cell[box])
 
     def _draw_one(self, number: np.intp, offsets: list[Floats], greys: Floats, cell: NDArray[np.uint32]) -> None:
         """Draw one ellipsoid into a box of voxels, given their offsets from its centre along z, y and x."""

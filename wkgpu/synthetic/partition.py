@@ -15,7 +15,7 @@ ANISOTROPY = 2.5
 """A slice is as thick as this many of its pixels are wide."""
 
 DEPTH_STEPS = 16
-"""Steps of `Slab.depth` for one pixel."""
+"""Steps of `Sections.depth` for one pixel."""
 
 _TILE = (16, 32, 32)  # voxels (z, y, x) whose cells are told apart at once
 _STRIDE = (2, 4, 4)  # voxels between the points where distances are computed; in between they are interpolated
@@ -25,11 +25,11 @@ _UNITS = 32  # fixed-point steps of a packed distance for one pixel
 _INDEX_BITS = 6  # low bits of a packed distance: the number of the cell among those of the tile
 _FAR = 31.0  # larger distances are cut, so that a packed one fits 16 bits
 
-SLAB = _TILE[0]
+SECTIONS = _TILE[0]
 """Slices that are made at once."""
 
 
-class Slab(NamedTuple):
+class Sections(NamedTuple):
     """A few neighbouring slices of the partition, arrays in the order (z, y, x).
 
     Attributes
@@ -81,17 +81,17 @@ class Partition:
         batches = np.array_split(self.warp(points), len(points) // 256 + 1)  # bounds the table of distances
         return np.concatenate([self.cells.distances(batch).argmin(axis=0) for batch in batches])
 
-    def slab(self, first: int, height: int, width: int) -> Slab:
-        """Make the slices `first` to `first + SLAB` of height * width voxels."""
+    def sections(self, first: int, height: int, width: int) -> Sections:
+        """Make the slices `first` to `first + SECTIONS` of height * width voxels."""
         rows, columns = -(-height // _TILE[1]), -(-width // _TILE[2])
-        cell = np.empty((SLAB, rows * _TILE[1], columns * _TILE[2]), np.uint32)
+        cell = np.empty((SECTIONS, rows * _TILE[1], columns * _TILE[2]), np.uint32)
         depth = np.empty(cell.shape, np.uint8)
         for row in range(rows):
             band = slice(row * _TILE[1], (row + 1) * _TILE[1])
-            self._fill_band(Slab(cell[:, band], depth[:, band]), first, band.start)
-        return Slab(cell[:, :height, :width], depth[:, :height, :width])
+            self._fill_band(Sections(cell[:, band], depth[:, band]), first, band.start)
+        return Sections(cell[:, :height, :width], depth[:, :height, :width])
 
-    def _fill_band(self, band: Slab, first: int, top: int) -> None:
+    def _fill_band(self, band: Sections, first: int, top: int) -> None:
         """Fill one row of tiles, whose upper left voxel is (first, top, 0)."""
         columns = band.cell.shape[2] // _TILE[2]
         points, clefts = self._lattice(first, top, columns)
@@ -116,11 +116,11 @@ class Partition:
             points += warp.on_lattice(z, y, x)
         return points, np.clip(self.clefts.on_lattice(z, y, x)[0] - 1.0, 0.0, 4.0)
 
-    def _tile(self, points: Floats, clefts: Floats, within: NDArray[np.intp]) -> Slab:
+    def _tile(self, points: Floats, clefts: Floats, within: NDArray[np.intp]) -> Sections:
         """Tell the cells `within` reach apart, given warped points (n, 3) and clefts on the lattice of a tile."""
         near, distances = self._nearest(points, within)
         if len(near) == 1:
-            return Slab(np.full(_TILE, near[0]), np.full(_TILE, 255, np.uint8))
+            return Sections(np.full(_TILE, near[0]), np.full(_TILE, 255, np.uint8))
         fine = _interpolate(np.concatenate([distances, clefts.reshape(1, -1)]))
         # One number holds a distance and whose it is, so that the smallest one says both.
         packed = (fine[:-1] * np.float32(_UNITS)).astype(np.uint16) << _INDEX_BITS
@@ -132,7 +132,7 @@ class Partition:
         # On the border two distances are equal; one pixel off it they differ by two.
         gap = (second - first).astype(np.float32) * np.float32(1 / (_UNITS << _INDEX_BITS)) - fine[-1]
         depth = np.clip(gap * np.float32(DEPTH_STEPS / 2) + DEPTH_STEPS, 0, 255).astype(np.uint8)
-        return Slab(near.take(first & ((1 << _INDEX_BITS) - 1)), depth)
+        return Sections(near.take(first & ((1 << _INDEX_BITS) - 1)), depth)
 
     def _nearest(self, points: Floats, within: NDArray[np.intp]) -> tuple[NDArray[np.uint32], Floats]:
         """Cells that matter among the points (n, 3), and how much farther than the nearest each is; (cells, n)."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.synthetic.micrograph import Micrograph
-from wkgpu.synthetic.partition import ANISOTROPY, DEPTH_STEPS, SLAB, Partition
+from wkgpu.synthetic.partition import ANISOTROPY, DEPTH_STEPS, SECTIONS, Partition
 
 Image = NDArray[np.uint8]
 Segmentation = NDArray[np.uint32]
@@ -49,7 +49,7 @@ class Tissue:
         extent = (shape[2] * ANISOTROPY, float(shape[1]), float(shape[0]))
         self._partition = Partition.scatter(random, extent)
         self._segment_ids = 1 + random.permutation(len(self._partition.cells)).astype(np.uint32)
-        self._micrograph = Micrograph.scatter(random, self._partition, extent, slices=shape[2] + SLAB)
+        self._micrograph = Micrograph.scatter(random, self._partition, extent, slices=shape[2] + SECTIONS)
 
     def __repr__(self) -> str:
         return f"Tissue({self.shape}, seed={self.seed})"
@@ -88,37 +88,37 @@ class Tissue:
         self._fill(image, segmentation)
         return image, segmentation
 
-    def slabs(self) -> Iterator[tuple[int, Image, Segmentation]]:
+    def sections(self) -> Iterator[tuple[int, Image, Segmentation]]:
         """Make the tissue a few slices at a time, for volumes larger than memory.
 
         Yields
         ------
-        The first slice, and the image and segmentation of the slab, shape (x, y, slices), Fortran order.
+        The first slice, and the image and segmentation of these, shape (x, y, slices), Fortran order.
         """
-        for first in range(0, self.shape[2], SLAB):
-            slices = min(SLAB, self.shape[2] - first)
+        for first in range(0, self.shape[2], SECTIONS):
+            slices = min(SECTIONS, self.shape[2] - first)
             image = np.empty((*self.shape[:2], slices), np.uint8, order="F")
             segmentation = np.empty(image.shape, np.uint32, order="F")
-            self._fill_slab(first, image, segmentation)
+            self._fill_sections(first, image, segmentation)
             yield first, image, segmentation
 
     def _fill(self, image: Image | None, segmentation: Segmentation | None) -> None:
-        """Fill whole volumes, so that what is needed beside them is bounded by a slab."""
-        for first in range(0, self.shape[2], SLAB):
-            slices = slice(first, first + SLAB)
-            self._fill_slab(
+        """Fill whole volumes, so that what is needed beside them is bounded by a few slices."""
+        for first in range(0, self.shape[2], SECTIONS):
+            slices = slice(first, first + SECTIONS)
+            self._fill_sections(
                 first,
                 None if image is None else image[:, :, slices],
                 None if segmentation is None else segmentation[:, :, slices],
             )
 
-    def _fill_slab(self, first: int, image: Image | None, segmentation: Segmentation | None) -> None:
-        """Fill the slices of up to one slab, from slice `first`."""
-        slab = self._partition.slab(first, height=self.shape[1], width=self.shape[0])
+    def _fill_sections(self, first: int, image: Image | None, segmentation: Segmentation | None) -> None:
+        """Fill up to `SECTIONS` slices, from slice `first`."""
+        sections = self._partition.sections(first, height=self.shape[1], width=self.shape[0])
         if image is not None:
-            image[:] = self._micrograph.expose(slab, first).T[:, :, : image.shape[2]]
+            image[:] = self._micrograph.expose(sections, first).T[:, :, : image.shape[2]]
         if segmentation is not None:
             slices = segmentation.shape[2]
-            ids = self._segment_ids.take(slab.cell[:slices])
-            ids[slab.depth[:slices] < DEPTH_STEPS] = 0
+            ids = self._segment_ids.take(sections.cell[:slices])
+            ids[sections.depth[:slices] < DEPTH_STEPS] = 0
             segmentation[:] = ids.T

@@ -6,7 +6,7 @@ from strategies import layouts, voxel_boxes
 
 from wkgpu.storage.codecs import pipeline_of, word_of
 from wkgpu.storage.plans import chunk_lookup
-from wkgpu.storage.plans.chunk_lookup import chunks_by_shard, chunks_in_boxes, chunks_in_boxes_bounded, pieces_of
+from wkgpu.storage.plans.chunk_lookup import chunks_by_shard, chunks_in_boxes, pieces_of
 from wkgpu.storage.spec import ArraySpec
 
 
@@ -78,7 +78,7 @@ def of_shards(spec, pieces, toplefts, shape):
 
 
 @given(many_boxes(), st.sampled_from([1 << 20, 64, 1]), st.sampled_from([1 << 18, 40, 5, 1]))
-@pytest.mark.parametrize("rows_of", [chunks_in_boxes, chunks_in_boxes_bounded, of_shards])
+@pytest.mark.parametrize("rows_of", [chunks_in_boxes, of_shards])
 def test_every_voxel_is_covered_once(rows_of, boxes, limit, max_rows):
     """Tables of very many rows are made in parts."""
     spec, toplefts, shape = boxes
@@ -87,8 +87,6 @@ def test_every_voxel_is_covered_once(rows_of, boxes, limit, max_rows):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunk_lookup, "_MAX_ROWS", max_rows)
         found = list(rows_of(spec, pieces, toplefts, shape))
-    if rows_of is chunks_in_boxes_bounded:
-        assert max(len(rows.box) for rows in found) <= max(max_rows, 1)
     for rows in found:
         parts = np.zeros(len(rows.box), int) if rows.slab is None else rows.slab
         for box, origin, chunk, part in zip(rows.box, rows.origin, rows.chunk, parts, strict=True):
@@ -101,12 +99,10 @@ def test_every_voxel_is_covered_once(rows_of, boxes, limit, max_rows):
     assert (count == 1).all()
 
 
-@pytest.mark.parametrize("rows_of", [chunks_in_boxes_bounded, chunks_by_shard])
 @pytest.mark.parametrize("shape", [(1 << 30, 1 << 20, 1), (1, 1 << 40, 1), (8, 8, 1 << 40)])
-def test_tables_of_huge_boxes_stay_small(rows_of, shape):
+def test_tables_of_huge_boxes_stay_small(shape):
     spec = layout_of(32)
-    corner = (0, 0, 0) if rows_of is chunks_by_shard else np.zeros((1, 3), np.int64)
-    found = rows_of(spec, pieces_of(spec, 1 << 20), corner, shape)
+    found = chunks_by_shard(spec, pieces_of(spec, 1 << 20), (0, 0, 0), shape)
     assert all(len(next(found).box) <= 1 << 18 for _ in range(3))
 
 

@@ -9,11 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from wkgpu.choices import member_of
+from wkgpu.enum_members import member_of
 from wkgpu.errors import ArgumentError
 from wkgpu.storage.stores.local.paths import is_remote, listed_path, local_path
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_ATTACHMENT_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 class AttachmentDataFormat(StrEnum):
@@ -185,6 +185,6 @@ KINDS: tuple[type[Attachment], ...] = (
 
 def attachment_name(name: Any) -> str:
     """Return the name of an attachment, or raise an `ArgumentError` if it cannot be one."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or set(name) == {"."}:
+    if not isinstance(name, str) or not _ATTACHMENT_NAME.fullmatch(name) or set(name) == {"."}:
         raise ArgumentError(f"An attachment cannot have the name {name!r}; take letters (a-z, A-Z), digits and _ - .")
     return name

@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from wkgpu.choices import member_of
+from wkgpu.enum_members import member_of
 from wkgpu.errors import UnsupportedError
+from wkgpu.storage.formats import DEFAULT_FORMAT
 
 
 class DataFormat(StrEnum):
@@ -39,4 +40,4 @@ class DataFormat(StrEnum):
         return member_of(cls, value, "data_format", UnsupportedError)
 
 
-DEFAULT_DATA_FORMAT = DataFormat.WKW
+DEFAULT_DATA_FORMAT = DataFormat(DEFAULT_FORMAT)

@@ -34,7 +34,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.storage.formats import format_named
 
-_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
+_LAYER_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
 _MAX_MAG = 1 << 31
 
 
@@ -387,7 +387,7 @@ def _checked_num_channels(value: Any) -> int:
 
 def checked_name(name: Any) -> str:
     """Return the name of a new layer, or raise an `InvalidNameError`."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _LAYER_NAME.fullmatch(name):
         raise InvalidNameError(
             f"The layer name {name!r} cannot be used; take up to 255 letters (a-z, A-Z), digits and _ - . $ @, and "
             "begin with none of the dots."

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
+from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT
 from wkgpu.errors import PropertiesError
 
 MAX_COORDINATE = 1 << 53  # what every reader of JSON holds exactly; and sums of some of them fit 64 bits
@@ -17,48 +18,48 @@ MAX_CHANNELS = 1 << 31
 
 # Whole numbers may be written as 64.0. `float` takes integers as well.
 _Coordinate: TypeAlias = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE, multiple_of=1)]
-_Extent: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_COORDINATE, multiple_of=1)]
+_Length: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=MAX_COORDINATE, multiple_of=1)]
 _Text: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[^\x00\ud800-\udfff]*\Z")]  # part of a path
 
 
-class _Axis(msgspec.Struct):
+class _AxisEntry(msgspec.Struct):
     name: _Text
     bounds: tuple[_Coordinate, _Coordinate]
-    index: _Extent
+    index: _Length
 
 
-class _Box(msgspec.Struct, rename="camel"):
+class _BoxEntry(msgspec.Struct, rename="camel"):
     top_left: tuple[_Coordinate, _Coordinate, _Coordinate]
-    width: _Extent
-    height: _Extent
-    depth: _Extent
-    additional_axes: list[_Axis] | None = None
-    axis_order: dict[str, _Extent] | None = None
+    width: _Length
+    height: _Length
+    depth: _Length
+    additional_axes: list[_AxisEntry] | None = None
+    axis_order: dict[str, _Length] | None = None
 
 
 class _MagEntry(msgspec.Struct, rename="camel"):
     mag: Any
     path: _Text | None = None
-    cube_length: _Extent | None = None
-    axis_order: dict[str, _Extent] | None = None
+    cube_length: _Length | None = None
+    axis_order: dict[str, _Length] | None = None
 
 
-class _WkwResolution(msgspec.Struct, rename="camel"):
+class _ResolutionEntry(msgspec.Struct, rename="camel"):
     resolution: Any
     path: _Text | None = None
-    cube_length: _Extent | None = None
+    cube_length: _Length | None = None
 
 
-class _Layer(msgspec.Struct, rename="camel"):
+class _LayerEntry(msgspec.Struct, rename="camel"):
     name: _Text
     category: str
-    bounding_box: _Box
+    bounding_box: _BoxEntry
     element_class: str
-    data_format: str = "wkw"
+    data_format: str = DEFAULT_DATA_FORMAT.value
     mags: list[_MagEntry] | msgspec.UnsetType = msgspec.UNSET
-    wkw_resolutions: list[_WkwResolution] | msgspec.UnsetType = msgspec.UNSET
+    wkw_resolutions: list[_ResolutionEntry] | msgspec.UnsetType = msgspec.UNSET
     num_channels: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHANNELS)] | None = None
-    additional_axes: list[_Axis] | None = None
+    additional_axes: list[_AxisEntry] | None = None
 
 
 def check_types(layer: Any, where: str) -> None:
@@ -70,6 +71,6 @@ def check_types(layer: Any, where: str) -> None:
         Which begins with `where`, and names the key.
     """
     try:
-        msgspec.convert(layer, _Layer)
+        msgspec.convert(layer, _LayerEntry)
     except (msgspec.ValidationError, UnicodeError) as error:
         raise PropertiesError(f"{where}: {error}. Correct it, or restore the file from a backup.") from error

@@ -16,7 +16,7 @@ from wkgpu.storage.stores.files import Replacing, Version
 from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.store import Store
 
-_MAX_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
+_MAX_PROPERTIES_BYTES = 256 << 20  # of a file that is read; the largest ones known have a few megabytes
 
 
 class PropertiesFile:
@@ -113,7 +113,7 @@ class PropertiesFile:
             yield
 
     def _read(self) -> tuple[DatasetProperties, Version]:
-        found = self._store.read(PROPERTIES_NAME, _MAX_BYTES)
+        found = self._store.read(PROPERTIES_NAME, _MAX_PROPERTIES_BYTES)
         if found is None:
             raise NotFoundError(f"{self.path} does not exist.")
         return DatasetProperties.parse(found[0], self.path), found[1]

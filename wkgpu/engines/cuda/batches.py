@@ -60,22 +60,22 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
     >>> for batch in read_batches(plan, 256 << 20):  # doctest: +SKIP
     ...     print(batch.nbytes_staged, len(batch.heads))
     """
-    places, lengths = plan.chunks.staging_offset, plan.chunks.nbytes
-    count = len(places) if end is None else end
+    offsets, lengths = plan.chunks.staging_offset, plan.chunks.nbytes
+    count = len(offsets) if end is None else end
     if first >= count:
         return
     codecs = plan.chunks.codec
     changes = np.flatnonzero(codecs[1:] != codecs[:-1]) + 1 if len(plan.pipelines) > 1 else codecs[:0]
-    is_head = np.ones(len(places), np.bool_)
-    np.not_equal(places[1:], places[:-1], out=is_head[1:])
+    is_head = np.ones(len(offsets), np.bool_)
+    np.not_equal(offsets[1:], offsets[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
-    ends = np.maximum.accumulate(places + lengths)
-    most = max(limit // plan.pieces.nbytes, 1)
+    ends = np.maximum.accumulate(offsets + lengths)
+    max_chunks = max(limit // plan.pieces.nbytes, 1)
     while first < count:
         following = int(np.searchsorted(changes, first, side="right"))
         end_of_codec = int(changes[following]) if following < len(changes) else count
-        begin = int(places[first])
-        decoded = int(np.searchsorted(numbers, numbers[first] + most))
+        begin = int(offsets[first])
+        decoded = int(np.searchsorted(numbers, numbers[first] + max_chunks))
         staged = int(np.searchsorted(ends, begin + limit, side="right"))
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
         last = min(max(min(decoded, staged), whole), end_of_codec, count)
@@ -87,7 +87,7 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
 
 
 def segments_between(segments: Segments, begin: int, end: int) -> Segments:
-    """Return the parts of segments that lie between two places of the staging space, with places from ``begin`` on."""
+    """Return the parts of segments that lie between two staging offsets, and count these from ``begin``."""
     first = max(int(np.searchsorted(segments.staging_offset, begin, side="right")) - 1, 0)
     last = int(np.searchsorted(segments.staging_offset, end, side="left"))
     file, offset, nbytes, place = segments.columns[:, first:last]

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from wkgpu.errors import DeviceError
 
-_Stream = TypeVar("_Stream")
+_AnyStream = TypeVar("_AnyStream")
 
 Streams: TypeAlias = dict[int, int]
 """The ``cudaStream_t`` by the number of its GPU. Default streams are left out."""
@@ -80,7 +80,7 @@ def _cuda_of_torch() -> Any:
 
 
 @contextmanager
-def joined(own: _Stream, stream: _Stream, follow: Callable[[_Stream, _Stream], None]) -> Iterator[None]:
+def joined(own: _AnyStream, stream: _AnyStream, follow: Callable[[_AnyStream, _AnyStream], None]) -> Iterator[None]:
     """Let a block work in a stream instead of CuPy's own one, in one order with it.
 
     What CuPy's stream has been given is done before the block's work, and that before what CuPy's stream is given next.

@@ -11,7 +11,7 @@ import numpy as np
 
 from wkgpu.engines.cuda.decoding import Decoding, Failed
 from wkgpu.engines.cuda.device import BatchCodec, Device
-from wkgpu.engines.cuda.slots import Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.storage.codecs import Pipeline, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.spec import ArraySpec
@@ -26,7 +26,7 @@ class BatchDecoding(Protocol):
     """
 
     def __init__(
-        self, device: Device, slot: Slot, table: Table, codec: str, sources: Ints, lengths: Ints, targets: Ints,
+        self, device: Device, slot: Slot, table: BatchTable, codec: str, sources: Ints, lengths: Ints, targets: Ints,
         size: int, wanted: Ints | int,
     ) -> None: ...  # fmt: skip
 

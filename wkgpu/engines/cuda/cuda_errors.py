@@ -43,7 +43,7 @@ LOST = {
 }
 """Numbers and names of the errors that no later call recovers from, as ``CUresult`` has them."""
 
-_NAME = re.compile(r"\b(?:CUDA_ERROR_|cudaError)(\w+)")
+_ERROR_NAME = re.compile(r"\b(?:CUDA_ERROR_|cudaError)(\w+)")
 _LOST_NAMES = frozenset(name.replace("_", "").lower() for name in LOST.values()) | {"launchfailure"}
 
 
@@ -60,7 +60,7 @@ def is_lost(error: BaseException) -> bool:
     number = getattr(error, "status", None) or getattr(error, "code", None)
     if type(error).__name__ in _CLASSES and number in LOST:
         return True
-    return any(name.replace("_", "").lower() in _LOST_NAMES for name in _NAME.findall(str(error)))
+    return any(name.replace("_", "").lower() in _LOST_NAMES for name in _ERROR_NAME.findall(str(error)))
 
 
 def translated(error: Exception, what: str) -> DeviceError | None:

@@ -15,7 +15,7 @@ import lz4.block
 import numpy as np
 
 from wkgpu.engines.cuda.device import BatchCodec, Bytes, Columns, Device
-from wkgpu.engines.cuda.slots import Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.errors import ConfigurationError
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.failures import OK
@@ -107,7 +107,7 @@ class Decoding:
     """
 
     def __init__(
-        self, device: Device, slot: Slot, table: Table, codec: str, sources: Ints, lengths: Ints, targets: Ints,
+        self, device: Device, slot: Slot, table: BatchTable, codec: str, sources: Ints, lengths: Ints, targets: Ints,
         size: int, wanted: Ints | int,
     ) -> None:  # fmt: skip
         self.count = count = len(sources)

@@ -14,7 +14,7 @@ from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
 from wkgpu.engines.cuda.machine_words import common_bits, layout_in_words
 from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
-from wkgpu.engines.cuda.slots import Pair, Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot, SlotPair
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.failures import write_error
 from wkgpu.engines.threads import ThreadTeam
@@ -61,7 +61,7 @@ class CudaEncoder:
     """
 
     def __init__(
-        self, device: Device, team: ThreadTeam, slots: Pair, plan: WritePlan, data: Any, codec: BatchCodec | None,
+        self, device: Device, team: ThreadTeam, slots: SlotPair, plan: WritePlan, data: Any, codec: BatchCodec | None,
         stack: ExitStack,
     ) -> None:  # fmt: skip
         assert codec is not None or is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype), (
@@ -101,7 +101,7 @@ class CudaEncoder:
     def _begin_raw(self, first: int, last: int, slot: Slot) -> EncodedBatch:
         count = last - first
         chunks = slot.memory("decoded", count * self.size)
-        table = Table(slot, items_described(count))
+        table = BatchTable(slot, items_described(count))
         at = self.describe(table, first, last)
         table.upload()
         partly = self.partly(first, last)
@@ -133,7 +133,7 @@ class CudaEncoder:
         inside = ((corners >= 0) & (corners + pieces.shape <= self.plan.shape)).all(axis=1)
         return bool((inside | (touched.nbytes[first:last] > 0)).all())
 
-    def describe(self, table: Table, first: int, last: int) -> int:
+    def describe(self, table: BatchTable, first: int, last: int) -> int:
         """Add what `gather` has to know, and return where it begins."""
         words = self._words
         starts = np.arange(last - first) * self.size
@@ -146,7 +146,7 @@ class CudaEncoder:
 
     # ---- What is queued for them
 
-    def gather(self, table: Table, at: int, first: int, count: int, chunks: Memory, slot: Slot) -> None:
+    def gather(self, table: BatchTable, at: int, first: int, count: int, chunks: Memory, slot: Slot) -> None:
         """Queue copying the new voxels of rows from ``first`` on into chunks, over what is there."""
         data = self._uploaded(first, count, slot) if self._data is None else self._data
         copy_strided(self.device, self._words, table, at, count, data, chunks, slot, into_box=False)
@@ -231,7 +231,7 @@ class _Encoding:
     def run(self) -> EncodedBatch:
         """Queue all of it."""
         encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
-        table = Table(slot, items_described(count) + self._kind.items(old, encoder.size) + 5 * count)
+        table = BatchTable(slot, items_described(count) + self._kind.items(old, encoder.size) + 5 * count)
         at = encoder.describe(table, self._first, self._last)
         if old:
             self._decoding = self._describe_old(table)
@@ -250,7 +250,7 @@ class _Encoding:
         self._pack(table, lengths, lengths + count)
         return self._download(table, lengths)
 
-    def _describe_old(self, table: Table) -> BatchDecoding:
+    def _describe_old(self, table: BatchTable) -> BatchDecoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
@@ -258,14 +258,14 @@ class _Encoding:
         size = encoder.size
         return self._kind(encoder.device, self._slot, table, codec, sources, lengths, targets, size, size)
 
-    def _describe_new(self, table: Table) -> int:
+    def _describe_new(self, table: BatchTable) -> int:
         numbers, size = np.arange(self._count), self._encoder.size
         at = table.add(numbers * size + self._chunks.address)
         table.add(np.full(self._count, size, np.int64))
         table.add(numbers * self._stride + self._encoded.address)
         return at
 
-    def _encode(self, table: Table, at: int, encoded_at: int) -> None:
+    def _encode(self, table: BatchTable, at: int, encoded_at: int) -> None:
         count = self._count
         sources, lengths, targets = (table.address(at + column * count) for column in range(3))
         self._codec.encode(
@@ -273,14 +273,14 @@ class _Encoding:
             table.address(encoded_at), self._statuses.address,
         )  # fmt: skip
 
-    def _drop_filled(self, table: Table, lengths: int) -> None:
+    def _drop_filled(self, table: BatchTable, lengths: int) -> None:
         encoder, device, count = self._encoder, self._encoder.device, self._count
         self._slot.stream.launch(
             kernels.drop_filled, (min(-(-count // device.threads), device.blocks), 1), device.threads,
             table.memory.words(-8), lengths, count, encoder.size // 8, encoder.pattern, self._chunks.words(-8),
         )  # fmt: skip
 
-    def _pack(self, table: Table, lengths: int, ends: int) -> None:
+    def _pack(self, table: BatchTable, lengths: int, ends: int) -> None:
         stream, device, count = self._slot.stream, self._encoder.device, self._count
         numbers = table.memory.words(-8)
         stream.launch(kernels.add_up_lengths, (1, 1), 1, numbers, lengths, ends, count, self._stride)
@@ -289,7 +289,7 @@ class _Encoding:
             numbers, lengths, ends, count, self._stride, self._encoded.words(1), self._packed.words(1),
         )  # fmt: skip
 
-    def _download(self, table: Table, lengths: int) -> EncodedBatch:
+    def _download(self, table: BatchTable, lengths: int) -> EncodedBatch:
         """Queue fetching what the host has to know: lengths, and whether all went well."""
         slot, count = self._slot, self._count
         if self._decoding is not None:

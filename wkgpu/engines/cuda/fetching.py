@@ -54,7 +54,7 @@ class Fetcher:
     def fetch(
         self, segments: Segments, staging: Memory, nbytes: int, slot: Slot, on_failure: OnFailure
     ) -> Callable[[], None]:
-        """Begin to fetch segments to their places in ``staging``, which is idle; the result makes sure they come.
+        """Begin to fetch segments to their offsets in ``staging``, which is idle; the result makes sure they come.
 
         Of the first ``nbytes`` of the staging memory, those that no segment covers are undefined afterwards.
         """
@@ -96,7 +96,7 @@ class Fetcher:
             except OSError as error:
                 raise self._failed(segments, number, error, on_failure) from error
 
-        def settle() -> None:
+        def complete() -> None:
             for number, (offset, nbytes) in enumerate(zip(columns[1], columns[2], strict=True)):
                 try:
                     got = slot.requests[number]()
@@ -106,7 +106,7 @@ class Fetcher:
                     raise on_failure(TRUNCATED, number, offset + got)
             slot.requests.clear()
 
-        return settle
+        return complete
 
     def _failed(self, segments: Segments, number: int, error: OSError, on_failure: OnFailure) -> Exception:
         """Make the error of a request; KvikIO does not say when a file ends too early, but the file does."""
@@ -126,7 +126,7 @@ class Fetcher:
         return file
 
 
-def settle_writes(slot: Slot, lengths: Sequence[int], path: str) -> None:
+def complete_writes(slot: Slot, lengths: Sequence[int], path: str) -> None:
     """Wait until a slot's requests to write are done, and make sure that each has written all its bytes.
 
     Raises

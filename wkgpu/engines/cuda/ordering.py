@@ -52,7 +52,7 @@ WAITS = (
         "the same, for KvikIO's threads",
     ),
     Wait(
-        "fence", frozenset({"array"}), Actor.CALLER, Actor.SLOT,
+        "begin", frozenset({"array"}), Actor.CALLER, Actor.SLOT,
         "Slots.borrow lets both streams wait for what the caller has queued before the call",
     ),
     Wait(
@@ -90,7 +90,7 @@ WAITS = (
     ),
     Wait(
         "stored", frozenset({"packed", "decoded"}), Actor.FILES, Actor.SLOT,
-        "settle_writes waits for the requests before the slot is used again; after an error as for arrive",
+        "complete_writes waits for the requests before the slot is used again; after an error as for arrive",
     ),
 )  # fmt: skip
 """Each with a name, its buffers, the producer and the consumer."""

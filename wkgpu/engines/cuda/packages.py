@@ -32,8 +32,8 @@ def install_advice(driver: Driver) -> str:
     """Return the command that installs all of them, for the CUDA of the driver, or of the CuPy that is there."""
     installed = built_for("cupy-cuda{}x")
     if driver.cuda is not None:
-        most = min(max(driver.cuda[0], MIN_CUDA), _NEWEST_CUDA)
-        return _install(max((major for major in installed if major <= most), default=most))
+        max_cuda = min(max(driver.cuda[0], MIN_CUDA), _NEWEST_CUDA)
+        return _install(max((major for major in installed if major <= max_cuda), default=max_cuda))
     if installed:
         return _install(max(installed))
     return f"{_install(13)} (drivers from 580 on), or {_install(12)} (older ones)"

@@ -8,7 +8,7 @@ import numpy as np
 
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.machine_words import WordLayout, common_bits, layout_in_words, word_width
-from wkgpu.engines.cuda.slots import Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.engines.encoded_fill import fill_pattern
 from wkgpu.engines.voxel_layout import has_lines, voxel_layout
 from wkgpu.kernels.cuda import placement as kernels
@@ -25,7 +25,7 @@ class Placement(Protocol):
         """Return how many numbers describe ``count`` chunks."""
         ...
 
-    def describe(self, table: Table, starts: Ints, rows: slice) -> int:
+    def describe(self, table: BatchTable, starts: Ints, rows: slice) -> int:
         """Add what the kernel has to know of the chunks in some rows of the plan, and return where it begins.
 
         Parameters
@@ -35,7 +35,7 @@ class Placement(Protocol):
         """
         ...
 
-    def place(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
+    def place(self, table: BatchTable, at: int, count: int, chunks: Memory, slot: Slot) -> None:
         """Queue placing the chunks that were described."""
         ...
 
@@ -65,7 +65,9 @@ def lanes_of(device: Device, words: int) -> int:
     return int(min(1 << max(words - 1, 0).bit_length(), _WARP, device.threads))
 
 
-def described(table: Table, header: list[int], starts: Ints, bases: Ints, corners: Ints, scale: int, width: int) -> int:
+def described(
+    table: BatchTable, header: list[int], starts: Ints, bases: Ints, corners: Ints, scale: int, width: int
+) -> int:
     """Add the header and the columns of chunks to a table; see `wkgpu.kernels.cuda.placement`.
 
     Parameters
@@ -106,17 +108,17 @@ class _PlanPlacement:
     def items(self, count: int) -> int:
         return items_described(count)
 
-    def describe(self, table: Table, starts: Ints, rows: slice) -> int:
+    def describe(self, table: BatchTable, starts: Ints, rows: slice) -> int:
         chunks = self._plan.chunks
         return self._described(table, starts, chunks.box[rows], chunks.origin[rows])
 
-    def _described(self, table: Table, starts: Ints, boxes: Ints, corners: Ints) -> int:
+    def _described(self, table: BatchTable, starts: Ints, boxes: Ints, corners: Ints) -> int:
         bases = boxes * self._stride + self._origin
         return described(table, self._header, starts, bases, corners, self._scale, self._width)
 
-    def _described_missing(self, missing: MissingChunks, slot: Slot) -> tuple[Table, int]:
+    def _described_missing(self, missing: MissingChunks, slot: Slot) -> tuple[BatchTable, int]:
         count = len(missing)
-        table = Table(slot, items_described(count))
+        table = BatchTable(slot, items_described(count))
         at = self._described(table, np.zeros(count, np.int64), missing.box, missing.origin)
         table.upload()
         return table, at
@@ -143,7 +145,7 @@ class LinePlacement(_PlanPlacement):
         self._lines = chunk_y * chunk_z
         self._lanes = lanes_of(device, min(words_x, box_x * voxel // width))
 
-    def place(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
+    def place(self, table: BatchTable, at: int, count: int, chunks: Memory, slot: Slot) -> None:
         """See `Placement.place`."""
         device, lanes, width = self._device, self._lanes, self._width
         slot.stream.launch(
@@ -170,7 +172,7 @@ class StridedPlacement(_PlanPlacement):
         self._words = layout_in_words(layout, self._corner_bits, *self._multiples)
         self._header, self._scale, self._width = self._words.numbers, self._words.scale, self._words.width
 
-    def place(self, table: Table, at: int, count: int, chunks: Memory, slot: Slot) -> None:
+    def place(self, table: BatchTable, at: int, count: int, chunks: Memory, slot: Slot) -> None:
         """See `Placement.place`."""
         copy_strided(self._device, self._words, table, at, count, self._target, chunks, slot, into_box=True)
 
@@ -194,7 +196,7 @@ def fill(device: Device, memory: Memory, nbytes: int, pattern: int, slot: Slot) 
 
 
 def copy_strided(
-    device: Device, words: WordLayout, table: Table, at: int, count: int, box: Memory, chunks: Memory, slot: Slot,
+    device: Device, words: WordLayout, table: BatchTable, at: int, count: int, box: Memory, chunks: Memory, slot: Slot,
     *, into_box: bool,
 ) -> None:  # fmt: skip
     """Queue copying the voxels that described chunks and a box share, in either direction."""

@@ -9,7 +9,7 @@ from wkgpu.engines.cuda.batches import ReadBatch, batch_limit, read_batches
 from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.placing import items_described
-from wkgpu.engines.cuda.slots import rounded
+from wkgpu.engines.cuda.slots import device_capacity
 from wkgpu.storage.codecs import word_of
 from wkgpu.storage.plans.read import ReadPlan
 
@@ -23,7 +23,7 @@ def projected_nbytes(device: Device, plan: ReadPlan) -> int:
         _grow(next(slots), {"table": 8 * items_described(len(plan.missing)), "decoded": size})
     for batch in read_batches(plan, batch_limit(plan)):
         _grow(next(slots), _of_batch(device, plan, batch))
-    return sum(rounded(nbytes) for slot in pair for nbytes in slot.values())
+    return sum(device_capacity(nbytes) for slot in pair for nbytes in slot.values())
 
 
 def _grow(slot: Counter[str], needed: dict[str, int]) -> None:

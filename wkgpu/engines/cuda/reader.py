@@ -20,7 +20,7 @@ from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.host_decoding import HostDecoder
 from wkgpu.engines.cuda.placing import Placement, chosen_placement
-from wkgpu.engines.cuda.slots import Pair, Slot, Table
+from wkgpu.engines.cuda.slots import BatchTable, Slot, SlotPair
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import are_channels_apart
@@ -48,7 +48,7 @@ class CudaReader:
     """
 
     def __init__(
-        self, device: Device, team: ThreadTeam, slots: Pair, plan: ReadPlan, sources: Sources, out: Any,
+        self, device: Device, team: ThreadTeam, slots: SlotPair, plan: ReadPlan, sources: Sources, out: Any,
         stack: ExitStack,
     ) -> None:  # fmt: skip
         self._slots = slots
@@ -110,7 +110,7 @@ class CudaReader:
         # The tables are made while the bytes are on their way.
         staging = slot.memory("staging", batch.nbytes_staged)
         of_decoding = 0 if decoder.codec is None else decoder.codec.decoding.items(heads, plan.pieces.nbytes)
-        table = Table(slot, self._placement.items(count) + of_decoding)
+        table = BatchTable(slot, self._placement.items(count) + of_decoding)
         if decoder.is_raw:
             at = self._placement.describe(table, plan.chunks.staging_offset[rows] - batch.begin, rows)
             table.upload()
@@ -119,9 +119,9 @@ class CudaReader:
             return None
         chunks = slot.memory("decoded", heads * plan.pieces.nbytes)
         at = self._placement.describe(table, batch.decoded * plan.pieces.nbytes, rows)
-        settle = self.decode(batch, slot, table, staging, chunks, arrive)
+        complete = self.decode(batch, slot, table, staging, chunks, arrive)
         self._placement.place(table, at, count, chunks, slot)
-        return settle
+        return complete
 
     def _queue_decoded(self, batch: ReadBatch, slot: Slot) -> None:
         """Decode a batch on the host, and queue placing it."""
@@ -130,7 +130,7 @@ class CudaReader:
         voxels = slot.host("voxels", len(heads) * size)
         self._host.decode(heads, _wanted_bytes(self._plan, batch), voxels)
         chunks = slot.memory("decoded", len(heads) * size)
-        table = Table(slot, self._placement.items(count))
+        table = BatchTable(slot, self._placement.items(count))
         at = self._placement.describe(table, batch.decoded * size, slice(batch.first, batch.last))
         table.upload()
         slot.stream.upload(voxels, chunks)
@@ -148,7 +148,13 @@ class CudaReader:
         return self._fetcher.fetch(segments, staging, batch.nbytes_staged, slot, on_failure)
 
     def decode(
-        self, batch: ReadBatch, slot: Slot, table: Table, staging: Memory, chunks: Memory, arrive: Callable[[], None]
+        self,
+        batch: ReadBatch,
+        slot: Slot,
+        table: BatchTable,
+        staging: Memory,
+        chunks: Memory,
+        arrive: Callable[[], None],
     ) -> Callable[[], None]:
         """Queue decoding a batch; what is returned makes sure that every chunk has been."""
         decoding = self.decoding(batch, slot, table, staging, chunks)
@@ -157,15 +163,17 @@ class CudaReader:
         decoding.queue()
         decoding.download()
 
-        def settle() -> None:
+        def complete() -> None:
             failed = decoding.first_failed()
             if failed is not None:
                 chunk, code, decoded = failed
                 raise read_error(self._plan, code, int(batch.heads[chunk]), decoded)
 
-        return settle
+        return complete
 
-    def decoding(self, batch: ReadBatch, slot: Slot, table: Table, staging: Memory, chunks: Memory) -> BatchDecoding:
+    def decoding(
+        self, batch: ReadBatch, slot: Slot, table: BatchTable, staging: Memory, chunks: Memory
+    ) -> BatchDecoding:
         """Describe how a batch is decoded."""
         plan, size, heads = self._plan, self._plan.pieces.nbytes, batch.heads
         sources = plan.chunks.staging_offset[heads] - batch.begin + staging.address
@@ -207,5 +215,5 @@ def _wanted_bytes(plan: ReadPlan, batch: ReadBatch) -> Ints:
 
 def _row_at(plan: ReadPlan, batch: ReadBatch, segments: Segments, segment: int, offset: int) -> int:
     """Return the row of the chunk whose bytes could not be fetched from a file offset."""
-    place = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
-    return max(int(np.searchsorted(plan.chunks.staging_offset, place, side="right")) - 1, batch.first)
+    staging_offset = batch.begin + int(segments.staging_offset[segment]) + offset - int(segments.offset[segment])
+    return max(int(np.searchsorted(plan.chunks.staging_offset, staging_offset, side="right")) - 1, batch.first)

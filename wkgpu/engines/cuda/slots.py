@@ -40,7 +40,7 @@ class Slot:
         if held is None or held.nbytes < nbytes:
             self._memory.pop(name, None)
             del held  # so that the new memory can take its place
-            held = self._memory[name] = self._taken(rounded(nbytes))
+            held = self._memory[name] = self._taken(device_capacity(nbytes))
         return held
 
     def _taken(self, nbytes: int) -> Memory:
@@ -55,12 +55,12 @@ class Slot:
         held = self._host.get(name)
         if held is None or held.nbytes < nbytes:
             self._host.pop(name, None)
-            held = self._host[name] = self._device.host_memory(_rounded_up(nbytes))
+            held = self._host[name] = self._device.host_memory(_host_capacity(nbytes))
         return held[:nbytes]
 
-    def begin(self, fence: Event) -> None:
+    def begin(self, of_caller: Event) -> None:
         """Let the stream wait for what the caller has given to the device before."""
-        self.stream.after(fence)
+        self.stream.after(of_caller)
 
     def end(self, complete: Callable[[], None] | None = None) -> None:
         """Say that a batch has been queued, and what `finish` calls once it is done."""
@@ -91,7 +91,7 @@ class Slot:
         return sum(memory.nbytes for memory in self._memory.values())
 
 
-def rounded(nbytes: int) -> int:
+def device_capacity(nbytes: int) -> int:
     """Round up to an eighth of the size's power of two: calls of about one size then use the same memory.
 
     It is a multiple of `_ALIGNMENT`, as the address of memory is. So the kernels of ``lz4.cu`` may read whole blocks of
@@ -101,7 +101,7 @@ def rounded(nbytes: int) -> int:
     return max(-(-nbytes // step), 1) * step
 
 
-def _rounded_up(nbytes: int) -> int:
+def _host_capacity(nbytes: int) -> int:
     """Round up to a power of two: CuPy's pool of pinned memory gives what a slot has outgrown to requests of its size.
 
     Of memory of any size it would keep a block for each size that a slot ever had. So these are at most as many bytes
@@ -110,7 +110,7 @@ def _rounded_up(nbytes: int) -> int:
     return max(1 << (nbytes - 1).bit_length() if nbytes > 1 else 1, _ALIGNMENT)
 
 
-Pair: TypeAlias = tuple[Slot, Slot]
+SlotPair: TypeAlias = tuple[Slot, Slot]
 
 
 class Slots:
@@ -118,20 +118,20 @@ class Slots:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self._idle: list[Pair] = []
+        self._idle: list[SlotPair] = []
         self._lock = threading.Lock()
 
     @contextmanager
-    def borrow(self) -> Iterator[Pair]:
+    def borrow(self) -> Iterator[SlotPair]:
         """Lend a pair for a ``with`` block, at whose end nothing uses its memory any more."""
         with self._lock:
             pair = self._idle.pop() if self._idle else None
         if pair is None:
             pair = Slot(self._device, self.release), Slot(self._device, self.release)
         try:
-            fence = self._device.record_event()
+            of_caller = self._device.record_event()
             for slot in pair:
-                slot.begin(fence)
+                slot.begin(of_caller)
             yield pair
             for slot in pair:
                 slot.finish()
@@ -148,7 +148,7 @@ class Slots:
             raise
         self._keep(pair)
 
-    def _keep(self, pair: Pair) -> None:
+    def _keep(self, pair: SlotPair) -> None:
         """Keep a pair for the next call, as long as that is not more memory than one large call needs."""
         with self._lock:
             kept = sum(slot.nbytes for other in [*self._idle, pair] for slot in other)
@@ -172,7 +172,7 @@ class Slots:
             return sum(slot.nbytes for pair in self._idle for slot in pair)
 
 
-class Table:
+class BatchTable:
     """The numbers of a batch (int64), put together in host memory and uploaded at once.
 
     Parameters

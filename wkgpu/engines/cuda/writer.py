@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from wkgpu.engines.assembly import shard_runs
 from wkgpu.engines.cuda.device import Device, DeviceFile
 from wkgpu.engines.cuda.encoder import CudaEncoder, EncodedBatch
-from wkgpu.engines.cuda.fetching import LONG_BYTES, settle_writes
+from wkgpu.engines.cuda.fetching import LONG_BYTES, complete_writes
 from wkgpu.engines.encoded_fill import encoded_fill
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.storage.plans.write import WritePlan
@@ -144,7 +144,7 @@ class CudaWriter:
                 self._stack.callback(self._file.close)
             for run in runs:
                 slot.requests.append(self._file.write(batch.chunks, run.begin, run.nbytes, run.offset))
-            settle_writes(slot, [run.nbytes for run in runs], str(plan.path))
+            complete_writes(slot, [run.nbytes for run in runs], str(plan.path))
             return
         image = slot.host("packed", nbytes)
         slot.stream.download(batch.chunks, 0, image)

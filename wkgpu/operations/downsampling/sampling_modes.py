@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any
 
-from wkgpu.choices import member_of
+from wkgpu.enum_members import member_of
 from wkgpu.errors import ArgumentError, SamplingError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox

@@ -22,7 +22,7 @@ from wkgpu.operations.streaming import stream
 from wkgpu.operations.voxels import Array
 from wkgpu.storage.stored_array import StoredArray
 
-_KERNELS = {
+_KERNEL_NAMES = {
     InterpolationMode.MODE: "mode",
     InterpolationMode.NEAREST: "nearest",
     InterpolationMode.MAX: "maximum",
@@ -35,7 +35,7 @@ _BUFFER_EDGE = 1024  # source voxels, or a shard of the target
 _CHUNK_EDGE = 1024  # target voxels, or a shard: buffers start again at multiples of it
 
 
-class Axis(NamedTuple):
+class AxisTiling(NamedTuple):
     """What a downsampling is along one axis, in voxels.
 
     Attributes
@@ -97,7 +97,7 @@ class Axis(NamedTuple):
 class Downsampling(NamedTuple):
     """See `wkgpu.operations.streaming.Transformation`."""
 
-    axes: tuple[Axis, Axis, Axis]
+    axes: tuple[AxisTiling, AxisTiling, AxisTiling]
     interpolation: InterpolationMode
 
     @property
@@ -133,11 +133,11 @@ class Downsampling(NamedTuple):
         self._fill_up(source, needed)
         channels, lines = source.shape[0], target.shape
         first_block = VoxelBox(triple(map(mul, target.topleft, self.ratio)), self.ratio)
-        places = *_place(channels, first_block, needed), *_place(channels, target, inside)
+        memory = *_start_and_strides(channels, first_block, needed), *_start_and_strides(channels, target, inside)
         rows, width = lines[1] * lines[2], channels * lines[0]
         engine.launch(
             NamedKernel("pooling", _kernel_name(self.interpolation, source.dtype)), rows, width,
-            source.T.reshape(-1), out.T.reshape(-1), (channels, lines, self.ratio, *places),
+            source.T.reshape(-1), out.T.reshape(-1), (channels, lines, self.ratio, *memory),
             *self._tables(engine, target, source),
         )  # fmt: skip
 
@@ -161,7 +161,7 @@ class Downsampling(NamedTuple):
         return ()
 
 
-def _place(channels: int, box: VoxelBox, memory: VoxelBox) -> tuple[int, tuple[int, int]]:
+def _start_and_strides(channels: int, box: VoxelBox, memory: VoxelBox) -> tuple[int, tuple[int, int]]:
     """Return where a box begins in the memory of one that holds it, and the strides of y and z there."""
     x, y, z = map(sub, box.topleft, memory.topleft)
     strides = channels * memory.shape[0], channels * memory.shape[0] * memory.shape[1]
@@ -211,7 +211,7 @@ def downsample(
     tiles = buffer_shape or [
         min(shard, max(_BUFFER_EDGE // factor, 1)) for shard, factor in zip(shards, factors, strict=True)
     ]
-    x, y, z = map(Axis, region.topleft, region.end, factors, tiles, chunks)
+    x, y, z = map(AxisTiling, region.topleft, region.end, factors, tiles, chunks)
     stream(
         [source], target, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation), coarse, device,
         executor, progress_desc,
@@ -246,4 +246,4 @@ def _kernel_name(interpolation: InterpolationMode, dtype: np.dtype[np.generic]) 
         if dtype.kind != "f" and dtype.itemsize < 8:
             return "mean_integer"
         return {"u": "mean_unsigned", "i": "mean_signed", "f": "mean_float"}[dtype.kind]
-    return _KERNELS[interpolation]
+    return _KERNEL_NAMES[interpolation]

@@ -52,8 +52,8 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
 
     Examples
     --------
-    >>> layout = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
-    >>> pieces_of(layout, 1 << 20).shape
+    >>> spec = ArraySpec(np.dtype("uint8"), 1, (1024, 1024, 1024), (1, 1, 1), ())
+    >>> pieces_of(spec, 1 << 20).shape
     (1024, 1024, 1)
     """
     x, y, z = spec.chunk_shape
@@ -99,26 +99,6 @@ def _first_voxels(slab: Ints, pieces: Pieces) -> Ints:
     """First voxels of slabs in their chunks, (n, 3)."""
     z, y = np.divmod(slab, pieces.per_chunk[1])
     return np.column_stack([np.zeros(len(slab), np.int64), y * pieces.shape[1], z * pieces.shape[2]])
-
-
-def chunks_in_boxes_bounded(spec: ArraySpec, pieces: Pieces, toplefts: Ints, shape: Triple) -> Iterator[ShardRows]:
-    """Do as `chunks_in_boxes`, but go through boxes of very many pieces part by part, so that tables stay small.
-
-    A shard can then come more than once.
-    """
-    (x, y, z), (width, height, depth) = shape, pieces.shape
-    max_of_box = (x // width + 2) * (y // height + 2) * (z // depth + 2)
-    if len(toplefts) * max_of_box <= _MAX_ROWS:
-        yield from chunks_in_boxes(spec, pieces, toplefts, shape)
-    elif max_of_box <= _MAX_ROWS:
-        at_once = _MAX_ROWS // max_of_box
-        for first in range(0, len(toplefts), at_once):
-            for rows in chunks_in_boxes(spec, pieces, toplefts[first : first + at_once], shape):
-                yield rows._replace(box=rows.box + first)
-    else:
-        for number in range(len(toplefts)):
-            for rows in _rows_of_parts(spec, pieces, toplefts[number : number + 1], shape, pieces.shape, _MAX_ROWS):
-                yield rows._replace(box=rows.box + number)
 
 
 def chunks_by_shard(spec: ArraySpec, pieces: Pieces, topleft: Triple, shape: Triple) -> Iterator[ShardRows]:

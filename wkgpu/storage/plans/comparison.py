@@ -37,7 +37,7 @@ class ComparisonPlan:
 
 
 def chunk_grids_coincide(
-    layouts: tuple[ArraySpec, ArraySpec], pieces: tuple[Pieces, Pieces], toplefts: tuple[Triple, Triple]
+    specs: tuple[ArraySpec, ArraySpec], pieces: tuple[Pieces, Pieces], toplefts: tuple[Triple, Triple]
 ) -> bool:
     """Whether each chunk (of raw mags: piece) that one box touches has its place in the other, and bytes say all.
 
@@ -48,7 +48,7 @@ def chunk_grids_coincide(
     toplefts : tuple of (x, y, z)
         First voxel of each box in its mag's own grid.
     """
-    one, other = layouts
+    one, other = specs
     if (one.dtype, one.num_channels) != (other.dtype, other.num_channels) or one.dtype.kind in "fc":
         return False
     if one.fill_bytes != other.fill_bytes:  # of chunks that neither has, bytes say nothing

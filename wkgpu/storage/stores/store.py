@@ -1,6 +1,6 @@
 """The protocol of a store: files by their keys, whatever file system, service or memory holds them.
 
-A *key* is a relative path with slashes, such as ``z0/y0/x0.wkw``; ``""`` is the folder of the store itself. A store
+A *key* is a relative path with slashes, such as ``color/1/shard``; ``""`` is the folder of the store itself. A store
 says by its *capabilities* what it can do besides reading whole files and ranges; what it cannot do raises an
 `UnsupportedError`, and the caller asks before. A new store is a subclass of `Store` in a file of its own.
 
@@ -322,8 +322,8 @@ class Location:
     Examples
     --------
     >>> from wkgpu.storage.stores.local.local_store import LocalStore
-    >>> str(Location(LocalStore("/data/cortex"), "color") / "1" / "header.wkw")
-    '/data/cortex/color/1/header.wkw'
+    >>> str(Location(LocalStore("/data/cortex"), "color") / "1" / "shard")
+    '/data/cortex/color/1/shard'
     """
 
     store: Store

@@ -24,7 +24,7 @@ from wkgpu.errors import (
     ShardIndexError,
     StorageAccessError,
 )
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import FARTHEST, Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
@@ -38,8 +38,7 @@ from wkgpu.storage.wkw import morton
 from wkgpu.storage.wkw.header import WkwHeader
 
 HEADER_NAME = "header.wkw"
-FARTHEST = 1 << 56  # voxels: as far as a view may reach
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_SHARD_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
 _MAX_DIGITS = 18
 
@@ -109,7 +108,8 @@ class WkwArray(StoredArray):
         """See `StoredArray.shard_key`."""
         return f"{self._prefix}z{shard[2]}/y{shard[1]}/x{shard[0]}.wkw"
 
-    def is_shard(self, path: str) -> bool:
+    @classmethod
+    def is_shard(cls, path: str) -> bool:
         """See `StoredArray.is_shard`."""
         return _SHARD.fullmatch(path) is not None
 
@@ -156,7 +156,7 @@ class WkwArray(StoredArray):
 
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Morton codes."""
-        return morton.encode(chunks)
+        return morton.codes_of(chunks)
 
     def changes_in_place(self, codecs: Pipeline) -> bool:
         """Raw shards have no jump table."""
@@ -222,10 +222,10 @@ def _checked_table(
     bounds: NDArray[np.uint64], chunk_bytes: int, nbytes: int, codecs: Pipeline, path: str
 ) -> TableIndex:
     """Check that chunks follow each other, after the jump table and inside the file, and have lengths that can be."""
-    least = WkwHeader.SIZE + 8 * (len(bounds) - 1)
-    if not least <= bounds[0] <= nbytes:
+    min_offset = WkwHeader.SIZE + 8 * (len(bounds) - 1)
+    if not min_offset <= bounds[0] <= nbytes:
         raise ShardIndexError(
-            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {least}, and the file's, "
+            f"{path}: data offset {bounds[0]} does not lie between the jump table's end, {min_offset}, and the file's, "
             f"{nbytes}."
         )
     increases = bounds[1:] > bounds[:-1]  # no differences: damaged entries can be too large for them
@@ -263,7 +263,7 @@ def _numbered(folder: Location, before: str, after: str, edge: int, wanted: rang
     """
     for name, is_folder in folder.store.entries(folder.key):
         digits = name[len(before) : len(name) - len(after)]
-        if _NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
+        if _SHARD_NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
             continue  # such as z00, which no reader opens
         place = folder / name
         if is_folder == bool(after):

@@ -20,7 +20,7 @@ from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, word_of
 from wkgpu.storage.spec import ArraySpec
 
 _STRUCT = struct.Struct("<3sBBBBBQ")
-_CODECS: dict[int, Pipeline] = {1: (), 2: (LZ4,), 3: (LZ4HC,)}
+_BLOCK_TYPES: dict[int, Pipeline] = {1: (), 2: (LZ4,), 3: (LZ4HC,)}
 _VOXEL_TYPES = dict(
     enumerate(("uint8", "uint16", "uint32", "uint64", "float32", "float64", "int8", "int16", "int32", "int64"), start=1)
 )
@@ -84,7 +84,7 @@ class WkwHeader:
             raise HeaderError(f"{path}: begins with {magic!r} instead of b'WKW'; this is not a WKW file.")
         if version != 1:
             raise HeaderError(f"{path}: WKW version {version} is unknown; wkgpu reads version 1.")
-        if block_type not in _CODECS:
+        if block_type not in _BLOCK_TYPES:
             raise HeaderError(f"{path}: block type {block_type} is unknown; 1 (raw), 2 (LZ4) and 3 (LZ4HC) exist.")
         if voxel_type not in _VOXEL_TYPES:
             raise HeaderError(f"{path}: voxel type {voxel_type} is unknown; 1 to {len(_VOXEL_TYPES)} exist.")
@@ -109,7 +109,7 @@ class WkwHeader:
 
     @classmethod
     def for_spec(cls, spec: ArraySpec) -> WkwHeader:
-        """Return the header of a mag with this layout.
+        """Return the header of a mag with this spec.
 
         Raises
         ------
@@ -183,13 +183,13 @@ class WkwHeader:
 
     @cached_property
     def spec(self) -> ArraySpec:
-        """The header as a format-neutral layout."""
+        """The header as a spec, which no format is named in."""
         return ArraySpec(
             self.voxel_type,
             self.num_channels,
             (self.block_len,) * 3,
             (self.file_len,) * 3,
-            _CODECS[self.block_type],
+            _BLOCK_TYPES[self.block_type],
         )
 
     def in_shard(self, codecs: Pipeline | None = None) -> WkwHeader:
@@ -242,8 +242,8 @@ def _check_layout(spec: ArraySpec) -> None:
 
 
 def _block_type(codecs: Pipeline) -> int:
-    for number, known in _CODECS.items():
+    for number, known in _BLOCK_TYPES.items():
         if known == codecs:
             return number
-    words = [word_of(known) for known in _CODECS.values()]
+    words = [word_of(known) for known in _BLOCK_TYPES.values()]
     raise UnsupportedError(f"WKW cannot store chunks as {word_of(codecs)!r}; use one of {words}.")

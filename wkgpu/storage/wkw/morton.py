@@ -50,7 +50,7 @@ def compact_bits(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return value
 
 
-def encode(coordinates: NDArray[np.int64]) -> NDArray[np.int64]:
+def codes_of(coordinates: NDArray[np.int64]) -> NDArray[np.int64]:
     """Morton codes of chunk coordinates.
 
     Parameters
@@ -64,7 +64,7 @@ def encode(coordinates: NDArray[np.int64]) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> encode(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 3, 3]])).tolist()
+    >>> codes_of(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 3, 3]])).tolist()
     [1, 2, 4, 63]
     """
     spread = _spread_table()[coordinates]
@@ -78,12 +78,12 @@ def _spread_table() -> NDArray[np.int64]:
     return spread_bits(np.arange(1 << MAX_BITS, dtype=np.int64))
 
 
-def decode(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Chunk coordinates ``(x, y, z)`` of Morton codes, int64 (n, 3): the inverse of `encode`.
+def chunks_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Chunk coordinates ``(x, y, z)`` of Morton codes, int64 (n, 3): the inverse of `codes_of`.
 
     Examples
     --------
-    >>> decode(np.array([63, 4])).tolist()
+    >>> chunks_of(np.array([63, 4])).tolist()
     [[3, 3, 3], [0, 0, 1]]
     """
     return np.stack([compact_bits(codes), compact_bits(codes >> 1), compact_bits(codes >> 2)], axis=1)

@@ -113,13 +113,13 @@ def _result(request: Any, memory: Memory, begin: int, nbytes: int, offset: int) 
     except Exception as error:
         raise _reported(error) from error
 
-    def settle() -> int:
+    def complete() -> int:
         try:
             return int(future.get())
         except Exception as error:
             raise _reported(error) from error
 
-    return settle
+    return complete
 
 
 def _reported(error: Exception, what: str = "") -> Exception:

@@ -20,7 +20,7 @@ _CHECK_THREADS = 32
 _CODES = ("OK", "MALFORMED", "WRONG_LENGTH")
 
 
-def options() -> tuple[str, ...]:
+def compile_options() -> tuple[str, ...]:
     """Return what ``lz4.cu`` is compiled with."""
     codes = (f"-D{name}={getattr(failures, name)}" for name in _CODES)
     return ("--std=c++17", f"-DWARPS={WARPS}", f"-DW={WINDOW_BYTES}", *codes)
@@ -63,7 +63,7 @@ class CudaLz4:
     def _function(self, name: str) -> int:
         if self._module is None:
             source = (files("wkgpu.kernels.cuda") / "lz4.cu").read_text()
-            self._module = cupy.RawModule(code=source, options=options())
+            self._module = cupy.RawModule(code=source, options=compile_options())
         function: int = self._module.get_function(name).kernel.ptr
         self._functions[name] = function
         return function
@@ -74,7 +74,7 @@ class CudaLz4:
         function = self._functions.get(name) or self._function(name)
         values = np.array(numbers, np.int64)
         address = values.__array_interface__["data"][0]
-        places = np.arange(address, address + values.nbytes, 8)
+        addresses = np.arange(address, address + values.nbytes, 8)
         driver.launchKernel(
-            function, blocks, 1, 1, threads, 1, 1, 0, stream.handle, places.__array_interface__["data"][0], 0
+            function, blocks, 1, 1, threads, 1, 1, 0, stream.handle, addresses.__array_interface__["data"][0], 0
         )

@@ -2,11 +2,11 @@
 
 The new files are made in the content of a transaction inside the mag's folder. When they are whole and on the disk, its
 journal commits the swap; from then on it can only be finished: each new file is renamed over the old one, old shards
-without a successor are deleted, and the file with the layout comes last. Any process that meets a journal finishes the
+without a successor are deleted, and the file with the spec comes last. Any process that meets a journal finishes the
 swap, or waits for the process that does. Nothing else in the mag's folder is touched.
 
 Readers look for a journal when they plan, and again where a shard is missing or contradicts the header. Writers hold a
-lock of the file with the layout, and look for a journal when they have it.
+lock of the file with the spec, and look for a journal when they have it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wkgpu.storage.stores.local.folder_tree import check_unlinked, flush
 from wkgpu.storage.stores.local.locks import LOCKS_BYTES, file_lock
 from wkgpu.storage.stores.local.transaction import Transaction, earlier_replacement_of, replacement_of
 
-REWRITING_LOCK = 1 << 61  # of the file with the layout; the locks of shards have smaller numbers
+REWRITING_LOCK = 1 << 61  # of the file with the spec; the locks of shards have smaller numbers
 _PATIENCE_SECONDS = 30.0
 
 
@@ -32,7 +32,7 @@ def journal_of(lock_file: Path) -> Path:
     Parameters
     ----------
     lock_file : Path
-        The file with the layout.
+        The file with the spec.
     """
     return replacement_of(lock_file).journal
 
@@ -56,7 +56,7 @@ class FileSwap:
     Parameters
     ----------
     lock_file : Path
-        The file in the mag's folder that has the layout, carries the locks, and is swapped last.
+        The file in the mag's folder that has the spec, carries the locks, and is swapped last.
     is_shard : callable
         Tells of a path in the mag's folder whether it is that of a shard. Nothing else is replaced or deleted.
     save : callable, optional
@@ -73,7 +73,7 @@ class FileSwap:
     Examples
     --------
     >>> with FileSwap(array.lock_file, array.is_shard) as swap:  # doctest: +SKIP
-    ...     create_array(swap.building, layout)
+    ...     create_array(swap.building, spec)
     ...     with swap.exclusive():
     ...         swap.commit(old_shards)
     """
@@ -143,7 +143,7 @@ class FileSwap:
         self._transaction.replace_files(old, self._is_shard)
 
 
-def settle(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
+def finish_swap(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
     """Finish a swap that a crash has interrupted, or wait for the process that is at it.
 
     Raises

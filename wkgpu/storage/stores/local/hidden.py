@@ -17,8 +17,8 @@ LOCKED_FILE = "000000000000"
 """The key of the hidden file that a process writes which has the lock of its place."""
 SWAP = "000000000001"
 """The key of the hidden folder of a file that is replaced together with others."""
-_NAME = re.compile(r"\.(?P<name>.+)\.(?P<key>[0-9a-f]{12})\.wkgpu", re.DOTALL)
-_OF_EARLIER_VERSIONS = re.compile(
+_HIDDEN_NAME = re.compile(r"\.(?P<name>.+)\.(?P<key>[0-9a-f]{12})\.wkgpu", re.DOTALL)
+_EARLIER_HIDDEN_NAME = re.compile(
     r"\.(?P<name>.+?)(\.[0-9a-f]{12})?\.(tmp|partial|new|deleted|replaced)|\.rewriting", re.DOTALL
 )
 DELETED = "deleted"
@@ -35,8 +35,8 @@ def hidden_beside(place: Path, key: str | None = None) -> Path:
 
     Examples
     --------
-    >>> hidden_beside(Path("a/x0.wkw"), LOCKED_FILE)
-    PosixPath('a/.x0.wkw.000000000000.wkgpu')
+    >>> hidden_beside(Path("a/shard"), LOCKED_FILE)
+    PosixPath('a/.shard.000000000000.wkgpu')
     """
     return place.with_name(f".{place.name}.{key or secrets.token_hex(6)}.wkgpu")
 
@@ -46,10 +46,10 @@ def is_hidden(name: str) -> bool:
 
     Examples
     --------
-    >>> [is_hidden(name) for name in (".1.0123456789ab.wkgpu", ".x0.wkw.partial", ".rewriting", ".notes", "1")]
+    >>> [is_hidden(name) for name in (".1.0123456789ab.wkgpu", ".shard.partial", ".rewriting", ".notes", "1")]
     [True, True, True, False, False]
     """
-    return bool(_NAME.fullmatch(name) or _OF_EARLIER_VERSIONS.fullmatch(name))
+    return bool(_HIDDEN_NAME.fullmatch(name) or _EARLIER_HIDDEN_NAME.fullmatch(name))
 
 
 def hidden_place(name: str) -> str | None:
@@ -57,17 +57,17 @@ def hidden_place(name: str) -> str | None:
 
     Examples
     --------
-    >>> hidden_place(".2-2-1.0123456789ab.wkgpu"), hidden_place(".x0.wkw.partial"), hidden_place(".notes")
-    ('2-2-1', 'x0.wkw', None)
+    >>> hidden_place(".2-2-1.0123456789ab.wkgpu"), hidden_place(".shard.partial"), hidden_place(".notes")
+    ('2-2-1', 'shard', None)
     """
-    match = _NAME.fullmatch(name) or _OF_EARLIER_VERSIONS.fullmatch(name)
+    match = _HIDDEN_NAME.fullmatch(name) or _EARLIER_HIDDEN_NAME.fullmatch(name)
     place = None if match is None else match["name"]
     return None if place in (".", "..") else place
 
 
 def is_transaction(name: str) -> bool:
     """Tell whether a name is that of a folder with a lock of its own, in which another folder comes or goes."""
-    match = _NAME.fullmatch(name)
+    match = _HIDDEN_NAME.fullmatch(name)
     return match is not None and match["key"] not in (LOCKED_FILE, SWAP) and match["name"] not in (".", "..")
 
 

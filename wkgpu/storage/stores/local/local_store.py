@@ -20,7 +20,7 @@ from wkgpu.storage.stores.local.atomic_file import AtomicFile
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.file_bytes import copy_range, read_into, write_all
 from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.file_swap import holds_earlier_swap, journal_of, settle
+from wkgpu.storage.stores.local.file_swap import finish_swap, holds_earlier_swap, journal_of
 from wkgpu.storage.stores.local.hidden import is_hidden, remove_abandoned_files
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.locks import file_lock
@@ -130,8 +130,8 @@ class LocalStore(Store):
     Examples
     --------
     >>> store = LocalStore("/data/cortex")
-    >>> store.url_of("color/1/header.wkw")
-    '/data/cortex/color/1/header.wkw'
+    >>> store.url_of("color/1/shard")
+    '/data/cortex/color/1/shard'
     """
 
     has_descriptors: ClassVar[bool] = True
@@ -251,7 +251,7 @@ class LocalStore(Store):
 
     def finish_swap(self, key: str, is_member: Callable[[str], bool]) -> None:
         """See `Store.finish_swap`."""
-        settle(self.path_of(key), is_member)
+        finish_swap(self.path_of(key), is_member)
 
     def transaction(self, key: str) -> AbstractContextManager[Transaction]:
         """Begin a transaction in which a folder or a file comes or goes; see `new_transaction`."""

@@ -48,7 +48,7 @@ _FLOCK = struct.Struct("@hhqqi4x")  # struct flock on 64-bit Linux: type, whence
 
 
 @dataclass(frozen=True)
-class _Lock:
+class _FileLock:
     """A lock that a thread waits for or has: where, which bytes, and which thread of which process."""
 
     file: weakref.ref[io.FileIO]
@@ -57,13 +57,13 @@ class _Lock:
     byte: int
     count: int
 
-    def is_in_the_way_of(self, other: _Lock) -> bool:
+    def is_in_the_way_of(self, other: _FileLock) -> bool:
         """Whether it is one of the same thread that excludes another one."""
         overlap = self.byte < other.byte + other.count and other.byte < self.byte + self.count
         return (self.place, self.owner) == (other.place, other.owner) and (overlap or not LOCKS_BYTES)
 
 
-_locks: dict[int, _Lock] = {}  # by descriptor
+_locks: dict[int, _FileLock] = {}  # by descriptor
 
 
 @contextmanager
@@ -130,7 +130,7 @@ def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.File
         try:
             status = os.fstat(file.fileno())
             place, owner = (status.st_dev, status.st_ino), (os.getpid(), threading.get_ident())
-            lock = _locks[file.fileno()] = _Lock(weakref.ref(file), place, owner, byte, count)
+            lock = _locks[file.fileno()] = _FileLock(weakref.ref(file), place, owner, byte, count)
             _acquire(file, lock, wait)
             if _is_current(status, path):
                 return file
@@ -160,7 +160,7 @@ def _open(path: Path | str) -> io.FileIO:
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
 
 
-def _acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
+def _acquire(file: io.FileIO, lock: _FileLock, wait: bool) -> None:
     try:
         return _try_to_acquire(file, lock, wait=False)
     except BlockingIOError:
@@ -178,7 +178,7 @@ def _acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
     return _try_to_acquire(file, lock, wait=True)
 
 
-def _try_to_acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
+def _try_to_acquire(file: io.FileIO, lock: _FileLock, wait: bool) -> None:
     if sys.platform == "linux":
         command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
         fcntl.fcntl(file, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, lock.byte, lock.count, 0))
@@ -186,7 +186,7 @@ def _try_to_acquire(file: io.FileIO, lock: _Lock, wait: bool) -> None:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _give_abandoned_back(file: io.FileIO, lock: _Lock) -> None:
+def _give_abandoned_back(file: io.FileIO, lock: _FileLock) -> None:
     """Give back the locks that are in the way and that this thread has itself.
 
     It would wait for itself. Such a lock is left over from a ``with`` block that an interrupt (Ctrl+C) has ended in the

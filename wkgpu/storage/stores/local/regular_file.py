@@ -17,7 +17,7 @@ from wkgpu.storage.stores.files import Version, too_large
 from wkgpu.storage.stores.local.file_bytes import read_exactly
 from wkgpu.storage.stores.local.open_files import patiently
 
-_KINDS = {
+_FILE_KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -56,7 +56,7 @@ def open_regular(path: str | Path, flags: int = 0) -> tuple[int, os.stat_result]
 
 def not_a_file(path: str | Path, status: os.stat_result) -> StorageAccessError:
     """Return the error for what is at a path instead of a regular file."""
-    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
+    kind = _FILE_KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
     code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
     return StorageAccessError(code, f"{path} is {kind} where a regular file belongs. Move it away")
 

@@ -51,7 +51,7 @@ class ListedLayer:
 
 
 @dataclass(frozen=True)
-class Source:
+class PathContent:
     """A path that holds voxels.
 
     Attributes
@@ -71,7 +71,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class FoundMag:
+class NamedMag:
     """A mag that the arguments of `wkgpu read` name.
 
     Attributes
@@ -90,7 +90,7 @@ class FoundMag:
     voxel_size: tuple[float, float, float] | None
 
 
-def list_source(path: Path) -> Source:
+def content_of(path: Path) -> PathContent:
     """Return everything that a path holds.
 
     Raises
@@ -100,7 +100,7 @@ def list_source(path: Path) -> Source:
     """
     if (path / PROPERTIES_NAME).exists():
         dataset = Dataset.open(path, read_only=True)
-        return Source(path, "dataset", dataset, [_listed(layer) for layer in dataset.layers.values()])
+        return PathContent(path, "dataset", dataset, [_listed(layer) for layer in dataset.layers.values()])
     paths = mag_folders(path)
     mags = [open_mag(folder, mag, read_only=True) for mag, folder in paths.items()] or [single_mag(path)]
     finest = mags[0]  # its box is the tightest: that of a coarse mag is rounded up to whole shards
@@ -114,10 +114,10 @@ def list_source(path: Path) -> Source:
         finest.bounding_box,
         mags,
     )
-    return Source(path, "folder of mags" if paths else "mag", None, [layer])
+    return PathContent(path, "folder of mags" if paths else "mag", None, [layer])
 
 
-def find_mag(path: Path, names: Sequence[str], device: str | None) -> FoundMag:
+def find_mag(path: Path, names: Sequence[str], device: str | None) -> NamedMag:
     """Return the mag at a path.
 
     Parameters
@@ -146,7 +146,7 @@ def find_mag(path: Path, names: Sequence[str], device: str | None) -> FoundMag:
         mag_view = loose_mag(path, names, device)
     dtype = mag_view.get_dtype()
     looks_like_ids = dtype.kind in "iu" and dtype.itemsize >= 4
-    return FoundMag(mag_view, SEGMENTATION_CATEGORY if looks_like_ids else COLOR_CATEGORY, True, None)
+    return NamedMag(mag_view, SEGMENTATION_CATEGORY if looks_like_ids else COLOR_CATEGORY, True, None)
 
 
 def loose_mag(path: Path, names: Sequence[str], device: str | None, read_only: bool = True) -> MagView:
@@ -169,7 +169,7 @@ def loose_mag(path: Path, names: Sequence[str], device: str | None, read_only: b
     return open_mag(known[mag], mag, read_only=read_only, device=device)
 
 
-def _mag_of_dataset(dataset: Dataset, names: Sequence[str]) -> FoundMag:
+def _mag_of_dataset(dataset: Dataset, names: Sequence[str]) -> NamedMag:
     if not names:
         raise ArgumentError(f"{dataset.path} is a dataset; name a layer and a mag: {listing(dataset.layers)}.")
     layer = dataset.get_layer(names[0])
@@ -177,7 +177,7 @@ def _mag_of_dataset(dataset: Dataset, names: Sequence[str]) -> FoundMag:
         raise ArgumentError(f"name a mag of layer {layer.name!r} as well: {listing(layer.mags)}.")
     mag_view = layer.get_mag(parse_mag(names[1]))
     x, y, z = (float(extent * factor) for extent, factor in zip(dataset.voxel_size, mag_view.mag, strict=True))
-    return FoundMag(mag_view, layer.category, False, (x, y, z))
+    return NamedMag(mag_view, layer.category, False, (x, y, z))
 
 
 def _listed(layer: Layer) -> ListedLayer:

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from wkgpu.errors import WkgpuError
 
-_Choice = TypeVar("_Choice", bound=Enum)
+_Member = TypeVar("_Member", bound=Enum)
 
 
-def member_of(choices: type[_Choice], value: Any, argument: str, error: type[WkgpuError]) -> _Choice:
+def member_of(kind: type[_Member], value: Any, argument: str, error: type[WkgpuError]) -> _Member:
     """Return a member from its name, or from the same member of another library's enumeration.
 
     Raises
@@ -20,7 +20,7 @@ def member_of(choices: type[_Choice], value: Any, argument: str, error: type[Wkg
     """
     name = value.value if isinstance(value, Enum) else value
     try:
-        return choices(name)
+        return kind(name)
     except ValueError:
-        known = ", ".join(repr(member.value) for member in choices)
+        known = ", ".join(repr(member.value) for member in kind)
         raise error(f"{argument} {name!r} is unknown; use one of {known}.") from None

@@ -9,7 +9,7 @@ from wkgpu.geometry.box import Box
 from wkgpu.geometry.vec3_int import XYZ_AXES
 
 
-class WkwBox(NamedTuple):
+class ParsedBox(NamedTuple):
     """What a dictionary says of a box, each by the names of the axes."""
 
     topleft: dict[str, int]
@@ -17,7 +17,7 @@ class WkwBox(NamedTuple):
     positions: dict[str, int]
 
     @classmethod
-    def parse(cls, bbox: Mapping[str, Any]) -> WkwBox:
+    def parse(cls, bbox: Mapping[str, Any]) -> ParsedBox:
         """Read a dictionary; see `NDBoundingBox.from_wkw_dict`."""
         topleft = dict(zip(XYZ_AXES, bbox["topLeft"], strict=True))
         size = {"x": bbox["width"], "y": bbox["height"], "z": bbox["depth"]}
@@ -33,7 +33,7 @@ class WkwBox(NamedTuple):
         return cls(topleft, size, index)
 
 
-def wkw_dict(box: Box) -> dict[str, Any]:
+def box_dict(box: Box) -> dict[str, Any]:
     """Return a box as a dictionary; see `NDBoundingBox.to_wkw_dict`."""
     width, height, depth = box.size.xyz
     found = {"topLeft": box.topleft.xyz.to_list(), "width": width, "height": height, "depth": depth}

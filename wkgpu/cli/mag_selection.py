@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wkgpu import Dataset, MagView, open_mag
-from wkgpu.cli.source import loose_mag, mag_folders, parse_mag, single_mag
+from wkgpu.cli.path_content import loose_mag, mag_folders, parse_mag, single_mag
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, NotFoundError
 
 
 @dataclass(frozen=True)
-class Selection:
+class MagSelection:
     """Mags to work on.
 
     Attributes
@@ -32,7 +32,7 @@ class Selection:
     names: list[str]
 
 
-def select_mags(path: Path, names: Sequence[str], device: str | None = None, read_only: bool = False) -> Selection:
+def select_mags(path: Path, names: Sequence[str], device: str | None = None, read_only: bool = False) -> MagSelection:
     """Return the mags at a path.
 
     Parameters
@@ -56,7 +56,7 @@ def select_mags(path: Path, names: Sequence[str], device: str | None = None, rea
     """
     path, names = _from_its_dataset(path, names)
     if not (path / PROPERTIES_NAME).exists():
-        return Selection(None, _loose_mags(path, names, device, read_only), list(names))
+        return MagSelection(None, _loose_mags(path, names, device, read_only), list(names))
     dataset = Dataset.open(path, read_only=read_only, device=device)
     if len(names) > 2:
         raise ArgumentError(
@@ -64,8 +64,8 @@ def select_mags(path: Path, names: Sequence[str], device: str | None = None, rea
         )
     layers = [dataset.get_layer(names[0])] if names else list(dataset.layers.values())
     if len(names) == 2:
-        return Selection(dataset, [layers[0].get_mag(parse_mag(names[1]))], list(names))
-    return Selection(dataset, [mag_view for layer in layers for mag_view in layer.mags.values()], list(names))
+        return MagSelection(dataset, [layers[0].get_mag(parse_mag(names[1]))], list(names))
+    return MagSelection(dataset, [mag_view for layer in layers for mag_view in layer.mags.values()], list(names))
 
 
 def layer_name(mag_view: MagView) -> str:
