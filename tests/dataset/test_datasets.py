@@ -60,6 +60,15 @@ def test_a_dataset_that_exists(dataset):
         wk.Dataset(dataset.path, voxel_size=VOXEL_SIZE, name="other", exist_ok=True)
 
 
+def test_no_properties_are_made_where_a_link_leads(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "datasource-properties.json").symlink_to(tmp_path / "elsewhere.json")
+    for exist_ok, error in ((False, AlreadyExistsError), (True, NotFoundError)):
+        with pytest.raises(error):
+            wk.Dataset(tmp_path / "dataset", voxel_size=VOXEL_SIZE, exist_ok=exist_ok)
+    assert not (tmp_path / "elsewhere.json").exists()
+
+
 @pytest.mark.parametrize("exist_ok", [True, False])
 def test_a_folder_of_something_else_is_left_alone(tmp_path, exist_ok):
     (tmp_path / "thesis.tex").write_text("important")
