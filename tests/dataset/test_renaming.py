@@ -112,6 +112,18 @@ def test_links_and_files_elsewhere_stay_where_they_are(tmp_path, dataset, layer,
     np.testing.assert_array_equal(wk.Dataset.open(other.path).get_layer("listed").get_mag(1).read(), voxels)
 
 
+def test_paths_follow_that_lead_to_the_dataset_another_way(tmp_path, dataset, layer, mag_view, saved):
+    with dataset._changing() as properties:
+        properties.layer("color").document["mags"][0]["path"] = f"{layer.path}/1"
+    (tmp_path / "link").symlink_to(dataset.path)
+    linked = wk.Dataset.open(tmp_path / "link").get_layer("color")
+    known = linked.get_mag(1)
+    linked.name = "em"
+    assert saved()["dataLayers"][0]["mags"][0]["path"] == "./em/1"
+    assert linked.get_mag(1) is known
+    assert known.read().any()
+
+
 def test_old_files_list_mags_without_paths(dataset, layer, mag_view, saved):
     with dataset._changing() as properties:
         document = properties.layer("color").document
