@@ -12,7 +12,9 @@ import pytest
 from datasets import VOXEL_SIZE
 
 import wkgpu as wk
+from wkgpu.dataset.changes import copying
 from wkgpu.errors import (
+    AlreadyExistsError,
     ArgumentError,
     InvalidNameError,
     LayerNotFoundError,
@@ -244,6 +246,35 @@ def test_of_a_layer_that_cannot_be_copied_nothing_is_left(dataset, cells):
         dataset.add_layer_as_copy(cells, chunk_shape=16)
     assert list(dataset.layers) == []
     assert [path.name for path in dataset.path.iterdir()] == ["datasource-properties.json"]
+
+
+@pytest.mark.parametrize("name", ["1", "notes.txt"])
+def test_files_in_the_folder_of_a_new_layer_are_not_deleted(dataset, cells, name):
+    file = dataset.path / "cells" / name / "x0.wkw"
+    file.parent.mkdir(parents=True)
+    file.write_text("of a layer that is not listed")
+    for add in (
+        lambda: dataset.add_layer_as_copy(cells),
+        lambda: dataset.write_layer("cells", "color", np.ones((8, 8, 8), "uint8"), shard_shape=33),
+    ):
+        with pytest.raises(AlreadyExistsError, match=r"cells exists and is not empty"):
+            add()
+        assert file.exists()
+        assert list(dataset.layers) == []
+
+
+def test_a_layer_that_another_process_adds_concurrently_is_not_deleted(dataset, cells, monkeypatch):
+    check_room = copying.LayerCopy.check_room
+
+    def others_first(copy, target):
+        check_room(copy, target)
+        other = wk.Dataset.open(dataset.path).add_layer("cells", "segmentation", dtype="uint32")
+        other.add_mag(2, **SMALL).write(np.ones((8, 8, 8), "uint32"), absolute_offset=(0, 0, 0))
+
+    monkeypatch.setattr(copying.LayerCopy, "check_room", others_first)
+    with pytest.raises(NameTakenError):
+        dataset.add_layer_as_copy(cells)
+    assert wk.Dataset.open(dataset.path).get_layer("cells").get_mag(2).read().any()
 
 
 def test_old_files_list_mags_without_paths(dataset, cells):
