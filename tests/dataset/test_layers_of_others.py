@@ -34,10 +34,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 
 @pytest.fixture
 def cells(tmp_path, random):
-    """A segmentation with two mags, a mesh, a view configuration and a key that wkgpu does not know."""
+    """A segmentation with a box that mag 2 exceeds, a mesh, a view configuration and a key that wkgpu does not know."""
     other = wk.Dataset(tmp_path / "other", voxel_size=VOXEL_SIZE)
     layer = other.add_layer("cells", "segmentation", dtype="uint32", largest_segment_id=99)
-    layer.add_mag(1, **SMALL).write(random.integers(1, 99, (40, 36, 32)).astype("uint32"), absolute_offset=(4, 8, 12))
+    layer.add_mag(1, **SMALL).write(random.integers(1, 99, (39, 36, 32)).astype("uint32"), absolute_offset=(4, 8, 12))
     layer.downsample_mag(1, 2, **SMALL)
     (layer.path / "meshes").mkdir()
     (layer.path / "meshes" / "skin.hdf5").write_text("mesh")
