@@ -578,6 +578,21 @@ def test_a_layer_of_an_array_that_cannot_be_written_is_none(dataset):
         dataset.write_layer("new", "color", data[0])
 
 
+def test_a_layer_of_an_array_is_none_after_an_interrupt_that_comes_when_it_is_listed(dataset, monkeypatch):
+    adopt = wk.Dataset._adopt
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted(self, properties):
+        if properties.layers and (error := next(interrupts, None)):
+            raise error
+        adopt(self, properties)
+
+    monkeypatch.setattr(wk.Dataset, "_adopt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.write_layer("new", "color", np.zeros((8, 8, 8), "uint8"))
+    assert list(wk.Dataset.open(dataset.path).layers) == []
+
+
 @pytest.mark.covers("Dataset.add_layer_like")
 def test_a_layer_like_another(dataset, tmp_path):
     box = wk.BoundingBox((1, 2, 3), (4, 5, 6))

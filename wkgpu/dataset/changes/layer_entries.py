@@ -106,11 +106,17 @@ def new_layer(dataset: Dataset, listed: LayerProperties) -> Iterator[Layer]:
     """
     dataset._check_writable()
     dataset._refresh()
-    if listed.name not in dataset.layers:
+    is_new = listed.name not in dataset.layers
+    if is_new:
         folder = dataset.path / listed.name
         settle_folder(folder, dataset._file)
         check_free(folder)
-    layer = dataset._add_layer(listed)
+    try:
+        layer = dataset._add_layer(listed)
+    except KeyboardInterrupt:  # it may have been listed just before
+        if is_new and listed.name in dataset.layers and not dataset.layers[listed.name].mags:
+            dataset.delete_layer(listed.name)
+        raise
     try:
         yield layer
     except BaseException:
