@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,20 @@ def test_paths_follow_that_lead_to_the_dataset_another_way(tmp_path, dataset, la
     assert saved()["dataLayers"][0]["mags"][0]["path"] == "./em/1"
     assert linked.get_mag(1) is known
     assert known.read().any()
+
+
+def test_a_disk_that_is_full_after_the_first_byte_of_the_journal(dataset, layer, mag_view, saved):
+    before = saved()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(StorageAccessError, match="too large"):
+            layer.name = "em"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved() == before
+    assert names(dataset.path) == ["color"]
+    assert not layer.path.is_symlink()
 
 
 def test_old_files_list_mags_without_paths(dataset, layer, mag_view, saved):

@@ -26,6 +26,7 @@ from pathlib import Path
 from wkgpu.errors import AlreadyExistsError, FormatError, NotFoundError
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
 from wkgpu.storage.stores.local.deletion import discard
+from wkgpu.storage.stores.local.file_bytes import write_all
 from wkgpu.storage.stores.local.folder_tree import files_in, make_folder_of, remove_empty_folders
 from wkgpu.storage.stores.local.hidden import DELETED, SWAP, hidden_beside, hidden_place, is_transaction
 from wkgpu.storage.stores.local.locks import file_lock
@@ -81,7 +82,7 @@ class Transaction:
     def watch(self, path: Path) -> None:
         """Write into the journal that `path` is what is moved. Must come before the first move."""
         with open(_opened(self.journal, os.O_WRONLY | os.O_TRUNC), "wb", buffering=0) as file:
-            file.write(json.dumps(path.lstat().st_ino).encode())
+            write_all(file.fileno(), json.dumps(path.lstat().st_ino).encode(), 0)
             os.fsync(file.fileno())
 
     def place_content(self) -> None:
