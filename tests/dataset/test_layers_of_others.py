@@ -277,6 +277,20 @@ def test_a_layer_that_another_process_adds_concurrently_is_not_deleted(dataset, 
     assert wk.Dataset.open(dataset.path).get_layer("cells").get_mag(2).read().any()
 
 
+def test_a_mag_that_another_process_deletes_concurrently_is_named(dataset, cells, monkeypatch):
+    check_room = copying.LayerCopy.check_room
+
+    def deleted(copy, target):
+        check_room(copy, target)
+        wk.Dataset.open(cells.dataset.path).get_layer("cells").delete_mag(2)
+        cells.dataset._refresh()
+
+    monkeypatch.setattr(copying.LayerCopy, "check_room", deleted)
+    with pytest.raises(NotFoundError, match="cells/2 does not exist"):
+        dataset.add_layer_as_copy(cells)
+    assert list(wk.Dataset.open(dataset.path).layers) == []
+
+
 def test_old_files_list_mags_without_paths(dataset, cells):
     with dataset._changing() as properties:
         properties.document["dataLayers"].append(

@@ -155,7 +155,7 @@ class LayerCopy:
     ) -> None:
         check_headers(layer)
         self._layer = layer
-        self._layouts = {mag_view.mag: wanted.of(mag_view._array.spec) for mag_view in mags}
+        self._layouts = {mag_view.mag: (mag_view, wanted.of(mag_view._array.spec)) for mag_view in mags}
         self._name = layer.name if name is None else name
         self._with_attachments = with_attachments
 
@@ -207,9 +207,9 @@ class LayerCopy:
         """
         twin = self._twin(target)
         settle_layer(twin)
-        for mag, spec in self._layouts.items():
+        for mag, (source, spec) in self._layouts.items():
             text = f"Copying {self._layer.name} {mag}"
-            copy_mag(self._layer.mags[mag], twin, mag, spec, self._layer.bounding_box, executor, text)
+            copy_mag(source, twin, mag, spec, self._layer.bounding_box, executor, text)
         return twin
 
     def _twin(self, target: Dataset) -> Layer:
