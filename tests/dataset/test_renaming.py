@@ -125,6 +125,20 @@ def test_paths_follow_that_lead_to_the_dataset_another_way(tmp_path, dataset, la
     assert known.read().any()
 
 
+def test_folders_without_files_are_not_in_the_way(dataset, layer, mag_view, view):
+    """As another process leaves them that adds an attachment to a layer while it is deleted."""
+    (dataset.path / "em" / "meshes").mkdir(parents=True)
+    layer.name = "em"
+    assert names(layer.path) == ["1"]
+    (dataset.path / "color" / "1" / "z0").mkdir(parents=True)
+    dataset.add_layer_as_copy(layer, "color")
+    assert wk.Dataset.open(dataset.path).get_layer("color").get_mag(1).read().any()
+    (dataset.path / "gray" / "link").parent.mkdir()
+    (dataset.path / "gray" / "link").symlink_to(dataset.path)
+    with pytest.raises(AlreadyExistsError, match="gray exists and is not empty"):
+        layer.name = "gray"
+
+
 def test_a_disk_that_is_full_after_the_first_byte_of_the_journal(dataset, layer, mag_view, saved):
     before = saved()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
