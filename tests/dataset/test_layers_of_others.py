@@ -325,6 +325,12 @@ def test_like_another_one(webknossos, tmp_path, cells):
     assert ours == theirs
 
 
+def test_like_an_image_of_which_the_file_says_a_largest_id(dataset, layer):
+    with dataset._changing() as properties:
+        properties.layer("color").document["largestSegmentId"] = 5
+    assert dataset.add_layer_like(layer, "like").category == "color"
+
+
 @pytest.mark.covers("Layer.as_segmentation_layer", "Layer.as_color_layer")
 @pytest.mark.covers("SegmentationLayer.as_segmentation_layer", "SegmentationLayer.as_color_layer")
 def test_what_kind_a_layer_is(webknossos, layer, cells):

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from wkgpu.dataset.folder_change import settle_folder
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
-from wkgpu.dataset.metadata.layer_category import LayerCategoryType
+from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.shapes import Shape
 from wkgpu.errors import LayerNotFoundError, MismatchError, NameTakenError, ShapeError
@@ -135,7 +135,7 @@ def properties_like(layer: Layer, name: str) -> LayerProperties:
         layer.num_channels,
         layer.data_format,
         layer.bounding_box,
-        listed.largest_segment_id,
+        listed.largest_segment_id if layer.category == SEGMENTATION_CATEGORY else None,
     )
     if (configuration := listed.document.get("defaultViewConfiguration")) is not None:
         made.document["defaultViewConfiguration"] = deepcopy(configuration)
