@@ -125,6 +125,16 @@ def test_paths_follow_that_lead_to_the_dataset_another_way(tmp_path, dataset, la
     assert known.read().any()
 
 
+@pytest.mark.filterwarnings("ignore:A layer is left out")
+def test_paths_of_a_layer_that_cannot_be_understood_follow(dataset, layer, mag_view, saved):
+    with dataset._changing() as properties:
+        odd = {"name": "odd", "category": "odd", "mags": [{"mag": 1, "path": "color/1"}, {"path": "colored/1"}]}
+        properties.document["dataLayers"].append(odd)
+    dataset._refresh()
+    layer.name = "em"
+    assert [mag["path"] for mag in saved()["dataLayers"][1]["mags"]] == ["./em/1", "colored/1"]
+
+
 def test_folders_without_files_are_not_in_the_way(dataset, layer, mag_view, view):
     """As another process leaves them that adds an attachment to a layer while it is deleted."""
     (dataset.path / "em" / "meshes").mkdir(parents=True)
