@@ -221,6 +221,10 @@ def test_errors(dataset, cells, sources, saved):
     remote = wk.MeshAttachment.from_path_and_name("s3://bucket/mesh", "m", data_format="zarr3")
     with pytest.raises(UnsupportedError, match=r"s3://bucket/mesh.*add_attachment_as_ref"):
         attachments.add_attachment_as_copy(remote)
+    (sources / "folder" / "link").symlink_to(sources / "folder" / "c")
+    linked = wk.MeshAttachment.from_path_and_name(sources / "folder", "m", data_format="zarr3")
+    with pytest.raises(UnsupportedError, match=r"folder/link is a link to a folder"):
+        attachments.add_attachment_as_copy(linked)
     for change in (
         lambda: attachments.delete_attachment(mesh),
         lambda: attachments.rename_attachment(mesh, new_name="x"),

@@ -279,6 +279,16 @@ class TestAttachments:
         assert document_of(copy)["dataLayers"][1]["attachments"] == {"meshes": [{"path": "./cells/meshes/fine"}]}
         assert not [file for file in copy.path.rglob("*") if file.is_file() and file.read_bytes() == b"private"]
 
+    def test_those_with_a_link_to_a_folder_are_left_out(self, original, tmp_path):
+        (original.path / "mesh" / "empty").mkdir(parents=True)
+        (original.path / "linked").mkdir()
+        (original.path / "linked" / "link").symlink_to("../mesh")
+        attachments = {"meshes": [{"path": "./linked"}, {"path": "./mesh"}]}
+        with pytest.warns(UserWarning, match=r"attachment .*linked is not copied: .*link is a link to a folder"):
+            copy = change(original, cells__attachments=attachments).copy_dataset(tmp_path / "copy")
+        assert document_of(copy)["dataLayers"][1]["attachments"] == {"meshes": [{"path": "./cells/meshes/mesh"}]}
+        assert (copy.path / "cells" / "meshes" / "mesh" / "empty").is_dir()
+
     @pytest.mark.parametrize("path", ["./pipe", "./folder"])
     def test_a_pipe_is_not_waited_for(self, original, tmp_path, path):
         (original.path / "folder").mkdir()

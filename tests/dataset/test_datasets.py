@@ -60,6 +60,15 @@ def test_a_dataset_that_exists(dataset):
         wk.Dataset(dataset.path, voxel_size=VOXEL_SIZE, name="other", exist_ok=True)
 
 
+def test_no_properties_are_made_where_a_link_leads(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "datasource-properties.json").symlink_to(tmp_path / "elsewhere.json")
+    for exist_ok, error in ((False, AlreadyExistsError), (True, NotFoundError)):
+        with pytest.raises(error):
+            wk.Dataset(tmp_path / "dataset", voxel_size=VOXEL_SIZE, exist_ok=exist_ok)
+    assert not (tmp_path / "elsewhere.json").exists()
+
+
 @pytest.mark.parametrize("exist_ok", [True, False])
 def test_a_folder_of_something_else_is_left_alone(tmp_path, exist_ok):
     (tmp_path / "thesis.tex").write_text("important")
@@ -567,6 +576,21 @@ def test_a_layer_of_an_array_that_cannot_be_written_is_none(dataset):
         assert not (dataset.path / "new").exists()
     with pytest.raises(wk.errors.ShapeError, match=r"\(8, 8\)"):
         dataset.write_layer("new", "color", data[0])
+
+
+def test_a_layer_of_an_array_is_none_after_an_interrupt_that_comes_when_it_is_listed(dataset, monkeypatch):
+    adopt = wk.Dataset._adopt
+    interrupts = iter([KeyboardInterrupt])
+
+    def interrupted(self, properties):
+        if properties.layers and (error := next(interrupts, None)):
+            raise error
+        adopt(self, properties)
+
+    monkeypatch.setattr(wk.Dataset, "_adopt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.write_layer("new", "color", np.zeros((8, 8, 8), "uint8"))
+    assert list(wk.Dataset.open(dataset.path).layers) == []
 
 
 @pytest.mark.covers("Dataset.add_layer_like")

@@ -356,6 +356,28 @@ def test_a_folder_that_another_layer_lists_stays(tmp_path):
     assert dataset.get_layer("same").get_mag(1).read(absolute_offset=(0, 0, 0), size=(20, 12, 8)).any()
 
 
+def test_a_mag_that_another_process_has_placed_and_not_listed_yet(tmp_path):
+    """It is what that process has added, and not files in the way, which `get_or_add_mag` would complain of."""
+    make_dataset(tmp_path / "dataset")
+    dataset, placed = wk.Dataset.open(tmp_path / "dataset"), threading.Event()
+    place = dataset.path / "c" / "4"
+
+    def add():
+        with wk.Dataset.open(dataset.path)._changing() as properties:
+            place.mkdir()
+            (place / "header.wkw").touch()
+            properties.layer("c").add_mag(wk.Mag(4), "./c/4", (SHARD,) * 3)
+            placed.set()
+            time.sleep(0.2)
+
+    with ThreadPoolExecutor(1) as threads:
+        adding = threads.submit(add)
+        placed.wait(10)
+        with pytest.raises(NameTakenError), NewFolder(place, dataset._file):
+            pass
+        adding.result()
+
+
 def test_folders_of_a_layer_that_cannot_be_understood_stay(tmp_path):
     make_dataset(tmp_path / "dataset")
     file = tmp_path / "dataset" / "datasource-properties.json"

@@ -12,7 +12,9 @@ import pytest
 from datasets import VOXEL_SIZE
 
 import wkgpu as wk
+from wkgpu.dataset.changes import copying
 from wkgpu.errors import (
+    AlreadyExistsError,
     ArgumentError,
     InvalidNameError,
     LayerNotFoundError,
@@ -32,10 +34,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::Deprecat
 
 @pytest.fixture
 def cells(tmp_path, random):
-    """A segmentation with two mags, a mesh, a view configuration and a key that wkgpu does not know."""
+    """A segmentation with a box that mag 2 exceeds, a mesh, a view configuration and a key that wkgpu does not know."""
     other = wk.Dataset(tmp_path / "other", voxel_size=VOXEL_SIZE)
     layer = other.add_layer("cells", "segmentation", dtype="uint32", largest_segment_id=99)
-    layer.add_mag(1, **SMALL).write(random.integers(1, 99, (40, 36, 32)).astype("uint32"), absolute_offset=(4, 8, 12))
+    layer.add_mag(1, **SMALL).write(random.integers(1, 99, (39, 36, 32)).astype("uint32"), absolute_offset=(4, 8, 12))
     layer.downsample_mag(1, 2, **SMALL)
     (layer.path / "meshes").mkdir()
     (layer.path / "meshes" / "skin.hdf5").write_text("mesh")
@@ -246,6 +248,49 @@ def test_of_a_layer_that_cannot_be_copied_nothing_is_left(dataset, cells):
     assert [path.name for path in dataset.path.iterdir()] == ["datasource-properties.json"]
 
 
+@pytest.mark.parametrize("name", ["1", "notes.txt"])
+def test_files_in_the_folder_of_a_new_layer_are_not_deleted(dataset, cells, name):
+    file = dataset.path / "cells" / name / "x0.wkw"
+    file.parent.mkdir(parents=True)
+    file.write_text("of a layer that is not listed")
+    for add in (
+        lambda: dataset.add_layer_as_copy(cells),
+        lambda: dataset.write_layer("cells", "color", np.ones((8, 8, 8), "uint8"), shard_shape=33),
+    ):
+        with pytest.raises(AlreadyExistsError, match=r"cells exists and is not empty"):
+            add()
+        assert file.exists()
+        assert list(dataset.layers) == []
+
+
+def test_a_layer_that_another_process_adds_concurrently_is_not_deleted(dataset, cells, monkeypatch):
+    check_room = copying.LayerCopy.check_room
+
+    def others_first(copy, target):
+        check_room(copy, target)
+        other = wk.Dataset.open(dataset.path).add_layer("cells", "segmentation", dtype="uint32")
+        other.add_mag(2, **SMALL).write(np.ones((8, 8, 8), "uint32"), absolute_offset=(0, 0, 0))
+
+    monkeypatch.setattr(copying.LayerCopy, "check_room", others_first)
+    with pytest.raises(NameTakenError):
+        dataset.add_layer_as_copy(cells)
+    assert wk.Dataset.open(dataset.path).get_layer("cells").get_mag(2).read().any()
+
+
+def test_a_mag_that_another_process_deletes_concurrently_is_named(dataset, cells, monkeypatch):
+    check_room = copying.LayerCopy.check_room
+
+    def deleted(copy, target):
+        check_room(copy, target)
+        wk.Dataset.open(cells.dataset.path).get_layer("cells").delete_mag(2)
+        cells.dataset._refresh()
+
+    monkeypatch.setattr(copying.LayerCopy, "check_room", deleted)
+    with pytest.raises(NotFoundError, match="cells/2 does not exist"):
+        dataset.add_layer_as_copy(cells)
+    assert list(wk.Dataset.open(dataset.path).layers) == []
+
+
 def test_old_files_list_mags_without_paths(dataset, cells):
     with dataset._changing() as properties:
         properties.document["dataLayers"].append(
@@ -278,6 +323,12 @@ def test_like_another_one(webknossos, tmp_path, cells):
     ((ours,), *_), ((theirs,), *_) = peers(webknossos, tmp_path, add)
     theirs["boundingBox"].pop("axisOrder", None)
     assert ours == theirs
+
+
+def test_like_an_image_of_which_the_file_says_a_largest_id(dataset, layer):
+    with dataset._changing() as properties:
+        properties.layer("color").document["largestSegmentId"] = 5
+    assert dataset.add_layer_like(layer, "like").category == "color"
 
 
 @pytest.mark.covers("Layer.as_segmentation_layer", "Layer.as_color_layer")

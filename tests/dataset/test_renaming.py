@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,56 @@ def test_links_and_files_elsewhere_stay_where_they_are(tmp_path, dataset, layer,
     listed.name = "listed"
     assert names(other.path) == []
     np.testing.assert_array_equal(wk.Dataset.open(other.path).get_layer("listed").get_mag(1).read(), voxels)
+
+
+def test_paths_follow_that_lead_to_the_dataset_another_way(tmp_path, dataset, layer, mag_view, saved):
+    with dataset._changing() as properties:
+        properties.layer("color").document["mags"][0]["path"] = f"{layer.path}/1"
+    (tmp_path / "link").symlink_to(dataset.path)
+    linked = wk.Dataset.open(tmp_path / "link").get_layer("color")
+    known = linked.get_mag(1)
+    linked.name = "em"
+    assert saved()["dataLayers"][0]["mags"][0]["path"] == "./em/1"
+    assert linked.get_mag(1) is known
+    assert known.read().any()
+
+
+@pytest.mark.filterwarnings("ignore:A layer is left out")
+def test_paths_of_a_layer_that_cannot_be_understood_follow(dataset, layer, mag_view, saved):
+    with dataset._changing() as properties:
+        odd = {"name": "odd", "category": "odd", "mags": [{"mag": 1, "path": "color/1"}, {"path": "colored/1"}]}
+        properties.document["dataLayers"].append(odd)
+    dataset._refresh()
+    layer.name = "em"
+    assert [mag["path"] for mag in saved()["dataLayers"][1]["mags"]] == ["./em/1", "colored/1"]
+
+
+def test_folders_without_files_are_not_in_the_way(dataset, layer, mag_view, view):
+    """As another process leaves them that adds an attachment to a layer while it is deleted."""
+    (dataset.path / "em" / "meshes").mkdir(parents=True)
+    layer.name = "em"
+    assert names(layer.path) == ["1"]
+    (dataset.path / "color" / "1" / "z0").mkdir(parents=True)
+    dataset.add_layer_as_copy(layer, "color")
+    assert wk.Dataset.open(dataset.path).get_layer("color").get_mag(1).read().any()
+    (dataset.path / "gray" / "link").parent.mkdir()
+    (dataset.path / "gray" / "link").symlink_to(dataset.path)
+    with pytest.raises(AlreadyExistsError, match="gray exists and is not empty"):
+        layer.name = "gray"
+
+
+def test_a_disk_that_is_full_after_the_first_byte_of_the_journal(dataset, layer, mag_view, saved):
+    before = saved()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        with pytest.raises(StorageAccessError, match="too large"):
+            layer.name = "em"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert saved() == before
+    assert names(dataset.path) == ["color"]
+    assert not layer.path.is_symlink()
 
 
 def test_old_files_list_mags_without_paths(dataset, layer, mag_view, saved):

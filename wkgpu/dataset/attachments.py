@@ -164,7 +164,7 @@ class Attachments:
         NotFoundError
             If it does not exist.
         UnsupportedError
-            If it is at a URL; `add_attachment_as_ref` lists it.
+            If it is at a URL, or holds a link to a folder; `add_attachment_as_ref` lists it.
         ArgumentError, ReadOnlyError
             For what is no attachment, and a read-only dataset.
 

@@ -450,6 +450,8 @@ class Dataset(TellsWhatIsAbsent):
         ------
         NameTakenError, InvalidNameError, CategoryError, DtypeError, ShapeError, RegionError, ReadOnlyError
             As for `add_layer`, `Layer.add_mag` and `MagView.write`.
+        AlreadyExistsError
+            If there are files in the layer's folder.
 
         Examples
         --------
@@ -538,6 +540,8 @@ class Dataset(TellsWhatIsAbsent):
         ------
         NameTakenError
             If the dataset has a layer of this name, or with `exists_ok` one of its mags.
+        AlreadyExistsError
+            If there are files in the folder of a new layer.
         MismatchError
             If the layer that exists has another category, dtype or number of channels.
         UnsupportedError

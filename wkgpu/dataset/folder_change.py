@@ -105,8 +105,10 @@ class NewFolder(FolderChange):
         try:
             check_free(self._path)
         except AlreadyExistsError as error:
-            if self._file is not None and self._file.load().lists(self._path):
-                raise NameTakenError(f"Another process has just added {self._path}.") from error
+            if self._file is not None:
+                with self._file.held() as properties:  # it is listed a moment after it gets its place
+                    if properties.lists(self._path):
+                        raise NameTakenError(f"Another process has just added {self._path}.") from error
             raise
 
     @property

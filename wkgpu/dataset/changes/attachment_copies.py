@@ -24,7 +24,8 @@ class CopiedAttachments:
     """Copies of the attachments of a layer, which get their places when the properties file of the copy lists them.
 
     Of those that lie outside of the dataset, or hold a link that leads there, nothing is copied or listed, and a
-    warning names them: such a file could be private, and the copy is for others.
+    warning names them: such a file could be private, and the copy is for others. So it is with those that hold a link
+    to a folder, which is not followed: it could lead to a folder that it lies in.
 
     Parameters
     ----------
@@ -91,10 +92,12 @@ class CopiedAttachments:
             raise PropertiesError(f"{dataset} lists an attachment {kind!r} at {path!r}; correct its name.")
         if not source.exists():
             raise NotFoundError(f"{source} does not exist, but is an attachment of a layer; remove it from the list.")
-        if (outside := _path_outside(source, dataset)) is not None:
+        outside, link = _path_outside(source, dataset), linked_folder(source)
+        if outside is not None or link is not None:
+            reason = f"{link} is a link to a folder" if outside is None else f"{outside} lies outside of the dataset"
             warn_caller(
-                f"The attachment {source} is not copied: {outside} lies outside of the dataset. To have it in the "
-                "copy, copy it by hand, and list it there."
+                f"The attachment {source} is not copied: {reason}. To have it in the copy, copy it by hand, and list "
+                "it there."
             )
             _remove(self.listed, kind, entry)
             return
@@ -135,13 +138,19 @@ def _free_name(name: str, taken: set[str]) -> str:
     return next(free for free in names if free.casefold() not in known)
 
 
+def linked_folder(source: Path) -> Path | None:
+    """Return a link to a folder that lies in a folder, if there is one."""
+    found = (Path(parent, name) for parent, folders, _ in os.walk(source) for name in folders)
+    return next((path for path in found if path.is_symlink()), None)
+
+
 def copy_files(source: Path, target: Path) -> None:
-    """Copy a file, or a folder with all files in it."""
+    """Copy a file, or a folder with all files in it; see `linked_folder` for what is not copied."""
     if not source.is_dir():
         LocalStore(target.parent).copy(location_of(source), target.name)
         return
-    target.mkdir()
     for parent, _, files in os.walk(source):
+        (target / Path(parent).relative_to(source)).mkdir(exist_ok=True)  # also an empty one
         for file in files:
             path = Path(parent, file)
             LocalStore(target).copy(location_of(path), path.relative_to(source).as_posix())

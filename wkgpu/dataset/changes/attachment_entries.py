@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.changes.attachment_copies import copy_files
+from wkgpu.dataset.changes.attachment_copies import copy_files, linked_folder
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries
@@ -46,6 +46,10 @@ def copy_attachment(layer: SegmentationLayer, attachment: Attachment) -> None:
         )
     if not source.exists():
         raise NotFoundError(f"{source} does not exist; there is no {attachment.type_name} to copy.")
+    if (link := linked_folder(source)) is not None:
+        raise UnsupportedError(
+            f"{link} is a link to a folder, which is not followed. Replace it by a copy of that folder."
+        )
     dataset._refresh()
     _check_free(layer._properties, attachment)
     key = attachment.key()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.layer_entries import new_layer
 from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
@@ -17,7 +18,7 @@ from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
 from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, changed_spec
-from wkgpu.errors import LayerNotFoundError, MismatchError, NameTakenError, UnsupportedError
+from wkgpu.errors import MismatchError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
@@ -148,7 +149,9 @@ class LayerCopy:
         check_headers(layer)
         self._layer = layer
         self._data_format = wanted.format_of(layer)
-        self._specs = {mag_view.mag: wanted.of(mag_view._array.spec, self._data_format) for mag_view in mags}
+        self._specs = {
+            mag_view.mag: (mag_view, wanted.of(mag_view._array.spec, self._data_format)) for mag_view in mags
+        }
         self._name = layer.name if name is None else name
         self._with_attachments = with_attachments
 
@@ -207,9 +210,9 @@ class LayerCopy:
         """
         twin = self._twin(target)
         settle_layer(twin)
-        for mag, spec in self._specs.items():
+        for mag, (source, spec) in self._specs.items():
             text = f"Copying {self._layer.name} {mag}"
-            copy_mag(self._layer.mags[mag], twin, mag, spec, self._layer.bounding_box, executor, text)
+            copy_mag(source, twin, mag, spec, self._layer.bounding_box, executor, text)
         return twin
 
     def _twin(self, target: Dataset) -> Layer:
@@ -265,13 +268,14 @@ def copy_layer(
             "mags that it lacks."
         )
     copy.check_room(dataset)
-    try:
-        return copy.make(dataset, executor)
-    except BaseException:
+    with ExitStack() as undone_if_it_fails:
         if is_new:
-            with suppress(LayerNotFoundError):
-                dataset.delete_layer(name)
-        raise
+            listed = LayerProperties.new(
+                name, layer.category, layer.dtype, layer.num_channels, wanted.format_of(layer), layer.bounding_box, None
+            )
+            with suppress(NameTakenError) if exists_ok else nullcontext():  # another process may be faster
+                undone_if_it_fails.enter_context(new_layer(dataset, listed))
+        return copy.make(dataset, executor)
 
 
 def copy_mag(

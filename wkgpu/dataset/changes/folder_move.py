@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
+from wkgpu.storage.stores.local.transaction import clear
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -49,8 +50,7 @@ def move(hidden: Hidden, source: Path) -> None:
         If it cannot be moved.
     """
     with wrap_os_errors(f"Cannot rename {source} to {hidden.place}"):
-        if hidden.place.is_dir():  # and empty, as was checked before
-            hidden.place.rmdir()
+        clear(hidden.place)
         hidden.content.rename(hidden.place)
         _swap(hidden, source, hidden.place)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from numpy.typing import DTypeLike
 
+from wkgpu.dataset.folder_change import settle_folder
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
-from wkgpu.dataset.metadata.layer_category import LayerCategoryType
+from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.shapes import Shape
-from wkgpu.errors import MismatchError, NameTakenError, ShapeError
+from wkgpu.errors import LayerNotFoundError, MismatchError, NameTakenError, ShapeError
 from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3IntLike
 from wkgpu.operations.voxels import Array
+from wkgpu.storage.stores.local.transaction import check_free
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -77,14 +80,9 @@ def write_layer(
     """
     if data.ndim not in (3, 4):
         raise ShapeError(f"data has the shape {tuple(data.shape)}; give (x, y, z) or (channel, x, y, z).")
-    layer = dataset.add_layer(
-        name,
-        category,
-        dtype=str(data.dtype).removeprefix("torch."),
-        num_channels=1 if data.ndim == 3 else data.shape[0],
-        data_format=data_format,
-    )
-    try:
+    dtype = str(data.dtype).removeprefix("torch.")
+    channels = 1 if data.ndim == 3 else data.shape[0]
+    with new_layer(dataset, LayerProperties.new(name, category, dtype, channels, data_format, None, None)) as layer:
         chunk_shape, shard_shape, chunks_per_shard = shapes
         mag_view = layer.add_mag(
             mag, chunk_shape=chunk_shape, shard_shape=shard_shape, chunks_per_shard=chunks_per_shard
@@ -92,10 +90,39 @@ def write_layer(
         mag_view.write(data, absolute_offset=(0, 0, 0) if absolute_offset is None else absolute_offset)
         if downsample:
             layer.downsample()
-    except BaseException:
-        dataset.delete_layer(name)
-        raise
     return layer
+
+
+@contextmanager
+def new_layer(dataset: Dataset, listed: LayerProperties) -> Iterator[Layer]:
+    """Add a layer, which is deleted with its folder if the ``with`` block raises.
+
+    Raises
+    ------
+    NameTakenError
+        If the dataset has a layer of this name.
+    AlreadyExistsError
+        If there are files in the folder, which would be deleted as well.
+    """
+    dataset._check_writable()
+    dataset._refresh()
+    is_new = listed.name not in dataset.layers
+    if is_new:
+        folder = dataset.path / listed.name
+        settle_folder(folder, dataset._file)
+        check_free(folder)
+    try:
+        layer = dataset._add_layer(listed)
+    except KeyboardInterrupt:  # it may have been listed just before
+        if is_new and listed.name in dataset.layers and not dataset.layers[listed.name].mags:
+            dataset.delete_layer(listed.name)
+        raise
+    try:
+        yield layer
+    except BaseException:
+        with suppress(LayerNotFoundError):
+            dataset.delete_layer(listed.name)
+        raise
 
 
 def properties_like(layer: Layer, name: str) -> LayerProperties:
@@ -108,7 +135,7 @@ def properties_like(layer: Layer, name: str) -> LayerProperties:
         layer.num_channels,
         layer.data_format,
         layer.bounding_box,
-        listed.largest_segment_id,
+        listed.largest_segment_id if layer.category == SEGMENTATION_CATEGORY else None,
     )
     if (configuration := listed.document.get("defaultViewConfiguration")) is not None:
         made.document["defaultViewConfiguration"] = deepcopy(configuration)

@@ -165,6 +165,8 @@ def _layer_of(source: MagView) -> Layer | None:
 
 
 def _box(source: MagView, mag: Mag) -> NDBoundingBox:
-    """Return the box of a mag in Mag(1), if its voxels are taken for those of `mag`."""
-    box = source.bounding_box
-    return box if mag == source.mag else box.in_mag(source.mag).from_mag_to_mag1(mag)
+    """Return the box of a mag's layer in Mag(1), if the mag's voxels are taken for those of `mag`."""
+    layer, box = _layer_of(source), source.bounding_box
+    if mag != source.mag:
+        return box.in_mag(source.mag).from_mag_to_mag1(mag)
+    return box if layer is None else layer.bounding_box  # which the mag's box may exceed by a part of a voxel

@@ -13,6 +13,7 @@ from wkgpu.dataset.changes.mag_entries import settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.layer_properties import checked_name
 from wkgpu.errors import WkgpuError
+from wkgpu.storage.stores.local.paths import path_below
 
 if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
@@ -56,8 +57,9 @@ def _follow(layer: Layer, source: Path, place: Path) -> None:
     dataset = layer.dataset
     dataset._layers = {place.name if known is layer else name: known for name, known in dataset._layers.items()}
     for mag_view in layer.mags.values():
-        if mag_view.path.is_relative_to(source):
-            mag_view._path = place / mag_view.path.relative_to(source)
+        path = path_below(mag_view.path, dataset.path)
+        if path is not None and path.is_relative_to(source.name):
+            mag_view._path = place / path.relative_to(source.name)
             mag_view._forget_files()
 
 

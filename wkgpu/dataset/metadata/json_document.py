@@ -55,6 +55,14 @@ def strings_in(value: Any) -> Iterator[str]:
         yield from strings_in(child)
 
 
+def objects_with_path(value: Any) -> Iterator[Document]:
+    """Yield all objects of a JSON value that have a string as their ``path``."""
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects_with_path(child)
+
+
 def _check_depth(document: Document, file: Path) -> None:
     level: list[Any] = [document]
     for _ in range(MAX_DEPTH):

@@ -16,12 +16,18 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wkgpu.dataset.metadata.json_document import Document, document_to_bytes, parse_document, strings_in
+from wkgpu.dataset.metadata.json_document import (
+    Document,
+    document_to_bytes,
+    objects_with_path,
+    parse_document,
+    strings_in,
+)
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, required
 from wkgpu.dataset.metadata.view_configuration import rename_in_view_configuration
 from wkgpu.dataset.metadata.voxel_size import LengthUnit, VoxelSize
 from wkgpu.errors import ArgumentError, LayerNotFoundError, NameTakenError, PropertiesError, WkgpuError
-from wkgpu.storage.stores.local.paths import listed_path
+from wkgpu.storage.stores.local.paths import listed_path, path_below
 
 PROPERTIES_NAME = "datasource-properties.json"
 
@@ -211,13 +217,14 @@ class DatasetProperties:
         NameTakenError, LayerNotFoundError, PropertiesError
             If there is a layer of the new name, none of the old one, or one that cannot be understood.
         """
-        renamed, folder = self.layer(name), self._place(name)
+        renamed, dataset = self.layer(name), self._place(".")
         self.check_name_is_free(new_name, "choose another name")
-        for layer in self._layers:
-            for entry in layer.path_entries:
-                place = self._place(entry["path"])
-                if place.is_relative_to(folder):
-                    entry["path"] = f"./{(Path(new_name) / place.relative_to(folder)).as_posix()}"
+        entries = [entry for layer in self._layers for entry in layer.path_entries]
+        entries += [entry for broken in self._broken for entry in objects_with_path(broken.entry)]
+        for entry in entries:
+            place = path_below(self._place(entry["path"]), dataset)
+            if place is not None and place.is_relative_to(name):
+                entry["path"] = f"./{(Path(new_name) / place.relative_to(name)).as_posix()}"
         renamed.document["name"] = new_name
         rename_in_view_configuration(self.document, name, new_name)
 

@@ -22,6 +22,13 @@ def files_in(folder: Path) -> Iterator[str]:
                 yield path.relative_to(folder).as_posix()
 
 
+def holds_files(folder: Path) -> bool:
+    """Tell whether there is anything in a folder, or in the folders in it, besides folders."""
+    return any(
+        files or any(Path(parent, name).is_symlink() for name in folders) for parent, folders, files in os.walk(folder)
+    )
+
+
 def folders_of(files: Iterable[str]) -> set[str]:
     """Return the folders that files are in, by the paths of both in a folder."""
     return {str(PurePosixPath(file).parent) for file in files}

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
-from wkgpu.errors import ReadOnlyError, StorageAccessError, WkgpuError
+from wkgpu.errors import AlreadyExistsError, ReadOnlyError, StorageAccessError, WkgpuError
 from wkgpu.settings import config
 from wkgpu.storage.stores.files import Buffer, Entry, Replacing, Source, Version, WritableFile
 from wkgpu.storage.stores.local import open_files
@@ -230,7 +230,9 @@ class LocalStore(Store):
     def new_file(
         self, key: str, *, replacing: Replacing = "anything", is_locked: bool = False, durable: bool | None = None
     ) -> AtomicFile:
-        """See `Store.new_file`."""
+        """See `Store.new_file`. Where a link is, even one that leads to nothing, there is something."""
+        if replacing == "nothing" and (path := self.path_of(key)).is_symlink():
+            raise AlreadyExistsError(f"{path} is a link; choose another place or remove it.")
         return AtomicFile(self.writable_path(key), is_locked=is_locked, durable=durable, replacing=replacing)
 
     def is_swapping(self, key: str, *, also_earlier: bool = False) -> bool:

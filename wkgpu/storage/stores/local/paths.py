@@ -90,6 +90,25 @@ def entry_path(dataset: Path, folder: Path, path: str) -> str:
     return str(found)
 
 
+def path_below(path: Path, folder: Path) -> Path | None:
+    """Return a path relative to a folder that it is in, also if it leads there through links; None for other paths.
+
+    What is below the folder is taken as it is written.
+
+    Examples
+    --------
+    >>> path_below(Path("/data/cortex/color/1"), Path("/data/cortex"))
+    PosixPath('color/1')
+    """
+    if path.is_relative_to(folder):
+        return path.relative_to(folder)
+    for parent in path.parents if path.is_absolute() else ():
+        with suppress(OSError):
+            if parent.samefile(folder):
+                return path.relative_to(parent)
+    return None
+
+
 def is_remote(path: Path | str) -> bool:
     """Tell whether a path is a URL of what is not a local file.
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from wkgpu.errors import AlreadyExistsError, FormatError, NotFoundError
 from wkgpu.storage.stores.local.atomic_file import atomic_write_bytes
 from wkgpu.storage.stores.local.deletion import discard
-from wkgpu.storage.stores.local.folder_tree import files_in, make_folder_of, remove_empty_folders
+from wkgpu.storage.stores.local.file_bytes import write_all
+from wkgpu.storage.stores.local.folder_tree import files_in, holds_files, make_folder_of, remove_empty_folders
 from wkgpu.storage.stores.local.hidden import DELETED, SWAP, hidden_beside, hidden_place, is_transaction
 from wkgpu.storage.stores.local.locks import file_lock
 from wkgpu.storage.stores.local.os_errors import os_error_to_wkgpu
@@ -81,7 +82,7 @@ class Transaction:
     def watch(self, path: Path) -> None:
         """Write into the journal that `path` is what is moved. Must come before the first move."""
         with open(_opened(self.journal, os.O_WRONLY | os.O_TRUNC), "wb", buffering=0) as file:
-            file.write(json.dumps(path.lstat().st_ino).encode())
+            write_all(file.fileno(), json.dumps(path.lstat().st_ino).encode(), 0)
             os.fsync(file.fileno())
 
     def place_content(self) -> None:
@@ -94,7 +95,7 @@ class Transaction:
         ReadOnlyError, StorageAccessError
             If it cannot be moved.
         """
-        check_free(self.place)
+        clear(self.place)
         try:
             self.watch(self.content)
             self.content.rename(self.place)
@@ -272,15 +273,31 @@ def earlier_replacement_of(place: Path) -> Transaction:
 
 
 def check_free(place: Path) -> None:
-    """Check that there is nothing at a place, or an empty folder.
+    """Check that there is nothing at a place, or a folder without files.
+
+    Folders are left where another process has deleted the one in which something was being made.
 
     Raises
     ------
     AlreadyExistsError
         If there is something.
     """
-    if os.path.lexists(place) and (not _is(place, stat.S_ISDIR) or any(place.iterdir())):
+    if os.path.lexists(place) and (not _is(place, stat.S_ISDIR) or holds_files(place)):
         raise AlreadyExistsError(f"{place} exists and is not empty; choose another place or remove it.")
+
+
+def clear(place: Path) -> None:
+    """Remove a folder without files from a place.
+
+    Raises
+    ------
+    AlreadyExistsError
+        If there is something else.
+    """
+    check_free(place)
+    for parent, _, _ in os.walk(place, topdown=False):
+        with suppress(OSError):  # another process has just made something in it, which is found when it is replaced
+            Path(parent).rmdir()
 
 
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
