@@ -164,12 +164,13 @@ def test_what_a_gpu_cannot_decode_is_said_once(make, engine, caplog):
 
 def test_an_unknown_codec_is_loud(make, engine, cpu, monkeypatch):
     array = make((INVERTED,))
-    write_box(array, cpu, (0, 0, 0), noise(array.spec, (6, 6, 6), 0))
+    write_box(array, cpu, (0, 0, 0), noise(array.spec, (6, 6, 4), 0))
     monkeypatch.delitem(cpu_codecs.CODECS, "inverted")
     forget()
     other = make((Codec("unheard-of", no_more),))
     with pytest.raises(UnsupportedError, match=r"array-0/0\.0\.0 .*'inverted' cannot be decoded"):
         read_box(array, engine, (0, 0, 0), (6, 6, 6))
+    assert not read_box(array, engine, (0, 0, 4), (5, 3, 4)).any()  # in the same file, where nothing is stored
     with pytest.raises(UnsupportedError, match=r"array-1/0\.0\.0 .*'unheard-of' cannot be"):
         write_box(other, engine, (0, 0, 0), on_device(engine, noise(array.spec, (6, 6, 6), 0)))
     assert other.existing_shards() == []
