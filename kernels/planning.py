@@ -13,10 +13,11 @@ NUMBERS = 21
 
 # ---- How the index of a shard answers, and the columns of the array of indexes
 ABSENT, UNIFORM, TABLE, SKIPPED = range(4)
-KIND, CODEC, BEGIN, END, ENTRIES = range(5)
+KIND, CODEC, BEGIN, END, ENTRIES, EXACT_NBYTES = range(6)
 """How it answers, where a skipped shard is one of another plan; the codec's number; the offset of chunk 0, or the
-address of the offsets of all; the bytes of a chunk, or the address of the ends of all; the number of chunks."""
-INDEX_COLUMNS = 5
+address of the offsets of all; the bytes of a chunk, or the address of the ends of all; the number of chunks; the bytes
+that each stored chunk must have, 0 where they differ."""
+INDEX_COLUMNS = 6
 
 # ---- Rows of the tables of a read plan, each of which is a column of that table
 FILE, OFFSET, NBYTES, STAGING_OFFSET = range(4)

@@ -28,7 +28,7 @@ def _is_within(numbers, count):
 
 
 @cached_kernel
-def find_bad_column(segments, chunks, missing, counts, max_chunk_nbytes):
+def find_bad_column(segments, chunks, missing, counts, max_chunk_nbytes, raw, piece_nbytes):
     """Return which column of a read plan names what does not exist: its place in the list below, or -1.
 
     Parameters
@@ -40,6 +40,8 @@ def find_bad_column(segments, chunks, missing, counts, max_chunk_nbytes):
         Files, boxes and pipelines of the plan.
     max_chunk_nbytes : int
         What no length exceeds.
+    raw, piece_nbytes : int
+        The pipeline of chunks that are stored as they are, or -1, and the bytes that each of them has.
     """
     columns = len(segments), len(chunks), len(missing)
     if columns != (SEGMENT_COLUMNS, CHUNK_COLUMNS, MISSING_COLUMNS):
@@ -54,4 +56,10 @@ def find_bad_column(segments, chunks, missing, counts, max_chunk_nbytes):
         return 4
     if not _is_within(chunks[PLACEMENT_ORDER], chunks.shape[1]):
         return 5
-    return -1 if _is_within(missing[MISSING_BOX], counts[1]) else 6
+    if not _is_within(missing[MISSING_BOX], counts[1]):
+        return 6
+    if raw >= 0:
+        for row in range(chunks.shape[1]):
+            if chunks[CHUNK_CODEC, row] == raw and chunks[CHUNK_NBYTES, row] != piece_nbytes:
+                return 7
+    return -1

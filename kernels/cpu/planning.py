@@ -23,6 +23,7 @@ from ..planning import (
     CODEC,
     END,
     ENTRIES,
+    EXACT_NBYTES,
     FILE,
     FIRST_BOX,
     KIND,
@@ -181,18 +182,21 @@ def _count_rows(corners, numbers, shards, boxes):
 
 @njit(nogil=True)
 def _extent(index, ordinal, part, numbers):
-    """Return the file offset and the encoded bytes of a piece, 0 where it is not stored; -1 beyond the index."""
+    """Return the file offset and the encoded bytes of a piece, 0 where it is not stored; -1 for what cannot be."""
     if index[KIND] == ABSENT:
         return 0, 0
     if ordinal >= index[ENTRIES]:
         return 0, -1
     if index[KIND] == TABLE:
         begin = intrinsics.load_8_bytes(index[BEGIN] + 8 * ordinal)
-        return begin, intrinsics.load_8_bytes(index[END] + 8 * ordinal) - begin
-    begin = index[BEGIN] + ordinal * index[END]
-    if numbers[PER_CHUNK + 1] * numbers[PER_CHUNK + 2] > 1:
+        nbytes = intrinsics.load_8_bytes(index[END] + 8 * ordinal) - begin
+    else:
+        begin, nbytes = index[BEGIN] + ordinal * index[END], index[END]
+    if index[EXACT_NBYTES] and nbytes and nbytes != index[EXACT_NBYTES]:
+        return 0, -1
+    if nbytes and numbers[PER_CHUNK + 1] * numbers[PER_CHUNK + 2] > 1:
         return begin + part * numbers[PIECE_NBYTES], numbers[PIECE_NBYTES]
-    return begin, index[END]
+    return begin, nbytes
 
 
 @njit(nogil=True)
@@ -235,7 +239,7 @@ def _find_rows(corners, numbers, shard, boxes, index, found, missing, counts):
     Returns
     -------
     counts : tuple of int
-        Rows of both; the first is -1 if the index has fewer chunks than the shard.
+        Rows of both; the first is -1 if the index has fewer chunks than the shard, or raw ones of a wrong length.
     """
     count, absent = counts
     begin_x, begin_y, begin_z = (
@@ -336,7 +340,7 @@ def read_tables(corners, numbers, shards, boxes, indexes):
         The chunks that are not stored.
     summary : tuple of int
         Bytes that are fetched, and bytes of the largest encoded chunk. -1 bytes: an index has fewer chunks than its
-        shard.
+        shard, or raw ones of a wrong length; then, which file's.
     """
     rows = _count_rows(corners, numbers, shards, boxes)
     segments, chunks = np.empty((SEGMENT_COLUMNS, rows), np.int64), np.empty((CHUNK_COLUMNS, rows), np.int64)
@@ -354,7 +358,7 @@ def read_tables(corners, numbers, shards, boxes, indexes):
             corners, numbers, shards[shard], boxes[begin:end], index, found, missing, (count, absent)
         )
         if count < 0:
-            count, totals = np.int64(0), (np.int64(0), np.int64(-1), np.int64(0))
+            count, totals = np.int64(0), (np.int64(0), np.int64(-1), file)
             break
         if count > first:
             totals = _lay_out(

@@ -15,7 +15,7 @@ from numba import cfunc, types
 from wkgpu.engines.cpu import codecs as cpu_codecs
 from wkgpu.engines.cpu.codecs import CpuCodec
 from wkgpu.engines.cuda import codecs as cuda_codecs
-from wkgpu.errors import ChunkError, UnsupportedError
+from wkgpu.errors import ChunkError, ShardIndexError, UnsupportedError
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage.codecs import LZ4, LZ4HC, Codec, codec_named, register_codec
@@ -164,12 +164,13 @@ def test_what_a_gpu_cannot_decode_is_said_once(make, engine, caplog):
 
 def test_an_unknown_codec_is_loud(make, engine, cpu, monkeypatch):
     array = make((INVERTED,))
-    write_box(array, cpu, (0, 0, 0), noise(array.spec, (6, 6, 6), 0))
+    write_box(array, cpu, (0, 0, 0), noise(array.spec, (6, 6, 4), 0))
     monkeypatch.delitem(cpu_codecs.CODECS, "inverted")
     forget()
     other = make((Codec("unheard-of", no_more),))
     with pytest.raises(UnsupportedError, match=r"array-0/0\.0\.0 .*'inverted' cannot be decoded"):
         read_box(array, engine, (0, 0, 0), (6, 6, 6))
+    assert not read_box(array, engine, (0, 0, 4), (5, 3, 4)).any()  # in the same file, where nothing is stored
     with pytest.raises(UnsupportedError, match=r"array-1/0\.0\.0 .*'unheard-of' cannot be"):
         write_box(other, engine, (0, 0, 0), on_device(engine, noise(array.spec, (6, 6, 6), 0)))
     assert other.existing_shards() == []
@@ -193,6 +194,35 @@ def test_damage_is_an_error(make, engine, cpu, codecs):
     path.write_bytes(data)
     with pytest.raises(ChunkError, match=rf"{path}: .*damaged"):
         read_box(array, engine, (0, 0, 0), (10, 6, 8))
+
+
+def test_raw_chunks_are_read_in_slabs_where_a_table_says_where_they_lie(make, engine, config):
+    config.staging_bytes = 50
+    for facts in ({}, {"channels": 2}, {"axis_order": (2, 1, 0)}):
+        array = make((), **facts)
+        check_history(array, engine)
+    ((plan, sources),) = array.read_plans([(5, 0, 0)], (1, 3, 4))
+    sources.close()
+    assert plan.nbytes_staged == 1 * 3 * 4 * 2  # of a chunk of 5 x 3 x 4
+
+
+@pytest.mark.parametrize("staging_bytes", [50, 1 << 20])
+@pytest.mark.parametrize("change", [-2, -40, 4000])
+def test_a_raw_chunk_of_a_wrong_length_is_an_error(make, engine, cpu, config, staging_bytes, change):
+    config.staging_bytes = staging_bytes
+    array = make((), axis_order=(2, 1, 0))
+    data = noise(array.spec, (10, 6, 8), 0)
+    write_box(array, cpu, (0, 0, 0), data)
+    path = array.path / "0.0.0"
+    encoded = path.read_bytes()
+    table = np.frombuffer(encoded[-128:], np.int64).reshape(2, 8).copy()
+    table[1, 7] += change
+    path.write_bytes(encoded[:-128] + bytes(4000) + table.tobytes())
+    out = np.zeros((1, 10, 6, 8), np.uint16)  # in which chunks are placed as they lie in the file
+    with pytest.raises(ShardIndexError, match=rf"{path}: .*length"):
+        read_box(array, engine, (0, 0, 0), (10, 6, 8), out=out)
+    with pytest.raises(ChunkError, match=rf"{path}: chunk 7 .*damaged"):
+        write_box(array, engine, (1, 1, 1), np.asfortranarray(data[:, 1:9, 1:5, 1:7]))
 
 
 def test_comparisons(make, cpu):

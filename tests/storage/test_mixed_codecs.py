@@ -15,6 +15,7 @@ from wkgpu.storage.codecs import pipeline_of, word_of
 from wkgpu.storage.formats import create_array
 from wkgpu.storage.plans.chunk_lookup import chunks_in_boxes, pieces_of, recut
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.local import open_files
 from wkgpu.storage.wkw.header import WkwHeader
 
 CODECS = ("raw", "lz4", "lz4hc")
@@ -89,6 +90,22 @@ def test_a_plan_has_the_codecs_of_the_files(mixed, config, codec, other, staging
     ((plan, sources),) = array.read_plans([(8, 0, 0)], (4, 4, 4))
     sources.close()
     assert plan.pipelines == (pipeline_of(other),)
+
+
+@both_ways
+def test_plans_that_are_not_asked_for_leave_no_file_open(mixed, config, naive, codec, other):
+    config.staging_bytes = 32
+    array, _ = mixed(codec, other)
+    held = len(open_files.held)
+
+    def fail(plan, sources):
+        raise ValueError("no plan is executed")
+
+    with pytest.raises(ValueError, match="no plan"):
+        array.read([(0, 0, 0)], (16, 16, 8), fail)
+    assert len(open_files.held) == held
+    assert boxes_are_equal(array, array, naive, ((0, 0, 0), (0, 0, 0)), (16, 16, 8))
+    assert len(open_files.held) == held
 
 
 @both_ways

@@ -61,6 +61,19 @@ def test_raw_chunks_are_touched_in_pieces(make_array, config):
     assert plan.touched.offset.tolist() == [16 + 128 + 2 * 32]
 
 
+def test_a_write_stays_cut_as_it_was_begun_when_the_settings_change(make_array, cpu, config):
+    config.staging_bytes = 64
+    array = make_array(layout_of("raw"))
+    data = voxels(array.spec, (8, 8, 8), 1)
+    write_box(array, cpu, (0, 0, 0), data)
+    data[:, 1:7, 1:7, 1:7] = voxels(array.spec, (6, 6, 6), 2)
+    for shard_write in array.shard_writes((1, 1, 1), (6, 6, 6)):
+        config.staging_bytes = 16
+        with shard_write as plan:
+            cpu.write(plan, data[:, 1:7, 1:7, 1:7])
+    np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), (8, 8, 8)), data)
+
+
 @pytest.mark.parametrize("codec", ["raw", "lz4", "lz4hc"])
 def test_a_write_leaves_shards_and_nothing_else(make_array, cpu, codec):
     array = make_array(layout_of(codec))

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from wkgpu.engines.failures import write_error
 from wkgpu.errors import LaunchError
 from wkgpu.forking import loading
+from wkgpu.kernels.failures import WRONG_LENGTH
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
@@ -116,6 +118,11 @@ def check_write_plan(plan: WritePlan, data: Any) -> None:
     if not count == len(touched.offset) == len(touched.nbytes) == len(touched.origin):
         raise LaunchError(f"{plan}: the columns of its table have several lengths. {_BUG}")
     _check_rows(plan, "chunks of the shard", touched.ordinal, spec.chunks_in_shard)
+    if not spec.codecs:
+        is_bad = (touched.nbytes != 0) & (touched.nbytes != plan.pieces.nbytes)
+        if is_bad.any():
+            row = int(is_bad.argmax())
+            raise write_error(plan, WRONG_LENGTH, row, int(touched.nbytes[row]))
     if {len(column) for column in plan.stored} not in ({0}, {spec.chunks_in_shard}):
         raise LaunchError(f"{plan}: its table of stored chunks has not one row for each. {_BUG}")
 
@@ -138,11 +145,16 @@ def check_comparison_plan(plan: ComparisonPlan) -> None:
 
 def _check_tables(plan: ReadPlan) -> None:
     counts = len(plan.files), plan.boxes, len(plan.pipelines)
+    raw = plan.pipelines.index(()) if () in plan.pipelines else -1
     bad = _checks().find_bad_column(
-        plan.segments.columns, plan.chunks.columns, plan.missing.columns, counts, plan.max_chunk_nbytes
-    )
+        plan.segments.columns, plan.chunks.columns, plan.missing.columns, counts, plan.max_chunk_nbytes, raw,
+        plan.pieces.nbytes,
+    )  # fmt: skip
     if bad >= 0:
-        what = ("columns", "files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes")[bad]
+        what = (
+            "columns", "files", "more bytes than its largest chunk", "boxes", "pipelines", "chunks", "boxes",
+            "raw chunks of a length",
+        )[bad]  # fmt: skip
         raise LaunchError(f"{plan}: its tables name {what} that it does not have. {_BUG}")
 
 

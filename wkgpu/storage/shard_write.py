@@ -133,7 +133,9 @@ class ShardWrite:
     def _planned(self, spec: ArraySpec, old: ShardFile | None, file: WritableFile) -> WritePlan:
         array, is_in_place = self._array, self._is_in_place(spec)
         data_offset, absent = array.data_offset(spec.codecs), array.absent_chunks(spec.codecs)
-        pieces = array.pieces_of(spec.codecs) if is_in_place else whole_chunks(spec)
+        pieces = whole_chunks(spec)
+        if is_in_place:  # cut as the rows are, whatever the settings say by now
+            pieces = self._pieces if spec.codecs == array.spec.codecs else array.pieces_of(spec.codecs)
         rows = recut(self._rows, self._pieces, pieces, self._shape)
         uniform = UniformIndex(data_offset, spec.chunk_bytes) if is_in_place else None
         touched = touched_chunks(

@@ -18,6 +18,7 @@ from wkgpu.errors import (
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import (
+    Pieces,
     ShardRows,
     chunks_by_shard,
     chunks_in_boxes,
@@ -150,19 +151,20 @@ class StoredArray(ShardFolder):
             First voxel and voxels ``(x, y, z)`` of the box in the mag's own grid.
         """
 
-        def rows_of(array: StoredArray) -> Iterator[ShardRows]:
+        def rows_of(array: StoredArray, pieces: Pieces) -> Iterator[ShardRows]:
             in_order = array.spec.in_storage_order
-            return chunks_by_shard(array.spec.in_own_axes, array.pieces, in_order(topleft), in_order(shape))
+            return chunks_by_shard(array.spec.in_own_axes, pieces, in_order(topleft), in_order(shape))
 
         return self._shard_writes(rows_of, shape)
 
     def _shard_writes(
-        self, rows_of: Callable[[StoredArray], Iterator[ShardRows]], shape: Triple
+        self, rows_of: Callable[[StoredArray, Pieces], Iterator[ShardRows]], shape: Triple
     ) -> Iterator[ShardWrite]:
         """Yield locked writes; if the mag is rewritten before the last one, begin again with its new shards."""
         for array in self._attempts():
-            for rows in rows_of(array):
-                write = ShardWrite(array, rows, array.pieces, array.spec.in_storage_order(shape))
+            pieces = array.pieces  # once: they depend on settings
+            for rows in rows_of(array, pieces):
+                write = ShardWrite(array, rows, pieces, array.spec.in_storage_order(shape))
                 if not write.lock():
                     break
                 try:
@@ -193,7 +195,7 @@ class StoredArray(ShardFolder):
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         x, y, z = shape
 
-        def rows_of(array: StoredArray) -> Iterator[ShardRows]:
+        def rows_of(array: StoredArray, pieces: Pieces) -> Iterator[ShardRows]:
             if np.any(np.mod(shape, array.spec.chunk_shape)) or (corners % shape).any():
                 raise ShapeError(
                     f"Boxes of {shape} voxels are not whole chunks of {array.spec.chunk_shape}, or do not begin at "
@@ -203,7 +205,7 @@ class StoredArray(ShardFolder):
                 raise ShapeError(f"Boxes must be distinct; one of the {len(corners)} boxes is repeated.")
             spec = array.spec
             in_order = corners[:, list(spec.axis_order)]
-            for rows in chunks_in_boxes(spec.in_own_axes, array.pieces, in_order, spec.in_storage_order(shape)):
+            for rows in chunks_in_boxes(spec.in_own_axes, pieces, in_order, spec.in_storage_order(shape)):
                 origin = rows.origin.copy()
                 origin[:, spec.axis_order.index(2)] += rows.box * z
                 yield rows._replace(origin=origin)

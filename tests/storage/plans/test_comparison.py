@@ -1,5 +1,7 @@
 """Chunks that face each other, and boxes that have none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from strategies import voxels
@@ -74,6 +76,13 @@ def test_chunk_grids_coincide_where_they_are_alike():
         assert face(layout_of(), other, ((1, 2, 3), (5, 2, 11)))
     for topleft in ((1, 0, 0), (0, 3, 0), (4, 4, 5)):
         assert not face(layout_of(), layout_of(), ((0, 0, 0), topleft))
+
+
+def test_chunk_grids_coincide_in_any_order_of_axes():
+    spec = replace(layout_of(), chunk_shape=(2, 4, 8), axis_order=(2, 0, 1))
+    pieces = (pieces_of(spec.in_own_axes, 1 << 20),) * 2
+    assert chunk_grids_coincide((spec, spec), pieces, ((0, 0, 0), (2, 4, 8)))
+    assert not chunk_grids_coincide((spec, spec), pieces, ((0, 0, 0), (8, 2, 4)))
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_offsets_beyond_what_fits_beside_a_row():
 
 
 def test_an_index_with_too_few_chunks():
-    with pytest.raises(ShardIndexError, match="shard has too few chunks"):
+    with pytest.raises(ShardIndexError, match="shard: its index has too few chunks"):
         plans_of(LAYOUT, (0, 0, 0), (8, 8, 8), {(0, 0, 0): shard_with_sizes(np.ones(7, int))})
 
 

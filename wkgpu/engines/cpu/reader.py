@@ -42,7 +42,8 @@ class CpuReader:
         self._team = team
         self._buffers = buffers
         size = plan.pieces.nbytes
-        self._pipelines = kernel_pipelines(plan.pipelines, size, swapped_bytes(plan.spec), plan.file_encoded_by)
+        used = plan.pipelines if len(plan.chunks) else ()  # what is not stored needs no codec
+        self._pipelines = kernel_pipelines(used, size, swapped_bytes(plan.spec), plan.file_encoded_by)
         self._slots = max(1, _SCRATCH_BYTES // size)
         self._sizes = (
             max(config.staging_bytes, plan.max_chunk_nbytes), self._slots * (self._pipelines.gap + size),

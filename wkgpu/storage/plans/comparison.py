@@ -45,6 +45,8 @@ def chunk_grids_coincide(
 
     Parameters
     ----------
+    pieces : tuple of Pieces
+        How the chunks of each are cut, in storage axis order.
     toplefts : tuple of (x, y, z)
         First voxel of each box in its mag's own grid.
     """
@@ -55,8 +57,8 @@ def chunk_grids_coincide(
         return False
     if one.axis_order != other.axis_order or not (one.channels_first and other.channels_first):
         return False
-    shape = pieces[0].shape
-    return shape == pieces[1].shape and all((a - b) % n == 0 for a, b, n in zip(*toplefts, shape, strict=True))
+    shape, corners = pieces[0].shape, map(one.in_storage_order, toplefts)
+    return shape == pieces[1].shape and all((a - b) % n == 0 for a, b, n in zip(*corners, shape, strict=True))
 
 
 def comparison_plan(one: ReadPlan, other: ReadPlan) -> ComparisonPlan | None:

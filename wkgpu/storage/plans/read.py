@@ -137,8 +137,9 @@ class ReadPlan(NamedTuple):
         return self.files[file].path, int(place) - staging_offset + offset
 
     def file_encoded_by(self, pipeline: int) -> str:
-        """Return the path of a file whose chunks one of the plan's pipelines encodes."""
-        return self.locate(int((self.chunks.codec == pipeline).argmax()))[0]
+        """Return the path of a file whose chunks one of the plan's pipelines encodes; all paths, if none is wanted."""
+        (rows,) = (self.chunks.codec == pipeline).nonzero()
+        return self.locate(int(rows[0]))[0] if len(rows) else ", ".join(file.path for file in self.files)
 
     def describe(self, row: int) -> str:
         """Name the file of the chunk in a row, and where the chunk lies there and in its box, for messages."""

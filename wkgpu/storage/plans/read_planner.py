@@ -24,8 +24,8 @@ from wkgpu.storage.stores.local.open_files import EXHAUSTED
 from wkgpu.storage.stores.store import Store
 
 _MAX_KEPT = 64
-_ABSENT = (layout.ABSENT, 0, 0, 0, 0)
-_SKIPPED = (layout.SKIPPED, 0, 0, 0, 0)
+_ABSENT = (layout.ABSENT, 0, 0, 0, 0, 0)
+_SKIPPED = (layout.SKIPPED, 0, 0, 0, 0, 0)
 
 OpenShard = Callable[[Triple, bool], ShardFile | None]
 """Opens the shard ``(x, y, z)``, its index checked; None where it does not exist.
@@ -83,7 +83,7 @@ class ReadPlanner:
             try:
                 planned = []
                 for cut, pipelines in self._by_cut(files, pieces):
-                    indexes = np.array([_described(file, pipelines, cut == pieces) for file in files], np.int64)
+                    indexes = np.array([self._described(file, pipelines, cut == pieces) for file in files], np.int64)
                     tables = kernels.read_tables(
                         part.corners, self._numbers(cut, part, max_gap), shards, touching, indexes
                     )
@@ -91,13 +91,12 @@ class ReadPlanner:
             except BaseException:
                 _close(files)
                 raise
-            rest = iter(planned)
             try:
-                yield from rest
-            except BaseException:  # as where only the first plan is asked for
-                for _, sources in rest:
+                while planned:
+                    yield planned.pop(0)
+            finally:
+                for _, sources in planned:  # which the caller has not asked for
                     sources.close()
-                raise
 
     def _by_cut(self, files: _Files, pieces: Pieces) -> Sequence[tuple[Pieces, tuple[Pipeline, ...]]]:
         """Return the pipelines of files by how these cut chunks, which absent files do as new ones: into `pieces`."""
@@ -131,14 +130,26 @@ class ReadPlanner:
             numbers[layout.SHIFT : layout.SHIFT + 3] = part.shift
         return numbers
 
+    def _described(self, file: ShardFile | None, pipelines: tuple[Pipeline, ...], has_absent: bool) -> tuple[int, ...]:
+        """Return the row of an index, as planning kernels take it; `has_absent`: whether absent shards are planned."""
+        if file is None:
+            return _ABSENT if has_absent else _SKIPPED
+        codecs = file.index.codecs
+        if codecs not in pipelines:
+            return _SKIPPED
+        kind, begin, end, entries = file.index.description
+        return kind, pipelines.index(codecs), begin, end, entries, 0 if codecs else self._spec.chunk_bytes
+
     def _plan(
         self, pieces: Pieces, pipelines: tuple[Pipeline, ...], files: _Files, tables: _Tables, shape: Triple, boxes: int
     ) -> tuple[ReadPlan, Sources]:
         """Make the plan of those shards whose chunks are encoded by these pipelines."""
         opened = [file for file in files if file is not None and file.index.codecs in pipelines]
         segments, chunks, missing, (staged, largest) = tables
-        if staged < 0:
-            raise ShardIndexError(f"An index of {', '.join(file.path for file in opened)} has too few chunks.")
+        if staged < 0:  # the other number is the file's
+            raise ShardIndexError(
+                f"{opened[largest].path}: its index has too few chunks, or raw ones of a wrong length."
+            )
         plan = ReadPlan(
             self._spec, pieces, shape, boxes, tuple([file.key for file in opened]), pipelines,
             Segments(segments), Chunks(chunks), MissingChunks(missing), staged, largest,
@@ -148,16 +159,6 @@ class ReadPlanner:
 
 _Files = list[ShardFile | None]
 _Tables = tuple[Ints, Ints, Ints, tuple[int, int]]
-
-
-def _described(file: ShardFile | None, pipelines: tuple[Pipeline, ...], has_absent: bool) -> tuple[int, ...]:
-    """Return the row of an index, as planning kernels take it; `has_absent`: whether absent shards are planned."""
-    if file is None:
-        return _ABSENT if has_absent else _SKIPPED
-    if file.index.codecs not in pipelines:
-        return _SKIPPED
-    kind, begin, end, entries = file.index.description
-    return kind, pipelines.index(file.index.codecs), begin, end, entries
 
 
 def _opened(open_shard: OpenShard, store: Store, shards: Ints) -> _Files:
