@@ -158,7 +158,7 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
             out = (engine.zeros if is_zero else engine.empty)(full_shape, spec.memory_dtype)
             if is_zero:
                 return
-        engine.read(plan, sources, in_storage_order(spec, out))
+        engine.read(plan, sources, in_storage_order(array.spec, out))  # which may be another one after a rewrite
 
     array.read(toplefts, shape, fill)
     return engine.zeros(full_shape, spec.memory_dtype) if out is None else out  # without boxes there is no plan
@@ -166,8 +166,9 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    in_order = in_storage_order(array.spec, out)
-    array.read(toplefts, shape, lambda plan, sources: engine.read(plan, sources, in_order))
+    array.read(
+        toplefts, shape, lambda plan, sources: engine.read(plan, sources, in_storage_order(array.spec, out))
+    )  # fmt: skip
 
 
 def _output(array: StoredArray, engine: Engine, out: Any, expected: tuple[int, ...]) -> Any:
