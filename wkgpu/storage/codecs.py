@@ -99,6 +99,49 @@ LZ4 = register_codec(Codec("lz4", lz4_bound, max_input_bytes=_LZ4_MAX_INPUT_BYTE
 LZ4HC = register_codec(Codec("lz4hc", lz4_bound, (("level", 9),), _LZ4_MAX_INPUT_BYTES))  # LZ4HC_CLEVEL_DEFAULT
 
 
+# ---- Codecs of Zarr, with the parameters that WEBKNOSSOS gives them, or else Zarr
+
+
+def zstd_bound(nbytes: int) -> int:
+    """``ZSTD_COMPRESSBOUND`` of zstd.h, and the content checksum."""
+    return nbytes + (nbytes >> 8) + max((128 << 10) - nbytes, 0) // 2048 + 4
+
+
+def blosc_bound(nbytes: int) -> int:
+    """``BLOSC_MAX_OVERHEAD`` of blosc.h: what does not shrink is copied behind a header."""
+    return nbytes + 16
+
+
+def deflate_bound(nbytes: int) -> int:
+    """Stored blocks of at least 16 KiB, RFC 1951, in a zlib or gzip frame without optional fields."""
+    return nbytes + 5 * (nbytes // 16384 + 1) + 32
+
+
+def sized_lz4_bound(nbytes: int) -> int:
+    """An LZ4 block behind four bytes that say how long it gets."""
+    return lz4_bound(nbytes) + 4
+
+
+def checksum_bound(nbytes: int) -> int:
+    """Four bytes more."""
+    return nbytes + 4
+
+
+ZSTD = register_codec(Codec("zstd", zstd_bound, (("level", 5), ("checksum", True))))
+BLOSC = register_codec(
+    Codec(
+        "blosc",
+        blosc_bound,
+        (("cname", "lz4"), ("clevel", 5), ("shuffle", "noshuffle"), ("typesize", 1), ("blocksize", 0)),
+        0x7FFFFFFF - 16,  # BLOSC_MAX_BUFFERSIZE
+    )
+)
+GZIP = register_codec(Codec("gzip", deflate_bound, (("level", 5),)))
+ZLIB = register_codec(Codec("numcodecs.zlib", deflate_bound, (("level", 1),)))
+SIZED_LZ4 = register_codec(Codec("numcodecs.lz4", sized_lz4_bound, (("acceleration", 1),), _LZ4_MAX_INPUT_BYTES))
+CRC32C = register_codec(Codec("crc32c", checksum_bound))
+
+
 # ---- Users' words
 
 _PIPELINES: dict[Any, Pipeline] = {True: (LZ4,), False: (), "raw": (), "lz4": (LZ4,), "lz4hc": (LZ4HC,)}
