@@ -10,13 +10,15 @@ import numpy as np
 
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, ShapeError, UnsupportedError
+from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError, UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
+
+_MAX_ATTEMPTS = 8
 
 
 def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, out: Any = None) -> Any:
@@ -93,10 +95,20 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
     x, y, z = voxels.shape[1:]
     for part in array.parts:
-        own = channels_of_part(part, engine, voxels)
-        for shard_write in part.array.shard_writes(topleft, (x, y, z)):
-            with shard_write as plan:
-                engine.write(plan, in_storage_order(spec, own))
+        own = in_storage_order(spec, channels_of_part(part, engine, voxels))
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                _write_shards(part.array, engine, topleft, (x, y, z), own)
+                break
+            except OutdatedFileError:  # by a program that takes no locks
+                if attempt + 1 == _MAX_ATTEMPTS:
+                    raise
+
+
+def _write_shards(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, voxels: Any) -> None:
+    for shard_write in array.shard_writes(topleft, shape):
+        with shard_write as plan:
+            engine.write(plan, voxels)
 
 
 def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
