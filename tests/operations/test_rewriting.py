@@ -129,7 +129,7 @@ class TestCompress:
 
     @pytest.mark.parametrize("codec", [False, "raw", "brotli"])
     def test_codecs_that_compress_nothing_are_refused(self, raw, codec):
-        with pytest.raises(ArgumentError, match="which compresses nothing|use True"):
+        with pytest.raises(ArgumentError, match=r"which compresses nothing|use True"):
             raw.compress(codec=codec)
 
     def test_what_lies_beyond_the_layers_box_is_kept(self, raw, expected):
