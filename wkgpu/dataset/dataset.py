@@ -609,7 +609,7 @@ class Dataset(TellsWhatIsAbsent):
     # ---- All layers
 
     def compress(self, executor: Executor | None = None) -> None:
-        """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
+        """Compress all raw mags of all layers in place; see `MagView.compress`.
 
         Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
         `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
@@ -659,7 +659,7 @@ class Dataset(TellsWhatIsAbsent):
         interpolation_mode : str
             By default the median for images and the mode for segmentations.
         compress : bool or str
-            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+            As for `Layer.add_mag`.
         executor : Executor, optional
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
         progress_desc : str, optional
@@ -719,8 +719,8 @@ class Dataset(TellsWhatIsAbsent):
             By default that of each layer. The voxels in the boxes of the layers stay the same where it is another one,
             also those that are stored nowhere and have a fill value that it lacks.
         compress : bool or str, optional
-            True to LZ4 what is raw, ``"lz4"`` or ``"lz4hc"`` for one codec everywhere, False for raw voxels; by default
-            as each mag is.
+            True to compress what is raw, a word for one codec everywhere, as for `Layer.add_mag`, False for raw voxels;
+            by default as each mag is. Another format gets the codec of the same word, or else that of True.
         exists_ok : bool
             Whether the copy may be a dataset already. Its layers and mags stay; those of this one join them, and must
             have other names, or be mags that a layer of that name does not have yet. Boxes grow as needed.

@@ -26,7 +26,7 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
-from wkgpu.storage.formats import adapted_spec, create_array, open_array
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside, real_path_outside
@@ -85,9 +85,11 @@ class MagView(View):
         if create:
             self._check_writable()
             layer._check_headers()
-            spec = new_spec(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
-            spec = adapted_spec(spec, layer.data_format.value)
-            self._opened = create_array(path, spec, layer.data_format.value)
+            data_format = layer.data_format.value
+            spec = new_spec(
+                layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
+            )
+            self._opened = create_array(path, spec, data_format)
             self._opened.follows_links = self._allow_foreign_writes
 
     @classmethod
@@ -265,8 +267,8 @@ class MagView(View):
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores. A
             job holds up to 1 GiB of voxels.
         codec : bool or str
-            ``True`` for LZ4, or whatever codec the mag has already; ``"lz4"`` or ``"lz4hc"``, which is slower and
-            takes less room, for exactly this codec in every file.
+            True for whatever codec the mag has already, or else that of the format; ``"lz4"``, ``"lz4hc"`` or
+            ``"zstd"`` for exactly this codec in every file. What they mean in each format: see `Layer.add_mag`.
         progress_desc : str, optional
             Shows a progress bar with this text.
 
@@ -309,8 +311,7 @@ class MagView(View):
         chunks_per_shard : int or (x, y, z), optional
             Chunks in one file, instead of `shard_shape`.
         compress : bool or str, optional
-            True or ``"lz4"`` for LZ4 (the default, whatever the mag has now), ``"lz4hc"`` for LZ4HC, False for raw
-            voxels.
+            As for `Layer.add_mag`; True is the default, whatever the mag has now.
         target_path, executor, progress_desc
             As for `compress`.
 
@@ -325,9 +326,9 @@ class MagView(View):
         --------
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
-        found = self._array.current().spec
-        compress = True if compress is None else compress
-        spec = recut_spec(found, chunk_shape, shard_shape, chunks_per_shard, compress)
+        found, compress = self._array.current(), True if compress is None else compress
+        own = found.data_format
+        spec = recut_spec(found.spec, own, chunk_shape, shard_shape, chunks_per_shard, compress, own)
         self._rewrite(spec, target_path, executor, progress_desc)
 
     def _rewrite(

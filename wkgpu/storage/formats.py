@@ -11,7 +11,11 @@ from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.forking import loading
+<<<<<<< HEAD
 from wkgpu.geometry.voxel_box import Triple
+=======
+from wkgpu.storage.codecs import Compression, Pipeline
+>>>>>>> ngff
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.local_store import LocalStore
@@ -231,3 +235,8 @@ def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpe
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
     """Raise the error of `create_array` for a spec that a format cannot store."""
     format_named(data_format).load().check_spec(spec)
+
+
+def pipeline_of(compress: Compression, data_format: str, chunk_bytes: int) -> Pipeline:
+    """Return the codecs that a ``compress`` argument asks for in a format; see `ShardFolder.pipeline_of`."""
+    return format_named(data_format).load().pipeline_of(compress, chunk_bytes)

@@ -10,7 +10,7 @@ import numpy as np
 
 from wkgpu.errors import UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.storage.codecs import Pipeline
+from wkgpu.storage.codecs import Compression, Pipeline, pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_file import ShardFile
@@ -79,6 +79,24 @@ class ShardFolder(ABC):
         format cannot store of all else is left to `check_spec`.
         """
         return spec
+
+    @classmethod
+    def pipeline_of(cls, compress: Compression, chunk_bytes: int) -> Pipeline:
+        """Return the codecs of chunks that a ``compress`` argument asks for.
+
+        Parameters
+        ----------
+        compress : bool, str or tuple of Codec
+            True for what the format compresses with by default, False for raw, or a word that it knows.
+        chunk_bytes : int
+            Of a decoded chunk.
+
+        Raises
+        ------
+        UnsupportedError, ArgumentError
+            For a word that the format lacks, and for what means nothing.
+        """
+        return pipeline_of(compress)
 
     # ---- What a format answers
 

@@ -23,8 +23,9 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite
-from wkgpu.storage.formats import adapted_spec, check_spec, create_array, format_named
+from wkgpu.storage.formats import check_spec, create_array, format_named
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class LayoutOverrides(NamedTuple):
         """Return the format of the copy of a layer."""
         return layer.data_format if self.data_format is None else DataFormat.parse(self.data_format)
 
-    def of(self, found: ArraySpec, data_format: DataFormat) -> ArraySpec:
+    def of(self, found: StoredArray, data_format: DataFormat) -> ArraySpec:
         """Return the spec of the copy of a mag, in a format.
 
         Raises
@@ -61,9 +62,9 @@ class LayoutOverrides(NamedTuple):
         ShapeError, ArgumentError, UnsupportedError, DtypeError
             For shapes that do not fit each other, and for what the format cannot store.
         """
-        compress = None if self.compress is True and found.codecs else self.compress
-        changed = changed_spec(found, self.chunk_shape, self.shard_shape, self.chunks_per_shard, compress)
-        spec = adapted_spec(changed, data_format.value)
+        compress = None if self.compress is True and found.spec.codecs else self.compress
+        shapes = self.chunk_shape, self.shard_shape, self.chunks_per_shard
+        spec = changed_spec(found.spec, found.data_format, *shapes, compress, data_format.value)
         check_spec(spec, data_format.value)
         return spec
 
@@ -149,9 +150,7 @@ class LayerCopy:
         check_headers(layer)
         self._layer = layer
         self._data_format = wanted.format_of(layer)
-        self._specs = {
-            mag_view.mag: (mag_view, wanted.of(mag_view._array.spec, self._data_format)) for mag_view in mags
-        }
+        self._specs = {mag_view.mag: (mag_view, wanted.of(mag_view._array, self._data_format)) for mag_view in mags}
         self._name = layer.name if name is None else name
         self._with_attachments = with_attachments
 

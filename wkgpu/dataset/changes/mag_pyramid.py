@@ -20,7 +20,7 @@ from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag, downsampling_mags
 from wkgpu.operations.downsampling.tiles import downsample
 from wkgpu.operations.jobs import Executor
-from wkgpu.storage.formats import adapted_spec, create_array
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
@@ -165,8 +165,10 @@ class MagPyramid:
         interpolation = InterpolationMode.parse(interpolation_mode, default)
         if (difference := header_difference(source.layer, source._array)) is not None:
             raise MismatchError(difference)
-        spec = recut_spec(source._array.current().spec, chunk_shape, shard_shape, None, compress)
-        spec = adapted_spec(spec, layer.data_format.value)
+        found = source._array.current()
+        spec = recut_spec(
+            found.spec, found.data_format, chunk_shape, shard_shape, None, compress, layer.data_format.value
+        )
         buffer = None if buffer_shape is None else _checked_buffer_shape(buffer_shape)
         return cls(layer, source, interpolation, spec, buffer, allow_overwrite, only_setup, executor, progress_desc)
 

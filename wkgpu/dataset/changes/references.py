@@ -119,7 +119,7 @@ def add_mag_copy(
     if (problem := remote_problem(source)) is not None:
         raise UnsupportedError(f"{problem} It cannot be copied; add_mag_as_ref() lists it where it is.")
     _check_kind(layer, source)
-    spec = wanted.of(source._array.current().spec, layer.data_format)
+    spec = wanted.of(source._array.current(), layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     text = progress_desc or f"Copying mag {source.mag} to layer {layer.name}"
     return copy_mag(source, layer, target, spec, box, executor, text)

@@ -11,7 +11,7 @@ import numpy as np
 from wkgpu.errors import UnsupportedError
 from wkgpu.kernels.cpu import codec as lz4
 from wkgpu.kernels.cpu import intrinsics, pipeline
-from wkgpu.storage.codecs import Codec, Pipeline, pipeline_bound, word_of
+from wkgpu.storage.codecs import Codec, Pipeline, names_of, pipeline_bound
 from wkgpu.storage.plans.chunk_lookup import Ints
 
 _ALIGNMENT = 64
@@ -95,7 +95,7 @@ def kernel_pipelines(
     except _MissingCodecError as error:
         number, verb = error.pipeline, "encoded" if error.can_decode else "decoded"
         raise UnsupportedError(
-            f"{where(number)} has chunks encoded by {word_of(pipelines[number])}; the codec {error.codec!r} cannot be "
+            f"{where(number)} has chunks encoded by {names_of(pipelines[number])}; the codec {error.codec!r} cannot be "
             f"{verb} by this version of wkgpu."
         ) from None
 

@@ -12,7 +12,7 @@ import numpy as np
 from wkgpu.engines.cuda.decoding import Decoding, Failed
 from wkgpu.engines.cuda.device import BatchCodec, Device
 from wkgpu.engines.cuda.slots import BatchTable, Slot
-from wkgpu.storage.codecs import Pipeline, word_of
+from wkgpu.storage.codecs import Pipeline, names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.spec import ArraySpec
 
@@ -110,5 +110,5 @@ def _say_once(codecs: Pipeline, is_native: bool) -> None:
     order = "" if is_native else ", in another byte order than this machine's,"
     _logger.warning(
         "Chunks that are stored as %s%s are decoded and encoded by the CPU; wkgpu has no decoder of them for GPUs.",
-        word_of(codecs), order,
+        names_of(codecs), order,
     )  # fmt: skip

@@ -23,7 +23,7 @@ from wkgpu.kernels.cpu import placement as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
-from wkgpu.storage.codecs import word_of
+from wkgpu.storage.codecs import names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 from wkgpu.storage.plans.write import WritePlan
@@ -254,7 +254,7 @@ class _Encoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
-        codec = word_of(encoder.plan.spec.codecs)
+        codec = names_of(encoder.plan.spec.codecs)
         size = encoder.size
         return self._kind(encoder.device, self._slot, table, codec, sources, lengths, targets, size, size)
 

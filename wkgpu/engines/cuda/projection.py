@@ -10,7 +10,7 @@ from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.placing import items_described
 from wkgpu.engines.cuda.slots import device_capacity
-from wkgpu.storage.codecs import word_of
+from wkgpu.storage.codecs import names_of
 from wkgpu.storage.plans.read import ReadPlan
 
 
@@ -44,4 +44,4 @@ def _of_batch(device: Device, plan: ReadPlan, batch: ReadBatch) -> dict[str, int
     decoding = codec.decoding
     return {
         "staging": batch.nbytes_staged, "decoded": heads * size, "table": 8 * (items + decoding.items(heads, size)),
-    } | decoding.working_bytes(device, word_of(codecs), heads, size)  # fmt: skip
+    } | decoding.working_bytes(device, names_of(codecs), heads, size)  # fmt: skip

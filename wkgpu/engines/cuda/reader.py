@@ -25,7 +25,7 @@ from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import are_channels_apart
 from wkgpu.kernels.failures import MALFORMED
-from wkgpu.storage.codecs import Pipeline, word_of
+from wkgpu.storage.codecs import Pipeline, names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources, Window
@@ -183,7 +183,7 @@ class CudaReader:
         codec = self._decoders[batch.codec].codec
         assert codec is not None
         return codec.decoding(
-            self._device, slot, table, word_of(codecs), sources, plan.chunks.nbytes[heads], targets, size, wanted
+            self._device, slot, table, names_of(codecs), sources, plan.chunks.nbytes[heads], targets, size, wanted
         )
 
 

@@ -21,7 +21,7 @@ from wkgpu.errors import (
 )
 from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import FARTHEST, Triple, triple
-from wkgpu.storage.codecs import Pipeline, word_of
+from wkgpu.storage.codecs import Compression, Pipeline, word_of
 from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import Extents, ShardIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
@@ -29,6 +29,7 @@ from wkgpu.storage.stored_array import ArrayPart, StoredArray
 from wkgpu.storage.stores.files import Source, Version
 from wkgpu.storage.stores.store import Location
 from wkgpu.storage.zarr3 import chunk_keys
+from wkgpu.storage.zarr3.compression import zarr_pipeline
 from wkgpu.storage.zarr3.metadata import MAX_BYTES, ZarrMetadata, new_metadata
 from wkgpu.storage.zarr3.shard_table import max_encoded_bytes
 
@@ -112,6 +113,11 @@ class Zarr3Array(StoredArray):
     def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
         """All is kept but channels that lie in several chunks."""
         return spec
+
+    @classmethod
+    def pipeline_of(cls, compress: Compression, chunk_bytes: int) -> Pipeline:
+        """See `StoredArray.pipeline_of`."""
+        return zarr_pipeline(compress, chunk_bytes)
 
     # ---- Axes besides x, y and z
 
