@@ -166,6 +166,7 @@ class Zarr3Array(StoredArray):
                 self._selected(self._coordinates, group),
                 slice(group * at_once, min((group + 1) * at_once, channels)),
                 self._in_chunk(min(at_once, channels - group * at_once)),
+                all(min(metadata.chunk_shape[extra], metadata.shape[extra]) == 1 for extra in metadata.axes.extra),
             )
             for group in range(count)
         )
