@@ -59,6 +59,7 @@ class Zarr3Array(StoredArray):
     ) -> None:  # fmt: skip
         self.metadata = metadata
         self._found_version = version
+        self._extent = metadata.extent
         if coordinates is None and all(length == 1 for _, length in self.extra_axes):
             coordinates = (0,) * len(self.extra_axes)
         self._coordinates = coordinates
@@ -119,7 +120,7 @@ class Zarr3Array(StoredArray):
     @property
     def extent(self) -> Triple:
         """See `StoredArray.extent`."""
-        return self.metadata.extent
+        return self._extent
 
     @property
     def extra_axes(self) -> tuple[tuple[str, int], ...]:
