@@ -11,11 +11,8 @@ from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.forking import loading
-<<<<<<< HEAD
 from wkgpu.geometry.voxel_box import Triple
-=======
 from wkgpu.storage.codecs import Compression, Pipeline
->>>>>>> ngff
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.local_store import LocalStore
