@@ -75,8 +75,8 @@ def address(function):
 
 
 IMPLEMENTATIONS = {
-    "inverted": lambda codec: CpuCodec(_decode_inverted.address, _encode_inverted.address),
-    "zlib": lambda codec: CpuCodec(
+    "inverted": lambda codec, nbytes: CpuCodec(_decode_inverted.address, _encode_inverted.address),
+    "zlib": lambda codec, nbytes: CpuCodec(
         address(_decode_zlib), address(_encode_zlib), dict(codec.parameters)["level"], encoder_bytes=1000
     ),
 }
@@ -179,7 +179,7 @@ def test_an_unknown_codec_is_loud(make, engine, cpu, monkeypatch):
 def test_a_decoder_alone_cannot_write(make, cpu, monkeypatch):
     array = make((INVERTED,))
     decoder = CpuCodec(_decode_inverted.address)
-    monkeypatch.setitem(cpu_codecs.CODECS, "inverted", lambda codec: decoder)
+    monkeypatch.setitem(cpu_codecs.CODECS, "inverted", lambda codec, nbytes: decoder)
     with pytest.raises(UnsupportedError, match="'inverted' cannot be encoded"):
         write_box(array, cpu, (0, 0, 0), noise(array.spec, (6, 6, 6), 0))
 

@@ -119,14 +119,14 @@ def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
     own, spec = voxels[part.channels], part.array.spec
     if own.shape[0] == spec.num_channels:
         return own
-    if part.selected.start:
+    if not part.is_alone:
         raise UnsupportedError(
             f"{part.array.path} has several coordinates of one of its axes in a chunk; such chunks are only read."
         )
     with engine.active():
-        xp = engine.xp
-        outside = spec.num_channels - own.shape[0]
-        return xp.concatenate([own, xp.full((outside, *own.shape[1:]), _fill_value(spec), own.dtype)])
+        padded = engine.xp.full((spec.num_channels, *own.shape[1:]), _fill_value(spec), own.dtype, order="F")
+        padded[part.selected] = own
+    return padded
 
 
 def in_storage_order(spec: ArraySpec, voxels: Any) -> Any:
@@ -207,7 +207,7 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    for part, channels, selected in array.parts:
+    for part, channels, selected, _ in array.parts:
         own = out[channels]
         is_whole = own.shape[0] == part.spec.num_channels
         voxels = own if is_whole else engine.empty((part.spec.num_channels, *out.shape[1:]), out.dtype)

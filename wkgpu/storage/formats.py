@@ -131,6 +131,10 @@ def format_of(path: Path) -> Format | None:
     return None
 
 
+def _marked(path: Path) -> Format | None:
+    return next((found for found in _FORMATS.values() if os.path.lexists(path / found.marker)), None)
+
+
 def is_mag_file(path: str) -> bool:
     """Whether a path relative to a mag's folder is that of a file that a mag of some format has.
 
@@ -170,7 +174,7 @@ def open_array(place: Path | Location, *, follows_links: bool = False) -> Stored
         refuse_remote(place)
         location = _in_its_store(place, follows_links)
         with wrap_os_errors(f"Cannot open {place}"):
-            found = format_of(place)
+            found = format_of(place) or _marked(place)  # what is marked and is no mag, its format explains
             if found is None:
                 _check_folder(place)
     if found is None:

@@ -43,6 +43,8 @@ class ArrayPart(NamedTuple):
     """Which channels of the whole array they are."""
     selected: slice
     """Which channels of the chunks they are; mostly all."""
+    is_alone: bool = True
+    """Whether the chunks hold nothing else of the array."""
 
 
 class StoredArray(ShardFolder):

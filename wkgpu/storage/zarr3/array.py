@@ -59,6 +59,7 @@ class Zarr3Array(StoredArray):
     ) -> None:  # fmt: skip
         self.metadata = metadata
         self._found_version = version
+        self._extent = metadata.extent
         if coordinates is None and all(length == 1 for _, length in self.extra_axes):
             coordinates = (0,) * len(self.extra_axes)
         self._coordinates = coordinates
@@ -85,8 +86,10 @@ class Zarr3Array(StoredArray):
 
     @classmethod
     def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> Self:
-        """Make the folder of a mag and write its metadata; see `wkgpu.storage.formats.create_array`."""
-        cls.check_spec(spec)
+        """Make the folder of a mag and write its metadata; see `wkgpu.storage.formats.create_array`.
+
+        All channels of a voxel get into one chunk, whatever the spec says.
+        """
         store = location.store
         if store.exists(location.key) or any(True for _ in store.entries(location.key)):
             raise AlreadyExistsError(f"{location} exists and is not an empty folder; choose another path or remove it.")
@@ -105,14 +108,7 @@ class Zarr3Array(StoredArray):
     @classmethod
     def check_spec(cls, spec: ArraySpec) -> None:
         """See `StoredArray.check_spec`."""
-        if spec.channels_per_chunk is not None or spec.parts_per_shard != 1:
-            raise UnsupportedError("New Zarr arrays have all channels of a voxel in one chunk.")
         new_metadata(spec, spec.shard_shape)
-
-    @classmethod
-    def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
-        """All is kept but channels that lie in several chunks."""
-        return spec
 
     @classmethod
     def pipeline_of(cls, compress: Compression, chunk_bytes: int) -> Pipeline:
@@ -124,7 +120,7 @@ class Zarr3Array(StoredArray):
     @property
     def extent(self) -> Triple:
         """See `StoredArray.extent`."""
-        return self.metadata.extent
+        return self._extent
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -178,6 +174,7 @@ class Zarr3Array(StoredArray):
                 self._selected(self._coordinates, group),
                 slice(group * at_once, min((group + 1) * at_once, channels)),
                 self._in_chunk(min(at_once, channels - group * at_once)),
+                all(min(metadata.chunk_shape[extra], metadata.shape[extra]) == 1 for extra in metadata.axes.extra),
             )
             for group in range(count)
         )

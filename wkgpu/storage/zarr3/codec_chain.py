@@ -156,8 +156,11 @@ def _codec(name: str, configuration: dict[str, Any]) -> Codec | None:
 
 
 def _described(codec: Codec) -> dict[str, Any]:
-    if codec.name == "zarr":
-        raise UnsupportedError("Chunks that zarr alone can encode are not written to new arrays; give compress=.")
+    if codec.name not in _NAMES:
+        raise UnsupportedError(
+            f"Zarr 3 arrays cannot be made with chunks stored as {codec.name!r}; use compress=True (zstd), 'lz4', "
+            "'lz4hc' or False (raw)."
+        )
     configuration = dict(codec.parameters)
     return {"name": codec.name, **({"configuration": configuration} if configuration else {})}
 

@@ -134,7 +134,8 @@ class ZarrMetadata:
             raise UnsupportedError(
                 f"the axes of a chunk, the slowest first, are {names}; those besides x, y and z have to be neighbours."
             )
-        return len(inner) - 1 - others[-1]
+        faster = self.order[self.order.index(inner[others[-1]]) + 1 :]
+        return sum(axis in self.axes.space for axis in faster)
 
     # ---- New and changed metadata
 
@@ -186,7 +187,7 @@ def _json_of(value: Any) -> Any:
     if value.dtype.kind == "c":
         return [_json_of(value.real), _json_of(value.imag)]
     if value.dtype.kind == "f" and not np.isfinite(value):
-        return f"0x{value.astype(value.dtype.newbyteorder('>')).tobytes().hex()}"
+        return f"0x{np.array(value, value.dtype.newbyteorder('>')).tobytes().hex()}"
     return value.item()
 
 
