@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
+from wkgpu.dataset.changes.groups import list_mags, make_dataset_group
 from wkgpu.dataset.changes.layer_entries import get_or_add_layer, properties_like, write_layer
 from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
 from wkgpu.dataset.changes.references import add_layer_reference, layer_at
@@ -26,10 +27,11 @@ from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.image_properties import ImageFile, find_dataset
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
-from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties
 from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration
 from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
@@ -138,10 +140,14 @@ class Dataset(TellsWhatIsAbsent):
     ) -> Dataset:
         """Open a dataset.
 
+        The folder of an OME-Zarr image (Zarr 3, with metadata of version 0.4 or 0.5) that has no properties file is
+        opened as a read-only dataset: its one layer has the name of the folder, and its mags, its voxel size, its
+        bounding box and its axes are those of the image.
+
         Parameters
         ----------
         dataset_path : path
-            Folder with ``datasource-properties.json``.
+            Folder with ``datasource-properties.json``, or of an OME-Zarr image.
         read_only : bool
             Whether all changes are refused.
         path : path, optional
@@ -156,11 +162,12 @@ class Dataset(TellsWhatIsAbsent):
         Raises
         ------
         NotFoundError
-            If there is no properties file.
+            If there is neither a properties file nor an image.
         UnsupportedError
-            If the path is a URL, such as ``s3://``, other than ``file://``.
+            If the path is a URL, such as ``s3://``, other than ``file://``, or the image is not one that wkgpu reads.
         PropertiesError
-            If the properties file cannot be understood. Where this is so of single layers, a warning names them and
+            If the image has voxels that are not powers of two of its finest ones, or axes or units that are unknown; or
+            if the properties file cannot be understood. Where this is so of single layers, a warning names them and
             says what is wrong, and the others can be used.
 
         Examples
@@ -170,7 +177,8 @@ class Dataset(TellsWhatIsAbsent):
         """
         path = _given(dataset_path)
         dataset = object.__new__(cls)
-        dataset._set_up(find_properties(local_path(path)), read_only, device, allow_foreign_writes)
+        file = find_dataset(local_path(path))
+        dataset._set_up(file, read_only or isinstance(file, ImageFile), device, allow_foreign_writes)
         return dataset
 
     def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None, allow_foreign_writes: bool) -> None:
@@ -361,6 +369,7 @@ class Dataset(TellsWhatIsAbsent):
         settle_folder(self.path, self._file, layer.name)
         with self._changing() as properties:
             properties.add_layer(layer)
+        make_dataset_group(self, layer.data_format)
         return self._layers[layer.name]
 
     @accepts_legacy("dtype_per_layer", "dtype_per_channel", "num_channels", "data_format", "bounding_box")
@@ -493,7 +502,9 @@ class Dataset(TellsWhatIsAbsent):
         --------
         >>> dataset.add_layer_for_existing_files("cells", "segmentation")  # doctest: +SKIP
         """
-        return self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+        layer = self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+        list_mags(layer)
+        return layer
 
     @accepts_legacy()
     def add_layer_as_copy(

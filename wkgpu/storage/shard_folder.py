@@ -178,6 +178,11 @@ class ShardFolder(ABC):
         """Make the array as large as voxels up to an end ``(x, y, z)`` need, if it has an extent."""
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of all axes in the order of the files, "c", "x", "y" and "z" among them, as far as there are such."""
+        return "c", "x", "y", "z"
+
+    @property
     def extra_axes(self) -> tuple[tuple[str, int], ...]:
         """Names and lengths of the axes besides channels, x, y and z, of which `StoredArray.at` takes coordinates."""
         return ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.layer_entries import new_layer
 from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
@@ -307,6 +308,7 @@ def copy_mag(
     """
     dataset, name = layer.dataset, mag.to_layer_name()
     _check_free(layer._properties, mag, dataset.path)
+    check_group(layer)
     with NewFolder(layer.path / name, dataset._file) as folder:
         target = create_array(folder.building, spec, layer.data_format.value)
         array = source._array
@@ -319,6 +321,7 @@ def copy_mag(
             listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
             extend_box(listed, box)
             folder.place()
+    list_mags(layer)
     return layer.get_mag(mag)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
@@ -25,6 +26,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)
+    check_group(layer)
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
@@ -34,6 +36,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
             check_mag_is_free(listed, mag)
             listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
             folder.place()
+    list_mags(layer)
     return layer.get_mag(mag)
 
 
@@ -41,9 +44,11 @@ def delete_mag(layer: Layer, mag_view: MagView) -> None:
     """Delete a mag; see `Layer.delete_mag`."""
     layer.dataset._check_writable()
     settle_layer(layer)
+    check_group(layer)
     owned = FolderRemoval(mag_view.path, layer.dataset._file) if _owns(layer, mag_view) else nullcontext()
     with owned, layer.dataset._changing() as properties:
         properties.layer(layer.name).remove_mag(mag_view.mag)
+    list_mags(layer)
 
 
 def _owns(layer: Layer, mag_view: MagView) -> bool:

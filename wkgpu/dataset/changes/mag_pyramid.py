@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
@@ -183,6 +184,7 @@ class MagPyramid:
             If one of them exists and its files lie outside of the dataset, or the folder of the layer does.
         """
         settle_layer(self.layer)
+        check_group(self.layer)
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
         if taken and not self.allow_overwrite:
             raise NameTakenError(
@@ -222,6 +224,7 @@ class MagPyramid:
                     raise NameTakenError(f"Mag {mag} of layer {layer.name!r} was added by another process.")
                 listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape)
                 folder.place()
+        list_mags(layer)
         return layer.get_mag(mag)
 
     def _fill(self, source: MagView, target: StoredArray, mag: Mag) -> None:

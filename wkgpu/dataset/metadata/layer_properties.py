@@ -230,14 +230,26 @@ class LayerProperties:
         known |= found
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the stored arrays, in their order."""
+        positions = self._axis_order | {axis["name"]: axis["index"] for axis in self._additional_axes}
+        return tuple(sorted(positions, key=positions.__getitem__))
+
+    @property
+    def _additional_axes(self) -> list[Document]:
+        return self.document.get("additionalAxes") or []
+
+    @property
     def _axis_order(self) -> dict[str, int]:
-        """Positions of x, y and z in the stored arrays, which the mags of current files say."""
+        """Positions of channels, x, y and z in the stored arrays, which the mags of current files say."""
         for entry in self.document.get("mags") or ():
             order = entry.get("axisOrder") or {}
             if {"x", "y"} <= order.keys():
-                return {"z": max(order.values()) + 1} | order
-        first = 1 + max((axis["index"] for axis in self.document["additionalAxes"]), default=0)
-        return {axis: int(first) + position for position, axis in enumerate("xyz")}
+                return {axis: int(at) for axis, at in ({"z": max(order.values()) + 1} | order).items()}
+        taken = [int(axis["index"]) for axis in self._additional_axes]
+        first = 1 + max(taken, default=0)
+        order = {axis: first + position for position, axis in enumerate("xyz")}
+        return order if 0 in taken else {"c": 0} | order
 
     @property
     def largest_segment_id(self) -> int | None:
@@ -280,8 +292,10 @@ class LayerProperties:
         """Whether the layer lists this mag."""
         return any(listed.mag == mag for listed in self.mags)
 
-    def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int]) -> None:
-        """Append a mag whose files lie in this folder."""
+    def add_mag(
+        self, mag: Mag, path: str, shard_shape: Sequence[int], axes: Sequence[str] = ("c", "x", "y", "z")
+    ) -> None:
+        """Append a mag whose files lie in this folder, and have these axes."""
         key, entries = self._mag_entries
         if mag.max_dim > _MAX_MAG:
             raise MagError(f"mag {mag} is too coarse; the largest factor that a mag can have is {_MAX_MAG}.")
@@ -293,7 +307,7 @@ class LayerProperties:
         if format_named(self.data_format.value).lists_shard_edge:
             entry["cubeLength"] = shard_shape[0]
         if key == "mag":
-            entry["axisOrder"] = {"c": 0, "x": 1, "y": 2, "z": 3}
+            entry["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in ("c", "x", "y", "z")}
         entries.append(entry)
 
     def remove_mag(self, mag: Mag) -> None:

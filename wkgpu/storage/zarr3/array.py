@@ -123,6 +123,13 @@ class Zarr3Array(StoredArray):
         return self._extent
 
     @property
+    def axes(self) -> tuple[str, ...]:
+        """See `StoredArray.axes`."""
+        axes = self.metadata.axes
+        known = {at: name for name, at in zip("xyzc", (*axes.space, axes.channel), strict=True) if at is not None}
+        return tuple(known.get(at, name) for at, name in enumerate(axes.names))
+
+    @property
     def extra_axes(self) -> tuple[tuple[str, int], ...]:
         """See `StoredArray.extra_axes`."""
         axes = self.metadata.axes
