@@ -214,6 +214,23 @@ def array_of(array: StoredArray, frame: Frame) -> StoredArray:
     return _only_part(array, Selection(frame.box, ranges))
 
 
+def flat_boxes(frame: Frame, boxes: Boxes) -> Boxes:
+    """Return boxes, a relative and an absolute one, along x, y and z alone, for what works on these.
+
+    Raises
+    ------
+    RegionError
+        If one of them has other coordinates along further axes than the view.
+    """
+    if frame.more is None:
+        return boxes
+    own, found = further_axes(frame.more), _ranges(frame, boxes)
+    if found != own:
+        raise RegionError(f"The region has the coordinates {found}, and the view {own}; cut out a view of them first.")
+    relative, absolute = boxes
+    return _in_space(relative), _in_space(absolute)
+
+
 # ---- Axes besides channels, x, y and z
 
 

@@ -15,7 +15,17 @@ from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.metadata.data_format import DataFormat
-from wkgpu.dataset.more_axes import AxesWrite, Boxes, Offsets, array_of, normalized, read_axes, read_one, select
+from wkgpu.dataset.more_axes import (
+    AxesWrite,
+    Boxes,
+    Offsets,
+    array_of,
+    flat_boxes,
+    normalized,
+    read_axes,
+    read_one,
+    select,
+)
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data, resolve_many
 from wkgpu.dataset.slices.slice_arguments import accepts_earlier_order, checked_axis, checked_buffer_size
 from wkgpu.dataset.slices.slice_reader import BufferedSliceReader
@@ -251,7 +261,10 @@ class View(TellsWhatIsAbsent):
         >>> view.read_many(boxes).shape  # doctest: +SKIP
         (3, 1, 64, 64, 64)
         """
-        toplefts, shape = resolve_many(self._frame, not self._pads, boxes)
+        frame = self._frame
+        if frame.more is not None:
+            boxes = [flat_boxes(frame, (None, box))[1] or box for box in boxes]
+        toplefts, shape = resolve_many(frame, not self._pads, boxes)
         return read_boxes(self._flat_array, self._engine, toplefts, shape, out)
 
     def read_xyz(
@@ -915,7 +928,9 @@ class View(TellsWhatIsAbsent):
         >>> with view.get_buffered_slice_reader(buffer_size=32, dimension="z") as reader:  # doctest: +SKIP
         ...     means = [image.mean() for image in reader]
         """
-        box = resolve(self._frame, False, offset, size, None, None, relative_bounding_box, absolute_bounding_box)
+        frame = self._frame
+        boxes = flat_boxes(frame, (relative_bounding_box, absolute_bounding_box))
+        box = resolve(frame, False, offset, size, None, None, *boxes)
         slices = checked_buffer_size(buffer_size), checked_axis(dimension)
         return BufferedSliceReader(self._region(box), *slices, use_logging)
 
@@ -984,9 +999,9 @@ class View(TellsWhatIsAbsent):
         ...         writer.send(image)
         """
         self._check_writable()
-        topleft = first_voxel(
-            self._frame, offset, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
-        )
+        frame = self._frame
+        boxes = flat_boxes(frame, (relative_bounding_box, absolute_bounding_box))
+        topleft = first_voxel(frame, offset, relative_offset, absolute_offset, *boxes)
         bounded = not (self._pads and allow_resize)
         return BufferedSliceWriter(
             self._flat_array, self._engine, lambda: self._frame, self._write_at, topleft,
