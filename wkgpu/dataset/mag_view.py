@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from wkgpu.dataset.changes.copying import copy_mag
+from wkgpu.dataset.changes.mag_entries import extent_of
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.more_axes import AxesWrite, Boxes, Offsets, extended
@@ -92,7 +93,7 @@ class MagView(View):
             spec = new_spec(
                 layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
             )
-            self._opened = create_array(path, spec, data_format)
+            self._opened = create_array(path, spec, data_format, extent_of(layer.bounding_box, mag))
             self._opened.follows_links = self._allow_foreign_writes
 
     @classmethod

@@ -93,22 +93,33 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({spec.num_channels}, x, y, z).")
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
-    x, y, z = voxels.shape[1:]
     for part in array.parts:
-        own = in_storage_order(spec, channels_of_part(part, engine, voxels))
         for attempt in range(_MAX_ATTEMPTS):
             try:
-                _write_shards(part.array, engine, topleft, (x, y, z), own)
+                _write_part(part, engine, topleft, voxels)
                 break
             except OutdatedFileError:  # by a program that takes no locks
                 if attempt + 1 == _MAX_ATTEMPTS:
                     raise
 
 
-def _write_shards(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, voxels: Any) -> None:
-    for shard_write in array.shard_writes(topleft, shape):
+def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> None:
+    x, y, z = voxels.shape[1:]
+    own = channels_of_part(part, engine, voxels) if part.is_alone else None
+    for shard_write in part.array.shard_writes(topleft, (x, y, z)):
         with shard_write as plan:
-            engine.write(plan, voxels)
+            # What else its chunks hold is read under the shard's lock.
+            written = _with_others(part, engine, topleft, voxels) if own is None else own
+            engine.write(plan, in_storage_order(part.array.spec, written))  # which a rewrite may just have changed
+
+
+def _with_others(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> Any:
+    """Return all that the chunks of a part hold in a box, with new voxels in it."""
+    x, y, z = voxels.shape[1:]
+    found = read_box(part.array, engine, topleft, (x, y, z))
+    with engine.active():
+        found[part.selected] = engine.asarray(voxels[part.channels])
+    return found
 
 
 def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
@@ -230,10 +241,10 @@ def _is_one_part(array: StoredArray) -> bool:
 def _is_inside(array: StoredArray, toplefts: Sequence[Triple], shape: Triple) -> bool:
     """Whether boxes lie in an array whole."""
     extent = array.extent
-    if extent is None or not toplefts:
+    if extent is None:
         return True
-    farthest = (max(topleft[axis] for topleft in toplefts) for axis in range(3))
-    return all(low + length <= end for low, length, end in zip(farthest, shape, extent, strict=True))
+    x, y, z = (end - length for end, length in zip(extent, shape, strict=True))
+    return all(left <= x and top <= y and front <= z for left, top, front in toplefts)
 
 
 def _fill_outside(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.layer_entries import new_layer
-from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_headers, extent_of, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
@@ -312,7 +312,8 @@ def copy_mag(
     _check_free(layer._properties, mag, dataset.path)
     check_group(layer)
     with NewFolder(layer.path / name, dataset._file) as folder:
-        target = create_array(folder.building, spec, layer.data_format.value)
+        extent = source._array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
+        target = create_array(folder.building, spec, layer.data_format.value, extent)
         array = source._array
         has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
         box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none

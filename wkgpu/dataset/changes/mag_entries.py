@@ -11,6 +11,8 @@ from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.readable import check_axes
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.voxel_box import Triple, triple
 from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -32,7 +34,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        create_array(folder.building, spec, layer.data_format.value)
+        create_array(folder.building, spec, layer.data_format.value, extent_of(layer.bounding_box, mag))
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)
             check_mag_is_free(listed, mag)
@@ -40,6 +42,18 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
             folder.place()
     list_mags(layer)
     return layer.get_mag(mag)
+
+
+def extent_of(box: NDBoundingBox, mag: Mag) -> Triple | None:
+    """Return how many voxels ``(x, y, z)`` an array of a mag has room for, if it ends with a box in Mag(1).
+
+    Of a box without voxels nothing is known.
+    """
+    if box.is_empty():
+        return None
+    own = box.align_with_mag(mag, ceil=True).in_mag(mag)
+    ends = (low + length for low, length in zip(own.topleft_xyz, own.size_xyz, strict=True))
+    return triple(max(end, 1) for end in ends)
 
 
 def delete_mag(layer: Layer, mag_view: MagView) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.changes.groups import check_group, list_mags
-from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
+from wkgpu.dataset.changes.mag_entries import (
+    check_headers,
+    check_layer_folder,
+    extent_of,
+    header_difference,
+    settle_layer,
+)
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
@@ -217,7 +223,8 @@ class MagPyramid:
         """Add a mag to the layer when it is filled, so that no reader takes a part of it for the whole."""
         layer, name = self.layer, mag.to_layer_name()
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
-            made = create_array(folder.building, self.spec, layer.data_format.value)
+            extent = extent_of(layer.bounding_box, mag)
+            made = create_array(folder.building, self.spec, layer.data_format.value, extent)
             made.follows_links = layer.dataset._allow_foreign_writes
             self._fill(source, made, mag)
             with layer.dataset._changing() as properties:
