@@ -26,7 +26,7 @@ from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.legacy import accepts_legacy
-from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.image_properties import ImageFile, find_dataset
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
@@ -319,7 +319,7 @@ class Dataset(TellsWhatIsAbsent):
         dtype: DTypeLike | None = None,
         dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         bounding_box: NDBoundingBox | None = None,
         largest_segment_id: int | None = None,
     ) -> Layer:
@@ -338,8 +338,8 @@ class Dataset(TellsWhatIsAbsent):
             Another name of `dtype`.
         num_channels : int
             Channels of a voxel. Default: 1.
-        data_format : str or DataFormat
-            File format of the mags.
+        data_format : str or DataFormat, optional
+            File format of the mags: ``"wkw"`` or ``"zarr3"``. Default: `wkgpu.config.data_format`, which is WKW.
         bounding_box : NDBoundingBox, optional
             Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written.
         largest_segment_id : int, optional
@@ -381,7 +381,7 @@ class Dataset(TellsWhatIsAbsent):
         dtype: DTypeLike | None = None,
         dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         bounding_box: NDBoundingBox | None = None,
         largest_segment_id: int | None = None,
     ) -> Layer:
@@ -390,8 +390,7 @@ class Dataset(TellsWhatIsAbsent):
         Raises
         ------
         MismatchError
-            If the layer exists with another category, dtype or number of channels than were given, or another
-            `data_format` than one that is not the default.
+            If the layer exists with another category, dtype, number of channels or format than were given.
         """
         return get_or_add_layer(
             self, layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
@@ -425,7 +424,7 @@ class Dataset(TellsWhatIsAbsent):
         category: LayerCategoryType,
         data: Array,
         *,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         downsample: bool = True,
         chunk_shape: Shape | None = None,
         shard_shape: Shape | None = None,

@@ -24,9 +24,9 @@ from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
+from wkgpu.dataset.more_axes import extended, normalized
 from wkgpu.dataset.shapes import Compression, Shape, check_existing_spec, new_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, NameTakenError, WkgpuError
-from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
@@ -147,6 +147,9 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self) -> NDBoundingBox:
         """Box of the voxels that hold data, in Mag(1). Set it to save another one.
 
+        Where Zarr arrays have other axes than channel, x, y and z, or these in another order, it is an `NDBoundingBox`
+        with the axes of the arrays.
+
         Raises
         ------
         RegionError
@@ -158,6 +161,11 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self, box: NDBoundingBox) -> None:
         with self._dataset._changing() as properties:
             properties.layer(self.name).bounding_box = box
+
+    @property
+    def normalized_bounding_box(self) -> NDBoundingBox:
+        """Box of the voxels that hold data, in Mag(1), with an axis ``c`` of the channels."""
+        return normalized(self.bounding_box, self.num_channels)
 
     @property
     def default_view_configuration(self) -> LayerViewConfiguration | None:
@@ -705,11 +713,11 @@ class Layer(TellsWhatIsAbsent):
         """Raise a `MismatchError` if the header of a mag and the properties file disagree."""
         check_headers(self)
 
-    def _extend_bounding_box(self, box: BoundingBox) -> None:
+    def _extend_bounding_box(self, box: NDBoundingBox) -> None:
         """Let the bounding box hold another box as well, whatever other processes do to it concurrently."""
         with self._dataset._changing() as properties:
             layer = properties.layer(self.name)
-            layer.bounding_box = layer.bounding_box.extended_by(box)
+            layer.bounding_box = extended(layer.bounding_box, box)
 
     def _adopt(self, properties: LayerProperties) -> None:
         """Take over what the properties file says now."""

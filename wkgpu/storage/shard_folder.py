@@ -198,6 +198,21 @@ class ShardFolder(ABC):
         """
         raise UnsupportedError(f"{self.path} has no header as mags of WKW have; use info.")
 
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """The coordinates along the extra axes that have been chosen; none where none have been."""
+        return ()
+
+    def zarr_array(self, mode: str) -> Any:
+        """Return what the zarr package makes of the mag, opened in a mode: "r" or "r+".
+
+        Raises
+        ------
+        UnsupportedError
+            If the format is none of Zarr's.
+        """
+        raise UnsupportedError(f"{self.path} is stored as {self.data_format}, not as Zarr; use read() and write().")
+
     # ---- What all formats share
 
     @property

@@ -17,7 +17,8 @@ from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
-from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
+from wkgpu.dataset.more_axes import extended
+from wkgpu.dataset.readable import check_axes, format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, changed_spec
 from wkgpu.errors import MismatchError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
@@ -256,6 +257,7 @@ def copy_layer(
     """Copy a layer into a dataset under a name; see `Dataset.add_layer_as_copy`."""
     dataset._check_writable()
     wanted.check_format(layer)
+    check_axes(layer)
     for problem in (format_problem(layer), *map(remote_problem, layer.mags.values())):
         if problem is not None:
             raise UnsupportedError(f"{problem} It cannot be copied.")
@@ -330,7 +332,7 @@ def extend_box(listed: LayerProperties, box: NDBoundingBox) -> None:
     """Let the box of a layer hold another one as well."""
     if not box.is_empty():
         known = listed.bounding_box
-        listed.bounding_box = box if known.is_empty() else known.extended_by(box)
+        listed.bounding_box = box if known.is_empty() else extended(known, box)
 
 
 def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.readable import check_axes
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     """Add an empty mag; see `Layer.add_mag`."""
     check_layer_folder(layer)
+    check_axes(layer)
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)

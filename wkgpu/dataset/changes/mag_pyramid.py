@@ -17,7 +17,7 @@ from wkgpu.dataset.changes.mag_entries import (
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
-from wkgpu.dataset.readable import usable_mags
+from wkgpu.dataset.readable import check_axes, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, recut_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
@@ -166,6 +166,8 @@ class MagPyramid:
         """
         if layer.read_only:
             raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
+        for used in (layer, source.layer):
+            check_axes(used)
         check_headers(layer)
         # Averaging segment ids is meaningless.
         default = InterpolationMode.MODE if layer.category == SEGMENTATION_CATEGORY else InterpolationMode.MEDIAN

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from math import prod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
+
+import zarr
 
 from wkgpu.errors import (
     AlreadyExistsError,
@@ -135,6 +137,11 @@ class Zarr3Array(StoredArray):
         axes = self.metadata.axes
         return tuple((axes.names[axis], self.metadata.shape[axis]) for axis in axes.extra)
 
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """See `StoredArray.coordinates`."""
+        return self._coordinates or ()
+
     def at(self, coordinates: tuple[int, ...]) -> Self:
         """See `StoredArray.at`."""
         axes = self.extra_axes
@@ -199,6 +206,10 @@ class Zarr3Array(StoredArray):
         if axis == axes.channel:
             return (self._group or 0) * self.metadata.chunk_shape[axis]
         return 0 if self._coordinates is None else self._coordinates[axes.extra.index(axis)]
+
+    def zarr_array(self, mode: str) -> Any:
+        """See `StoredArray.zarr_array`."""
+        return zarr.open_array(self.path, mode=mode, zarr_format=3)
 
     # ---- Files
 
