@@ -78,6 +78,10 @@ def same_box(one, other):
     )  # fmt: skip
 
 
+@pytest.mark.covers(
+    "Layer.bounding_box", "Layer.normalized_bounding_box", "View.normalized_bounding_box", "View.read_xyz",
+    "View.read_cxyz",
+)  # fmt: skip
 def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     assert same_box(ours.layer.bounding_box, theirs.layer.bounding_box)
     assert same_box(ours.layer.normalized_bounding_box, theirs.layer.normalized_bounding_box)
@@ -102,6 +106,7 @@ def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     ]
 
 
+@pytest.mark.covers("View.write_cxyz", "MagView.write_cxyz")
 def test_both_read_what_is_written(axes, voxels, ours, theirs, random):
     box = part_of(wk, axes)
     data = random.integers(0, 60_000, sliced(voxels, box).shape).astype("uint16")
