@@ -19,7 +19,7 @@ from wkgpu.dataset.metadata.image_properties import _mag
 from wkgpu.dataset.metadata.ome import Multiscales
 from wkgpu.errors import NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
 
-REAL = Path(__file__).parents[2] / "shared/data/zarr/simple_zarr3_dataset.zip"
+REAL = Path(__file__).parents[3] / "shared/data/zarr/simple_zarr3_dataset.zip"
 SHAPES = {"c": 2, "t": 3, "z": 10, "y": 21, "x": 30}
 SCALES = {"z": 2.5, "y": 0.5, "x": 0.25}
 KINDS = {"c": "channel", "t": "time"}
