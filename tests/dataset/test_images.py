@@ -3,14 +3,21 @@
 import json
 import pickle
 import zipfile
+from math import prod
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 from real_data import REAL_DATA
 
 import wkgpu as wk
 from wkgpu.cli.path_content import content_of
+from wkgpu.dataset.metadata.image_properties import _mag
+from wkgpu.dataset.metadata.ome import Multiscales
 from wkgpu.errors import NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
 
 REAL = REAL_DATA / "zarr" / "simple_zarr3_dataset.zip"
@@ -198,6 +205,28 @@ def test_axes_of_arrays_and_of_the_image_have_to_fit(tmp_path):
     make_image(tmp_path / "bool", dtype="bool")
     with pytest.raises(WkgpuError, match="bool"):
         wk.Dataset.open(tmp_path / "bool")
+
+
+@given(
+    powers=st.lists(st.tuples(*[st.integers(0, 12)] * 3), unique=True, min_size=1, max_size=6),
+    size=st.tuples(*[st.floats(0.001, 1e5)] * 3),
+    axes=st.permutations("ctxyz"),
+)
+def test_what_is_listed_is_found_again(powers, size, axes):
+    """Scales that are written say the mags, in any order of mags and axes."""
+    image = Multiscales.new(axes, Path("zarr.json"))
+    mags = {wk.Mag(tuple(1 << power for power in found)) for found in [*powers, (0, 0, 0)]}
+    for mag in mags:
+        image.add(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
+    again = Multiscales.of(json.loads(json.dumps(image.document)), Path("zarr.json"))
+    array, finest = SimpleNamespace(axes=tuple(axes)), min(again.arrays, key=lambda found: prod(found.scale))
+    assert {_mag(array, found, finest, Path()): found.path for found in again.arrays} == {
+        mag: mag.to_long_layer_name() for mag in mags
+    }
+    sums = [sum(found.scale) for found in again.arrays]
+    assert sums == sorted(sums)
+    again.remove("1-1-1")
+    assert len(again.arrays) == len(mags) - 1
 
 
 def test_other_folders_are_no_datasets(tmp_path):

@@ -78,6 +78,10 @@ def same_box(one, other):
     )  # fmt: skip
 
 
+@pytest.mark.covers(
+    "Layer.bounding_box", "Layer.normalized_bounding_box", "View.normalized_bounding_box", "View.read_xyz",
+    "View.read_cxyz",
+)  # fmt: skip
 def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     assert same_box(ours.layer.bounding_box, theirs.layer.bounding_box)
     assert same_box(ours.layer.normalized_bounding_box, theirs.layer.normalized_bounding_box)
@@ -102,6 +106,7 @@ def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     ]
 
 
+@pytest.mark.covers("View.write_cxyz", "MagView.write_cxyz")
 def test_both_read_what_is_written(axes, voxels, ours, theirs, random):
     box = part_of(wk, axes)
     data = random.integers(0, 60_000, sliced(voxels, box).shape).astype("uint16")
@@ -247,6 +252,16 @@ def test_operations_on_the_usual_axes_in_another_order(axes, voxels, ours, webkn
     np.testing.assert_array_equal(copy.get_layer("a").get_mag(1).read(), expected)
     theirs = webknossos.Dataset.open(tmp_path / "copy").get_layer("a").get_mag(1)
     np.testing.assert_array_equal(theirs.read(), expected)
+    layer.downsample_mag(1, 2, interpolation_mode="nearest", **shapes)
+    ours.rechunk(chunk_shape=8, shard_shape=16, compress=False)
+    layer.add_mag_as_copy(ours, mag=4)
+    halves = expected[:, ::2, ::2, ::2].transpose(["cxyz".index(axis) for axis in ("" if "c" in axes else "c") + axes])
+    found = webknossos.Dataset.open(layer.dataset.path).get_layer("a")
+    for reopened in (layer, found):  # new arrays have the order of the layer
+        np.testing.assert_array_equal(reopened.get_mag(2).read().reshape(halves.shape), halves)
+        np.testing.assert_array_equal(reopened.get_mag(1).read(), voxels)
+        assert tuple(reopened.get_mag(1).bounding_box.axes) == tuple(axes)
+    assert layer.get_mag(4).get_zarr_array().metadata.dimension_names == tuple(axes)
     other = layer.dataset.add_layer("b", "color", dtype="uint16", num_channels=layer.num_channels, data_format="zarr3")
     other.bounding_box = wk.BoundingBox((0, 0, 0), (20, 24, 28))
     other.downsample_mag(1, 2, interpolation_mode="nearest", from_mag_view=ours, **shapes)

@@ -102,7 +102,7 @@ def make(tmp_path):
 
     def make(codecs=(), dtype="uint16", channels=1, absent=AbsentChunks.OMITTED, chunk=(5, 3, 4), **facts):
         spec = ArraySpec(np.dtype(dtype), channels, chunk, (2, 2, 2), codecs, **facts)
-        return IndexedArray.create(Location(LocalStore(tmp_path / f"array-{next(numbers)}")), spec, absent)
+        return IndexedArray.create(Location(LocalStore(tmp_path / f"array-{next(numbers)}")), spec, absent=absent)
 
     return make
 
