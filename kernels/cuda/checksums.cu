@@ -258,16 +258,19 @@ extern "C" __global__ void __launch_bounds__(LANES) crc32_verify(
     }
 }
 
-// Put the CRC of each chunk that has bytes behind them, and count its 4 bytes; see `crc32_verify`.
+// Put the CRC of each chunk that has been encoded to some bytes behind them, and count its 4 bytes; see `crc32_verify`.
+//
+// room      bytes at each target
+// statuses  those of the encoder: 0 for what it has encoded
 extern "C" __global__ void __launch_bounds__(LANES) crc32_append(
-    const u64* targets, i64* lengths, i64 count, u64 polynomial)
+    const u64* targets, i64* lengths, i64 room, const int* statuses, i64 count, u64 polynomial)
 {
     __shared__ u32 tables[4 * 256];
     Crc crc = begun(tables, (u32)polynomial, threadIdx.x % LANES);
     for (i64 chunk = blockIdx.x; chunk < count; chunk += gridDim.x) {
         i64 length = lengths[chunk];
         __syncwarp();  // as above
-        if (length <= 0) continue;
+        if (statuses[chunk] != 0 || length <= 0 || length > room - 4) continue;
         u8* bytes = memory_at(targets[chunk]);
         u32 found = crc32(crc, bytes, length);
         if (crc.lane < 4) bytes[length + crc.lane] = (u8)(found >> (8 * crc.lane));

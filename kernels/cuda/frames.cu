@@ -143,21 +143,23 @@ extern "C" __global__ void zstd_walk(
     }
 }
 
-// Let each frame that has no checksum, of a chunk that still has bytes, end with one. Eight chunks a warp, in blocks of
-// any whole number of warps. A frame that is not as `zstd_frame` wants it stays as it is: it is valid without.
+// Let each frame that has no checksum end with one. Eight chunks a warp, in blocks of any whole number of warps. A frame
+// that is not as `zstd_frame` wants it stays as it is: it is valid without.
 //
-// frames, lengths  encoded bytes; behind each frame there is room for 4 more
+// frames, lengths  encoded bytes
 // chunks, sizes    what they decode to
+// room             bytes at each frame
+// statuses         those of the encoder: 0 for what it has encoded
 extern "C" __global__ void zstd_seal(
-    const u64* frames, i64* lengths, const u64* chunks, const i64* sizes, i64 count)
+    const u64* frames, i64* lengths, const u64* chunks, const i64* sizes, i64 room, const int* statuses, i64 count)
 {
     const int at_once = LANES / SUMS;
     int lane = threadIdx.x % LANES;
     i64 warp = ((i64)blockIdx.x * blockDim.x + threadIdx.x) / LANES, warps = (i64)gridDim.x * blockDim.x / LANES;
     for (i64 first = warp * at_once; first < count; first += warps * at_once) {
         i64 chunk = first + lane / SUMS;
-        i64 length = chunk < count ? lengths[chunk] : 0;
-        bool is_wanted = length > 0;
+        i64 length = chunk < count && statuses[chunk] == 0 ? lengths[chunk] : 0;
+        bool is_wanted = length > 0 && length <= room - 4;
         u64 hash = xxh64(is_wanted ? memory_at(chunks[chunk]) : 0, is_wanted ? sizes[chunk] : 0, lane);
         if (!is_wanted || lane % SUMS) continue;
         u8* frame = memory_at(frames[chunk]);

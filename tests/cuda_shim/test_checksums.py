@@ -89,7 +89,11 @@ def test_checksums_are_split_from_chunks_and_appended_to_them():
     script.launch("checksum_split", script.addresses(regions), lengths, len(regions), expected, statuses)
     grown = [script.memory(chunk + bytes(4), number % 16) for number, chunk in enumerate(chunks)]
     sizes = script.column([len(chunk) for chunk in chunks[:-1]] + [0])
-    script.launch("crc32_append", script.addresses(grown), sizes, len(grown), CRC32C, blocks=2)
+    room, encoded = max(map(len, chunks)) + 4, script.column([0] * len(grown), "int32")
+    script.launch("crc32_append", script.addresses(grown), sizes, room, encoded, len(grown), CRC32C, blocks=2)
+    refused = script.column([5000, -3, 1 << 40])
+    failed = script.column([12, 0, 0], "int32")
+    script.launch("crc32_append", script.column([0] * 3), refused, 6000, failed, 3, CRC32C)
     found = script.run_in_both_orders()
     numbers = [
         np.frombuffer(found[column.number], kind) for column, kind in ((lengths, np.int64), (expected, np.int64))
@@ -99,4 +103,5 @@ def test_checksums_are_split_from_chunks_and_appended_to_them():
     assert np.frombuffer(found[statuses.number], np.int32).tolist() == [OK] * len(chunks) + [MALFORMED] * 3
     assert [found[region.number] for region in grown[:-1]] == whole[:-1]
     assert found[grown[-1].number] == chunks[-1] + bytes(4)  # a chunk that was dropped gets none
+    assert np.frombuffer(found[refused.number], np.int64).tolist() == [5000, -3, 1 << 40]
     assert np.frombuffer(found[sizes.number], np.int64).tolist() == [*(len(chunk) for chunk in whole[:-1]), 0]

@@ -289,16 +289,18 @@ def test_frames_get_the_checksum_that_libzstd_expects():
     """libzstd decodes them and compares; what is no such frame, or has been dropped, stays as it is."""
     script = Script()
     plain = [bytes(Zstd(3, checksum=False).encode(content)) for content in contents()]
-    kept = [bytes(Zstd(3, checksum=True).encode(contents()[5])), b"no frame at all", plain[2]]
-    of = [*contents(), contents()[5], contents()[1], contents()[2]]
+    kept = [bytes(Zstd(3, checksum=True).encode(contents()[5])), b"no frame at all", plain[2], plain[3], plain[4]]
+    of = [*contents(), contents()[5], contents()[1], *contents()[2:5]]
     frames = [script.memory(frame + bytes(4), 7 * number % 16) for number, frame in enumerate(plain + kept)]
     chunks = [script.memory(content, 8 * (number % 2)) for number, content in enumerate(of)]
-    lengths = script.column([len(frame) for frame in plain + kept[:-1]] + [0])
+    lengths = script.column([len(frame) for frame in plain + kept[:2]] + [0, len(plain[3]), 1 << 40])
+    statuses = script.column([0] * (len(of) - 2) + [12, 0], "int32")  # of what was not encoded the length is anything
     sizes = script.column([len(content) for content in of])
-    script.launch("zstd_seal", script.addresses(frames), lengths, script.addresses(chunks), sizes, len(of), blocks=2)
+    columns = script.addresses(frames), lengths, script.addresses(chunks), sizes, 400_000, statuses
+    script.launch("zstd_seal", *columns, len(of), blocks=2)
     found = script.run_in_both_orders()
     lengths_found = np.frombuffer(found[lengths.number], np.int64).tolist()
-    assert lengths_found == [*(len(frame) + 4 for frame in plain), *map(len, kept[:-1]), 0]
+    assert lengths_found == [*(len(frame) + 4 for frame in plain), *map(len, kept[:2]), 0, len(plain[3]), 1 << 40]
     for frame, length, content in zip(frames, lengths_found, contents(), strict=False):
         sealed = found[frame.number][:length]
         assert sealed[4] & 4
