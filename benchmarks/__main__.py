@@ -10,7 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import limits, machine, merging, operations, patches, plot, process, readme, reads, report, writes
+from benchmarks import (
+    limits,
+    machine,
+    merging,
+    operations,
+    patches,
+    plot,
+    process,
+    readme,
+    reads,
+    report,
+    writes,
+    zarr_volumes,
+)
 from benchmarks.figures import Figure
 from benchmarks.volumes import Shape, texture
 from benchmarks.workbench import Sizes, Workbench
@@ -27,6 +40,10 @@ BENCHMARKS: dict[str, Callable[[Workbench], Iterator[Figure]]] = {
     "merge": merging.merge_annotation,
     "equal": operations.content_is_equal,
     "slices": operations.write_slices,
+    "zarr-read": zarr_volumes.read_whole,
+    "zarr-others": zarr_volumes.read_beside_others,
+    "zarr-patches": zarr_volumes.read_patches,
+    "zarr-write": zarr_volumes.write,
     "limits": limits.limits,
     "import": process.import_time,
     "memory": process.read_memory,

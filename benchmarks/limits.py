@@ -70,7 +70,7 @@ def _decode_patches(bench: Workbench) -> Side:
 
     def run(number: int) -> None:
         offsets, lengths = rounds[number]
-        _on_all_cores(
+        on_all_cores(
             lambda part: _decode(
                 file.descriptor, offsets[part].copy(), lengths[part].copy(), np.empty(1 << 16, np.uint8),
                 np.empty(_CHUNK_VOXELS, np.uint8),
@@ -88,7 +88,7 @@ def _encode(volume: NDArray[Any]) -> Side:
     chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(np.prod(edges), -1)
 
     def run(number: int) -> None:
-        _on_all_cores(lambda part: _encode_rows(chunks[part], np.empty(1 << 20, np.uint8)), len(chunks))
+        on_all_cores(lambda part: _encode_rows(chunks[part], np.empty(1 << 20, np.uint8)), len(chunks))
 
     return Side("liblz4", run)
 
@@ -107,7 +107,7 @@ def _copy(path: Path) -> Side:
     return Side("the system", run)
 
 
-def _on_all_cores(work: Callable[[slice], object], count: int) -> None:
+def on_all_cores(work: Callable[[slice], object], count: int) -> None:
     cores = len(os.sched_getaffinity(0))
     cuts = [count * core // cores for core in range(cores + 1)]
     threads = [threading.Thread(target=work, args=(slice(*cut),)) for cut in pairwise(cuts)]

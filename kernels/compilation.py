@@ -8,8 +8,9 @@ from pathlib import Path
 
 import lz4
 import numpy.ma  # noqa: F401 - Numba loads it with the first array; then a fork could find it half loaded
-from numba import njit
+from numba import njit, types
 from numba.core import event
+from numba.core.ccallback import CFunc
 from numba.extending import register_jitable
 
 from .bodies.registration import for_each_body
@@ -55,6 +56,27 @@ def cached_kernel(function):
     compiler; see `compiler_thread`.
     """
     return compiled_elsewhere(_cached(partial(njit, nogil=True), function, _STAMP))
+
+
+def cached_c_function(function):
+    """Compile a function of int64, which returns one, as a C function, whose address is ``.address``; and cache it.
+
+    It is called without the GIL. It is compiled at once, in the thread that imports its module.
+    """
+    count = function.__code__.co_argcount
+
+    def jit(cache=False):
+        def made(function):
+            compiled = CFunc(function, ((types.int64,) * count, types.int64), {}, {})
+            if cache:
+                compiled.enable_caching()
+            return compiled
+
+        return made
+
+    compiled = _cached(jit, function, _STAMP)
+    compiled.compile()
+    return compiled
 
 
 def cached_cuda_kernel(function):

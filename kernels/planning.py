@@ -6,10 +6,10 @@ from __future__ import annotations
 SHAPE, PIECE, PER_CHUNK, PER_SHARD, STRIDES, SHIFT = range(0, 18, 3)
 """Voxels of a box; voxels of a piece; pieces of a chunk; chunks of a shard; of chunk ordinals, all zero for Morton
 order; what is added to origins."""
-FIRST_BOX, MAX_GAP, PIECE_NBYTES = range(18, 21)
+FIRST_BOX, MAX_GAP, PIECE_NBYTES, FIRST_ORDINAL = range(18, 22)
 """What is added to numbers of boxes; bytes between two ranges of a file up to which they are fetched as one; bytes of
-a decoded piece."""
-NUMBERS = 21
+a decoded piece; what is added to ordinals of chunks."""
+NUMBERS = 22
 
 # ---- How the index of a shard answers, and the columns of the array of indexes
 ABSENT, UNIFORM, TABLE, SKIPPED = range(4)

@@ -44,7 +44,7 @@ class NpyArray(StoredArray):
         return cls(location, spec, version)
 
     @classmethod
-    def create(cls, location: Location, spec: ArraySpec) -> NpyArray:
+    def create(cls, location: Location, spec: ArraySpec, extent=None) -> NpyArray:
         cls.check_spec(spec)
         said = {"dtype": spec.dtype.str, "channels": spec.num_channels, "chunk_shape": spec.chunk_shape}
         location.store.write((location / "array.json").key, json.dumps(said).encode())
@@ -57,7 +57,7 @@ class NpyArray(StoredArray):
 
     @classmethod
     def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
-        return replace(spec, fill_value=FILL, axis_order=(2, 1, 0), channels_first=False)
+        return replace(spec, fill_value=FILL, axis_order=(2, 1, 0), channel_position=3)
 
     @property
     def lock_key(self) -> str:
@@ -115,7 +115,7 @@ class NpyArray(StoredArray):
 def npy_spec(dtype, num_channels: int, chunk_shape) -> ArraySpec:
     """What is said of voxels in ``.npy`` files."""
     return ArraySpec(
-        np.dtype(dtype), num_channels, chunk_shape, (1, 1, 1), (), FILL, axis_order=(2, 1, 0), channels_first=False
+        np.dtype(dtype), num_channels, chunk_shape, (1, 1, 1), (), FILL, axis_order=(2, 1, 0), channel_position=3
     )
 
 

@@ -5,6 +5,8 @@ a module that it was importing, or a kernel that it was compiling. Two things he
 
 - Long work is done under `loading`, and a fork waits until it can hold that lock, and those of Numba and of LLVM.
 - Locks that are held for moments are made with `child_safe`, and are free in the child, whichever thread held them.
+
+`cached_property` is that of functools without its lock.
 """
 
 from __future__ import annotations
@@ -18,7 +20,25 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from functools import cached_property as cached_property
+else:
+    from functools import cached_property as _locked_cached_property
+
+    class cached_property(_locked_cached_property):  # noqa: N801 - its name in functools
+        """Compute an attribute once; before Python 3.12, that of functools holds a lock of its class at that time.
+
+        Two threads may compute it at the same time.
+        """
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return self
+            value = instance.__dict__[self.attrname] = self.func(instance)
+            return value
+
 
 _MAX_WAIT_SECONDS = (
     120.0  # compiling takes up to a minute on a busy machine; a fork that waits longer would wait forever

@@ -17,6 +17,9 @@ _Value = TypeVar("_Value")
 LZ4_DECODERS = ("auto", "kernel", "nvcomp")
 """What `Config.cuda_lz4` may be."""
 
+NEW_FORMATS = ("wkw", "zarr3")
+"""What `Config.data_format` may be."""
+
 
 def _from_environment(name: str, parse: Callable[[str], _Value], default: _Value) -> _Value:
     variable = f"WKGPU_{name.upper()}"
@@ -50,6 +53,12 @@ def _lz4_decoder(text: str) -> str:
     return text
 
 
+def _data_format(text: str) -> str:
+    if text not in NEW_FORMATS:
+        raise ValueError(f"give one of {', '.join(NEW_FORMATS)}")
+    return text
+
+
 def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -70,6 +79,8 @@ class Config:
     device : str
         Where views are read to by default: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or ``"auto"`` for a GPU where one
         works. Default: the CPU, because a script that computes with NumPy works on it.
+    data_format : {"wkw", "zarr3"}
+        File format of new layers where none is given. Default: WKW, whose LZ4 is the fastest everywhere.
     threads : int
         Threads of the CPU engine; by default the cores that this process may use.
     staging_bytes : int
@@ -110,6 +121,7 @@ class Config:
     """
 
     device: str = _setting("device", str, lambda: "cpu")
+    data_format: str = _setting("data_format", _data_format, lambda: "wkw")
     threads: int = _setting("threads", _count, _usable_cores)
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
     batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)

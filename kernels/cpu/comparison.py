@@ -14,7 +14,7 @@ from ..planning import CHUNK_NBYTES, CHUNK_STAGING_OFFSET
 from . import intrinsics
 from .codec import is_literal
 from .files import end_of_chunk, fetch_chunks, take
-from .pipeline import PLAIN, decode, is_plain
+from .pipeline import PLAIN, begin_decoding_all, decode, is_plain
 from .primitives import fill_bytes
 
 
@@ -147,6 +147,7 @@ def compare_chunks(
     failures : tuple of int64 (3,)
         For each side; see `failures`.
     """
+    begin_decoding_all(pipelines, work)
     first = take(taken, step)
     while first < ones.size:
         last = min(first + step, ones.size)

@@ -14,7 +14,7 @@ from ..bodies.workers import alone
 from ..compilation import cached_kernel
 from ..failures import ENCODE_FAILED
 from .files import fetch
-from .pipeline import COUNT, SWAPPED, begin, decode, encode, swap_items
+from .pipeline import COUNT, SWAPPED, begin_decoding, begin_encoding, decode, encode, swap_items
 from .primitives import fill_bytes, is_filled
 
 
@@ -52,7 +52,9 @@ def encode_chunks(
     failure : int64 (3,)
         See `failures`.
     """
-    begin(pipeline, work)
+    begin_encoding(pipeline, work)
+    if descriptor >= 0:
+        begin_decoding(pipeline, work)
     is_raw = pipeline[COUNT] == 0
     itemsize = pipeline[SWAPPED]
     end = 0

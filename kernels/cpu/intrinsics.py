@@ -1,33 +1,25 @@
 """CPU intrinsics: copies between addresses, liblz4, positional file access and atomics, without the GIL.
 
-liblz4 comes from the wheel of the ``lz4`` package, whose extension module exports the C library's functions. They are
-given to LLVM by name, so compiled kernels that call them can be cached on disk and loaded by another process.
-Signatures: ``lz4.h``, ``lz4hc.h`` (liblz4 1.9.4, which all wheels have from 4.3 on) and POSIX ``pread``.
+liblz4 comes from the wheel of the ``lz4`` package, whose extension module exports the C library's functions; see
+`c_libraries`. Signatures: ``lz4.h``, ``lz4hc.h`` (liblz4 1.9.4, which all wheels have from 4.3 on) and POSIX ``pread``.
 """
 
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 
-import llvmlite.binding
 import lz4.block
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .c_libraries import c_function
+
 _BYTE = ir.IntType(8)
-
-
-def _lz4_function(name: str, result: types.Type, *arguments: types.Type) -> types.ExternalFunction:
-    """liblz4's function ``name`` as something that a compiled kernel can call."""
-    symbol = f"wkgpu_{name}"  # a name of our own: another package may have registered another liblz4
-    address = ctypes.cast(getattr(_liblz4, name), ctypes.c_void_p).value
-    llvmlite.binding.add_symbol(symbol, address)
-    return types.ExternalFunction(symbol, result(*arguments))
-
-
 _liblz4 = ctypes.CDLL(lz4.block._block.__file__)
+_lz4_function = partial(c_function, _liblz4)
 _address, _int = types.intp, types.int32  # signed: Numba makes a float of uint64 + int64
 
 # (source, target, source bytes, target capacity) -> decoded bytes, negative for a malformed chunk

@@ -9,7 +9,9 @@ encodes first. LZ4 and LZ4HC are compiled in. Any other codec is two functions a
   ``capacity``, it may leave anything.
 - ``encode(source, nbytes, target, capacity, parameter, state)`` returns the encoded bytes, 0 where they do not fit.
 
-``state`` is the address of memory that is the thread's own and holds anything. They are called without the GIL.
+``state`` is the address of memory that is the thread's own and holds anything. A codec that has to prepare it has
+``begin(parameter, state, state_bytes)`` for either, which each kernel calls once before the first chunk. All are called
+without the GIL.
 """
 
 from __future__ import annotations
@@ -31,9 +33,13 @@ item whose bytes lie in the other order than this machine's, 0 where none do; an
 thread the two buffers are for what is between codecs."""
 
 # Of each codec
-NUMBER, DECODE, ENCODE, PARAMETER, CAPACITY, DECODER_STATE, ENCODER_STATE, STEP = range(8)
-"""Which codec; addresses of its functions; its parameter; most bytes that it is given to encode; where in the working
-memory its states are."""
+(
+    NUMBER, CAPACITY, DECODE, DECODE_PARAMETER, DECODER_STATE, BEGIN_DECODING, DECODER_BYTES,
+    ENCODE, ENCODE_PARAMETER, ENCODER_STATE, BEGIN_ENCODING, ENCODER_BYTES, STEP,
+) = range(13)  # fmt: skip
+"""Which codec; most bytes that it is given to encode; then of its decoder and of its encoder: addresses of its
+function, its parameter, where in the working memory its state is, and the function that prepares that, 0 where there is
+nothing to prepare, or another codec with the same state does it, and how many bytes it has."""
 
 
 def _caller(count):
@@ -52,15 +58,36 @@ def _caller(count):
     return call
 
 
-_call_decode, _call_encode = _caller(7), _caller(6)
+_call_decode, _call_encode, _call_begin = _caller(7), _caller(6), _caller(3)
 
 
 @njit(nogil=True)
-def begin(pipeline, work):
+def begin_decoding(pipeline, work):
+    """Prepare the decoders' states in the working memory."""
+    for step in range(HEAD, HEAD + pipeline[COUNT] * STEP, STEP):
+        if pipeline[step + BEGIN_DECODING] != 0:
+            state = work + pipeline[step + DECODER_STATE]
+            parameter, nbytes = pipeline[step + DECODE_PARAMETER], pipeline[step + DECODER_BYTES]
+            _call_begin(pipeline[step + BEGIN_DECODING], (parameter, state, nbytes))
+
+
+@njit(nogil=True)
+def begin_decoding_all(pipelines, work):
+    """Do so for several pipelines."""
+    for pipeline in pipelines:
+        begin_decoding(pipeline, work)
+
+
+@njit(nogil=True)
+def begin_encoding(pipeline, work):
     """Prepare the encoders' states in the working memory."""
     for step in range(HEAD, HEAD + pipeline[COUNT] * STEP, STEP):
+        state = work + pipeline[step + ENCODER_STATE]
         if pipeline[step + NUMBER] == LZ4:
-            intrinsics.lz4_begin(work + pipeline[step + ENCODER_STATE], intrinsics.LZ4_STATE_BYTES)
+            intrinsics.lz4_begin(state, intrinsics.LZ4_STATE_BYTES)
+        elif pipeline[step + BEGIN_ENCODING] != 0:
+            parameter, nbytes = pipeline[step + ENCODE_PARAMETER], pipeline[step + ENCODER_BYTES]
+            _call_begin(pipeline[step + BEGIN_ENCODING], (parameter, state, nbytes))
 
 
 @njit(nogil=True)
@@ -68,7 +95,7 @@ def _decode_step(pipeline, step, source, nbytes, target, wanted, capacity, work)
     """Undo one codec; the decoded bytes."""
     if pipeline[step + NUMBER] != CALLED:
         return decode_lz4(source, nbytes, target, wanted, capacity)
-    parameter, state = pipeline[step + PARAMETER], work + pipeline[step + DECODER_STATE]
+    parameter, state = pipeline[step + DECODE_PARAMETER], work + pipeline[step + DECODER_STATE]
     return _call_decode(pipeline[step + DECODE], (source, nbytes, target, wanted, capacity, parameter, state))
 
 
@@ -120,7 +147,7 @@ def encode(pipeline, source, nbytes, target, capacity, work, was_noise):
         if number + 1 < count:
             goal, room = work + pipeline[FIRST_BUFFER + number % 2], pipeline[step + STEP + CAPACITY]
         state = work + pipeline[step + ENCODER_STATE]
-        parameter = pipeline[step + PARAMETER]
+        parameter = pipeline[step + ENCODE_PARAMETER]
         if pipeline[step + NUMBER] == CALLED:
             nbytes = _call_encode(pipeline[step + ENCODE], (source, nbytes, goal, room, parameter, state))
         else:

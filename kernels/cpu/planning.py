@@ -26,6 +26,7 @@ from ..planning import (
     EXACT_NBYTES,
     FILE,
     FIRST_BOX,
+    FIRST_ORDINAL,
     KIND,
     MAX_GAP,
     MISSING_BOX,
@@ -69,8 +70,8 @@ def _ordinal(x, y, z, numbers):
     """Position of a chunk in its shard's index."""
     stride_x, stride_y, stride_z = numbers[STRIDES], numbers[STRIDES + 1], numbers[STRIDES + 2]
     if stride_x | stride_y | stride_z:
-        return x * stride_x + y * stride_y + z * stride_z
-    return _spread(x) | _spread(y) << 1 | _spread(z) << 2
+        return x * stride_x + y * stride_y + z * stride_z + numbers[FIRST_ORDINAL]
+    return (_spread(x) | _spread(y) << 1 | _spread(z) << 2) + numbers[FIRST_ORDINAL]
 
 
 @njit(nogil=True)

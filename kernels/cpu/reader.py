@@ -17,7 +17,7 @@ from ..planning import CHUNK_BOX, CHUNK_CODEC, CHUNK_NBYTES, CHUNK_ORIGIN, CHUNK
 from . import intrinsics
 from .codec import is_literal
 from .files import end_of_chunk, fetch_chunks, fetch_segments, take
-from .pipeline import COUNT, PLAIN, SWAPPED, decode, is_plain, swap_items
+from .pipeline import COUNT, PLAIN, SWAPPED, begin_decoding_all, decode, is_plain, swap_items
 from .placement import corner_of, is_next_along_x, place_run
 
 
@@ -169,6 +169,7 @@ def read_chunks(
     failure : int64 (3,)
         See `failures`.
     """
+    begin_decoding_all(pipelines, work)
     chunk_x, chunk_z, box_z = geometry[0], geometry[2], geometry[5]
     first = take(taken, step)
     while first < last:
@@ -200,6 +201,7 @@ def read_chunks_to_any(
     staging, capacity, scratch, work, target, failure,
 ):  # fmt: skip
     """Do as `read_chunks` into an output of any strides, chunk by chunk; ``layout`` is as in `exchange`."""
+    begin_decoding_all(pipelines, work)
     has_planes = layout[0][0] == 1 or layout[3][0] < layout[3][3]
     first = take(taken, step)
     while first < last:
@@ -232,6 +234,7 @@ def decode_chunks(
         Address of the first decoded chunk.
     Others are as in `read_chunks`.
     """
+    begin_decoding_all(pipelines, work)
     first = take(taken, step)
     while first < heads.size:
         for position in range(first, min(first + step, heads.size)):

@@ -19,7 +19,7 @@ from wkgpu.storage import formats
 from wkgpu.storage.codecs import LZ4, LZ4HC, codec_named
 from wkgpu.storage.spec import ArraySpec
 
-NPY, INDEXED = "n5", "zarr3"  # names that properties files know, of formats that wkgpu does not read
+NPY, INDEXED = "n5", "zarr"  # names that properties files know, of formats that wkgpu does not read
 CHUNK = (9, 7, 5)
 SPEC = npy_spec(">u2", 2, CHUNK)
 CORNER, SIZE = (5, 8, 6), (12, 7, 6)
@@ -104,13 +104,13 @@ def test_a_format_without_codecs_refuses_to_compress(make_layer):
 
 def test_compress(device, make_layer, expected):
     """With shards of several chunks, in an order and with a fill value that are not WKW's."""
-    spec = ArraySpec(np.dtype("<u2"), 2, (6, 5, 4), (2, 1, 2), (), FILL, (1, 2, 0), False)
+    spec = ArraySpec(np.dtype("<u2"), 2, (6, 5, 4), (2, 1, 2), (), FILL, (1, 2, 0), 3)
     mag_view = make_layer(spec, INDEXED).get_mag(1)
     mag_view.compress()
     assert spec_of(mag_view) == spec.encoded_as((LZ4,))
     np.testing.assert_array_equal(voxels(mag_view), expected)
     mag_view.rechunk((7, 4, 5), (14, 4, 15), compress="lz4hc")
-    assert spec_of(mag_view) == ArraySpec(np.dtype("<u2"), 2, (7, 4, 5), (2, 1, 3), (LZ4HC,), FILL, (1, 2, 0), False)
+    assert spec_of(mag_view) == ArraySpec(np.dtype("<u2"), 2, (7, 4, 5), (2, 1, 3), (LZ4HC,), FILL, (1, 2, 0), 3)
     np.testing.assert_array_equal(voxels(mag_view), expected)
 
 
@@ -137,8 +137,8 @@ def test_copies_are_files_or_keep_what_is_not_changed(mag_view, dataset, expecte
 def test_files_are_copied_between_equal_formats_and_specs_alone(device, make_layer, expected, tmp_path):
     """Of another format, fill value, byte order or order of axes, all voxels are written instead."""
     source = make_layer().get_mag(1)
-    fortran = ArraySpec(np.dtype(">u2"), 2, CHUNK, (1, 1, 1), (), FILL, (0, 1, 2), False)
-    zeros = ArraySpec(np.dtype("<u2"), 2, CHUNK, (1, 1, 1), (), 0, (2, 1, 0), True)
+    fortran = ArraySpec(np.dtype(">u2"), 2, CHUNK, (1, 1, 1), (), FILL, (0, 1, 2), 3)
+    zeros = ArraySpec(np.dtype("<u2"), 2, CHUNK, (1, 1, 1), (), 0, (2, 1, 0))
     for number, spec in enumerate((SPEC, fortran, zeros)):
         target = formats.create_array(tmp_path / f"target-{number}", spec, INDEXED)
         rewrite(source._array, target, wk.Mag(1), source._engine.name, region=source._frame.box)

@@ -13,7 +13,7 @@ from wkgpu.engines.cuda import codecs as cuda_codecs
 from wkgpu.engines.cuda.codecs import batch_sizes
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import ChunkError, DeviceLostError
-from wkgpu.storage.codecs import CRC32C, GZIP, SIZED_LZ4, ZLIB, ZSTD, codec_named, word_of
+from wkgpu.storage.codecs import CRC32C, GZIP, SIZED_LZ4, ZLIB, ZSTD, codec_named, names_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.store import Location
@@ -36,7 +36,7 @@ CHECKED = [codecs for codecs in PIPELINES if codecs[0].name != "blosc"]
 
 
 def name_of(codecs):
-    return word_of(codecs) + "".join(
+    return names_of(codecs) + "".join(
         f"-{value}" for key, value in codecs[0].parameters if key in ("checksum", "shuffle")
     )
 

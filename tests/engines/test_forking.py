@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import wkgpu as wk
-from wkgpu.forking import child_safe, loading
+from wkgpu.forking import cached_property, child_safe, loading
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -93,6 +95,42 @@ def test_a_child_finds_locks_of_moments_free(make):
     assert forked(lambda: take(lock)) == 0
     assert thread.is_alive()  # it was not waited for
     thread.join()
+
+
+def test_a_child_computes_attributes_that_another_thread_was_computing():
+    """Before Python 3.12, functools locks all instances of a class while it computes an attribute of one."""
+    computing, done = threading.Event(), threading.Event()
+
+    class Slow:
+        @cached_property
+        def number(self):
+            if not computing.is_set():
+                computing.set()
+                done.wait(10)
+            return 7
+
+    thread = threading.Thread(target=lambda: Slow().number)
+    thread.start()
+    computing.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # and not another thread, which may get the number of the one that held the lock
+        os._exit(0 if Slow().number == 7 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert thread.is_alive()
+    done.set()
+    thread.join()
+    slow = Slow()
+    assert (slow.number, slow.__dict__) == (7, {"number": 7})
+
+
+def test_no_module_has_the_cached_property_of_functools():
+    """It holds a lock on Python 3.11, which a forked child may wait for."""
+    package = Path(wk.__file__).parent
+    modules = [path for path in package.rglob("*.py") if "import cached_property" in path.read_text()]
+    named = {path.relative_to(package).as_posix() for path in modules}
+    of_functools = {name for name in named if "from functools import cached_property" in (package / name).read_text()}
+    assert of_functools == {"forking.py"} < named
 
 
 def test_a_fork_waits_for_what_another_thread_loads():

@@ -127,9 +127,9 @@ class TestCompress:
         assert raw.info.codec == "lz4hc"
         np.testing.assert_array_equal(content(raw), expected)
 
-    @pytest.mark.parametrize("codec", [False, "raw", "zstd"])
+    @pytest.mark.parametrize("codec", [False, "raw", "brotli"])
     def test_codecs_that_compress_nothing_are_refused(self, raw, codec):
-        with pytest.raises(ArgumentError, match="lz4hc"):
+        with pytest.raises(ArgumentError, match=r"which compresses nothing|use True"):
             raw.compress(codec=codec)
 
     def test_what_lies_beyond_the_layers_box_is_kept(self, raw, expected):

@@ -15,7 +15,7 @@ from strategies import layouts, voxel_boxes, voxels
 from wkgpu.errors import AlreadyExistsError, HeaderError, MismatchError, NotFoundError
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage import formats
-from wkgpu.storage.codecs import pipeline_of
+from wkgpu.storage.codecs import CRC32C, ZSTD, pipeline_of
 from wkgpu.storage.plans import sources
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stores.local import open_files
@@ -23,12 +23,13 @@ from wkgpu.storage.stores.store import Location
 
 SHARDS = 2
 NUMBERS = itertools.count()
+FORMATS = {0: "wkw", FILL: "npy", 3: "zarr3"}  # by the fill values of specs
 SMALL = ArraySpec(np.dtype("uint8"), 1, (4, 4, 4), (2, 2, 2), pipeline_of("lz4"))
 
 
 def make_mag(spec, key="color/1"):
     store = MemoryStore(f"mag-{next(NUMBERS)}")
-    return formats.create_array(Location(store, key), spec, "wkw" if spec.fill_value == 0 else "npy")
+    return formats.create_array(Location(store, key), spec, FORMATS[spec.fill_value])
 
 
 def npy_specs():
@@ -36,10 +37,17 @@ def npy_specs():
     return st.builds(npy_spec, st.sampled_from(["uint8", ">u2", "float32"]), st.integers(1, 3), chunk)
 
 
+def zarr_specs():
+    shapes = st.tuples(*[st.integers(2, 5)] * 3)
+    dtypes = st.sampled_from(["uint8", ">u2", "float32"]).map(np.dtype)
+    codecs = st.sampled_from([(), (ZSTD,), (ZSTD, CRC32C)])
+    return st.builds(ArraySpec, dtypes, st.integers(1, 3), shapes, shapes, codecs, st.just(3), st.just((2, 0, 1)))
+
+
 @st.composite
 def histories(draw, is_small):
     """A layout, boxes to write one after another, and boxes to read, which may leave what is stored."""
-    spec = draw((layouts(16, 4, 1 << 13) if is_small else layouts()) | npy_specs())
+    spec = draw((layouts(16, 4, 1 << 13) if is_small else layouts()) | npy_specs() | zarr_specs())
     longest = 20 if is_small else 48
     boxes = [
         draw(st.lists(voxel_boxes(spec, SHARDS + more, longest), min_size=1, max_size=3)) if spec.fill_value == 0
@@ -82,7 +90,7 @@ def test_any_writes_and_reads_touch_nothing_but_the_store(engine, config, monkey
         np.testing.assert_array_equal(one, other)
     # What is known by a descriptor alone is memory: a file would have been opened before.
     assert [call for call in calls if not call[1].removeprefix("/proc/self/fd/").isdigit()] == []
-    names = {"color/1/array.json", "color/1/header.wkw"} & set(made.location.store.files)
+    names = {"color/1/array.json", "color/1/header.wkw", "color/1/zarr.json"} & set(made.location.store.files)
     assert set(made.location.store.files) == names | {made.shard_key(shard) for shard in shards}
     assert len(names) == 1
     assert codecs <= {spec.codecs}

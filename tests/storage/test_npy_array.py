@@ -122,8 +122,8 @@ def test_the_registry(make_npy, tmp_path):
     found = formats.open_array(array.path)
     assert type(found) is NpyArray
     assert found.spec == array.spec
-    assert (formats.is_supported("npy"), formats.titles()) == (True, "WKW, .npy")
-    with pytest.raises(UnsupportedError, match="use 'wkw' or 'npy'"):
+    assert (formats.is_supported("npy"), formats.titles()) == (True, "WKW, Zarr 3, .npy")
+    with pytest.raises(UnsupportedError, match="use 'wkw' or 'zarr3' or 'npy'"):
         formats.create_array(tmp_path / "other", array.spec, "n5")
 
 

@@ -38,7 +38,7 @@ def compress(
     *,
     codec: Annotated[
         CompressionChoice | None,
-        typer.Option(show_default=False, help="Default: lz4 for what is raw; what is compressed stays as it is."),
+        typer.Option(show_default=False, help="Default: what is compressed stays as it is."),
     ] = None,
     target: TargetOption = None,
     jobs: JobsOption = 1,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wkgpu import Dataset, MagView, open_mag
 from wkgpu.cli.path_content import loose_mag, mag_folders, parse_mag, single_mag
+from wkgpu.dataset.metadata.image_properties import is_dataset
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, NotFoundError
 
@@ -55,7 +56,7 @@ def select_mags(path: Path, names: Sequence[str], device: str | None = None, rea
         If a name is no mag, or there are too many names.
     """
     path, names = _from_its_dataset(path, names)
-    if not (path / PROPERTIES_NAME).exists():
+    if not is_dataset(path):
         return MagSelection(None, _loose_mags(path, names, device, read_only), list(names))
     dataset = Dataset.open(path, read_only=read_only, device=device)
     if len(names) > 2:
@@ -80,7 +81,7 @@ def layer_name(mag_view: MagView) -> str:
 def _from_its_dataset(path: Path, names: Sequence[str]) -> tuple[Path, Sequence[str]]:
     """Return the dataset around the folder of a listed layer or mag, and the names of these before the others."""
     path = Path(os.path.normpath(path.absolute()))
-    if (path / PROPERTIES_NAME).exists():
+    if is_dataset(path):
         return path, names
     for place in (path, Path(os.path.realpath(path))):  # a link may lead into a dataset as well
         for folder in place.parents[:2]:

@@ -18,6 +18,7 @@ class CodecChoice(StrEnum):
     RAW = "raw"
     LZ4 = "lz4"
     LZ4HC = "lz4hc"
+    ZSTD = "zstd"
 
 
 class CompressionChoice(StrEnum):
@@ -25,6 +26,7 @@ class CompressionChoice(StrEnum):
 
     LZ4 = "lz4"
     LZ4HC = "lz4hc"
+    ZSTD = "zstd"
 
 
 class Interpolation(StrEnum):

@@ -20,6 +20,7 @@ from wkgpu import (
     open_mag,
 )
 from wkgpu.dataset.discovery import find_mags
+from wkgpu.dataset.metadata.image_properties import is_dataset
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import ArgumentError, MagNotFoundError, NotFoundError
 from wkgpu.storage.formats import markers
@@ -98,7 +99,7 @@ def content_of(path: Path) -> PathContent:
     NotFoundError
         If there are no voxels at that path.
     """
-    if (path / PROPERTIES_NAME).exists():
+    if is_dataset(path):
         dataset = Dataset.open(path, read_only=True)
         return PathContent(path, "dataset", dataset, [_listed(layer) for layer in dataset.layers.values()])
     paths = mag_folders(path)
@@ -136,7 +137,7 @@ def find_mag(path: Path, names: Sequence[str], device: str | None) -> NamedMag:
     ArgumentError
         If a name is missing or is no mag.
     """
-    if (path / PROPERTIES_NAME).exists():
+    if is_dataset(path):
         return _mag_of_dataset(Dataset.open(path, read_only=True, device=device), names)
     if not names:
         if known := mag_folders(path):

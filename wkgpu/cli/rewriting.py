@@ -57,7 +57,7 @@ class Rewrite(NamedTuple):
 
 
 def compressing(codec: CompressionChoice | None) -> Rewrite:
-    """Return what `wkgpu compress` does: without a codec, what is raw gets LZ4, and nothing else changes."""
+    """Return what `wkgpu compress` does: without a codec, only what is raw changes."""
     wanted = True if codec is None else _compression(codec)
 
     def change(mag_view: MagView, target: Path | None, executor: Executor | None) -> None:

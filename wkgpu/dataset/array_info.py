@@ -33,7 +33,7 @@ class ArrayInfo:
     compression_mode : bool
         Whether the chunks are compressed.
     codec : str
-        How: "raw", "lz4" or "lz4hc".
+        How: "raw", "lz4", "lz4hc" or "zstd", as ``compress`` arguments take it; or the names of other codecs.
     codecs : tuple of Codec
         The same with all parameters, as ``compress`` arguments take it.
     """

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
+from wkgpu.dataset.changes.groups import list_mags, make_dataset_group
 from wkgpu.dataset.changes.layer_entries import get_or_add_layer, properties_like, write_layer
 from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
 from wkgpu.dataset.changes.references import add_layer_reference, layer_at
@@ -25,11 +26,12 @@ from wkgpu.dataset.folder_change import FolderRemoval, settle_folder
 from wkgpu.dataset.html import table
 from wkgpu.dataset.layer import Layer
 from wkgpu.dataset.legacy import accepts_legacy
-from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.image_properties import ImageFile, find_dataset
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
-from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties, find_properties
+from wkgpu.dataset.metadata.properties_file import PropertiesFile, create_properties
 from wkgpu.dataset.metadata.view_configuration import DatasetViewConfiguration
 from wkgpu.dataset.metadata.voxel_size import Factor, VoxelSize
 from wkgpu.dataset.segmentation_layer import SegmentationLayer
@@ -138,10 +140,14 @@ class Dataset(TellsWhatIsAbsent):
     ) -> Dataset:
         """Open a dataset.
 
+        The folder of an OME-Zarr image (Zarr 3, with metadata of version 0.4 or 0.5) that has no properties file is
+        opened as a read-only dataset: its one layer has the name of the folder, and its mags, its voxel size, its
+        bounding box and its axes are those of the image.
+
         Parameters
         ----------
         dataset_path : path
-            Folder with ``datasource-properties.json``.
+            Folder with ``datasource-properties.json``, or of an OME-Zarr image.
         read_only : bool
             Whether all changes are refused.
         path : path, optional
@@ -156,11 +162,12 @@ class Dataset(TellsWhatIsAbsent):
         Raises
         ------
         NotFoundError
-            If there is no properties file.
+            If there is neither a properties file nor an image.
         UnsupportedError
-            If the path is a URL, such as ``s3://``, other than ``file://``.
+            If the path is a URL, such as ``s3://``, other than ``file://``, or the image is not one that wkgpu reads.
         PropertiesError
-            If the properties file cannot be understood. Where this is so of single layers, a warning names them and
+            If the image has voxels that are not powers of two of its finest ones, or axes or units that are unknown; or
+            if the properties file cannot be understood. Where this is so of single layers, a warning names them and
             says what is wrong, and the others can be used.
 
         Examples
@@ -170,7 +177,8 @@ class Dataset(TellsWhatIsAbsent):
         """
         path = _given(dataset_path)
         dataset = object.__new__(cls)
-        dataset._set_up(find_properties(local_path(path)), read_only, device, allow_foreign_writes)
+        file = find_dataset(local_path(path))
+        dataset._set_up(file, read_only or isinstance(file, ImageFile), device, allow_foreign_writes)
         return dataset
 
     def _set_up(self, file: PropertiesFile, read_only: bool, device: str | None, allow_foreign_writes: bool) -> None:
@@ -311,7 +319,7 @@ class Dataset(TellsWhatIsAbsent):
         dtype: DTypeLike | None = None,
         dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         bounding_box: NDBoundingBox | None = None,
         largest_segment_id: int | None = None,
     ) -> Layer:
@@ -330,8 +338,8 @@ class Dataset(TellsWhatIsAbsent):
             Another name of `dtype`.
         num_channels : int
             Channels of a voxel. Default: 1.
-        data_format : str or DataFormat
-            File format of the mags.
+        data_format : str or DataFormat, optional
+            File format of the mags: ``"wkw"`` or ``"zarr3"``. Default: `wkgpu.config.data_format`, which is WKW.
         bounding_box : NDBoundingBox, optional
             Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written.
         largest_segment_id : int, optional
@@ -361,6 +369,7 @@ class Dataset(TellsWhatIsAbsent):
         settle_folder(self.path, self._file, layer.name)
         with self._changing() as properties:
             properties.add_layer(layer)
+        make_dataset_group(self, layer.data_format)
         return self._layers[layer.name]
 
     @accepts_legacy("dtype_per_layer", "dtype_per_channel", "num_channels", "data_format", "bounding_box")
@@ -372,7 +381,7 @@ class Dataset(TellsWhatIsAbsent):
         dtype: DTypeLike | None = None,
         dtype_per_channel: DTypeLike | None = None,
         num_channels: int | None = None,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         bounding_box: NDBoundingBox | None = None,
         largest_segment_id: int | None = None,
     ) -> Layer:
@@ -381,8 +390,7 @@ class Dataset(TellsWhatIsAbsent):
         Raises
         ------
         MismatchError
-            If the layer exists with another category, dtype or number of channels than were given, or another
-            `data_format` than one that is not the default.
+            If the layer exists with another category, dtype, number of channels or format than were given.
         """
         return get_or_add_layer(
             self, layer_name, category, dtype, num_channels, data_format, bounding_box, largest_segment_id
@@ -416,7 +424,7 @@ class Dataset(TellsWhatIsAbsent):
         category: LayerCategoryType,
         data: Array,
         *,
-        data_format: str | DataFormat = DEFAULT_DATA_FORMAT,
+        data_format: str | DataFormat | None = None,
         downsample: bool = True,
         chunk_shape: Shape | None = None,
         shard_shape: Shape | None = None,
@@ -493,7 +501,9 @@ class Dataset(TellsWhatIsAbsent):
         --------
         >>> dataset.add_layer_for_existing_files("cells", "segmentation")  # doctest: +SKIP
         """
-        return self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+        layer = self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+        list_mags(layer)
+        return layer
 
     @accepts_legacy()
     def add_layer_as_copy(
@@ -609,7 +619,7 @@ class Dataset(TellsWhatIsAbsent):
     # ---- All layers
 
     def compress(self, executor: Executor | None = None) -> None:
-        """Compress all raw mags of all layers in place, with LZ4; see `MagView.compress`.
+        """Compress all raw mags of all layers in place; see `MagView.compress`.
 
         Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
         `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
@@ -659,7 +669,7 @@ class Dataset(TellsWhatIsAbsent):
         interpolation_mode : str
             By default the median for images and the mode for segmentations.
         compress : bool or str
-            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+            As for `Layer.add_mag`.
         executor : Executor, optional
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores.
         progress_desc : str, optional
@@ -719,8 +729,8 @@ class Dataset(TellsWhatIsAbsent):
             By default that of each layer. The voxels in the boxes of the layers stay the same where it is another one,
             also those that are stored nowhere and have a fill value that it lacks.
         compress : bool or str, optional
-            True to LZ4 what is raw, ``"lz4"`` or ``"lz4hc"`` for one codec everywhere, False for raw voxels; by default
-            as each mag is.
+            True to compress what is raw, a word for one codec everywhere, as for `Layer.add_mag`, False for raw voxels;
+            by default as each mag is. Another format gets the codec of the same word, or else that of True.
         exists_ok : bool
             Whether the copy may be a dataset already. Its layers and mags stay; those of this one join them, and must
             have other names, or be mags that a layer of that name does not have yet. Boxes grow as needed.

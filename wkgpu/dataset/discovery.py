@@ -36,6 +36,8 @@ class FoundMag(NamedTuple):
         box = BoundingBox.empty()
         for topleft, shape in self.array.shard_boxes():
             box = box.extended_by(BoundingBox(topleft, shape))
+        if self.array.extent is not None:  # where the last files hold voxels that are none
+            box = box.intersected_with(BoundingBox((0, 0, 0), self.array.extent), dont_assert=True)
         return box.from_mag_to_mag1(self.mag)
 
 
@@ -103,8 +105,13 @@ def find_layer(
         bounding_box,
         largest_segment_id,
     )
+    if array.extra_axes:
+        layer.document["additionalAxes"] = [
+            {"name": axis, "bounds": [0, length], "index": array.axes.index(axis)} for axis, length in array.extra_axes
+        ]
     for found in mags:
-        layer.add_mag(found.mag, f"./{name}/{found.array.path.name}", found.array.spec.shard_shape)
+        path = f"./{name}/{found.array.path.name}"
+        layer.add_mag(found.mag, path, found.array.spec.shard_shape, found.array.axes)
     return layer
 
 

@@ -24,9 +24,9 @@ from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
+from wkgpu.dataset.more_axes import extended, normalized
 from wkgpu.dataset.shapes import Compression, Shape, check_existing_spec, new_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, NameTakenError, WkgpuError
-from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
@@ -147,6 +147,9 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self) -> NDBoundingBox:
         """Box of the voxels that hold data, in Mag(1). Set it to save another one.
 
+        Where Zarr arrays have other axes than channel, x, y and z, or these in another order, it is an `NDBoundingBox`
+        with the axes of the arrays.
+
         Raises
         ------
         RegionError
@@ -158,6 +161,11 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self, box: NDBoundingBox) -> None:
         with self._dataset._changing() as properties:
             properties.layer(self.name).bounding_box = box
+
+    @property
+    def normalized_bounding_box(self) -> NDBoundingBox:
+        """Box of the voxels that hold data, in Mag(1), with an axis ``c`` of the channels."""
+        return normalized(self.bounding_box, self.num_channels)
 
     @property
     def default_view_configuration(self) -> LayerViewConfiguration | None:
@@ -283,14 +291,24 @@ class Layer(TellsWhatIsAbsent):
         chunks_per_shard : int or (x, y, z), optional
             Deprecated: chunks in one file, instead of `shard_shape`.
         compress : bool or str
-            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+            How chunks are encoded; what each word means in each format:
+
+            ===============  =======================  ========================================
+            word             WKW                      Zarr 3
+            ===============  =======================  ========================================
+            True             LZ4                      zstd, level 5, with a checksum
+            ``"lz4"``        LZ4                      Blosc: LZ4, one block a chunk
+            ``"lz4hc"``      LZ4HC: smaller, slower   Blosc: LZ4HC, one block a chunk
+            ``"zstd"``       is refused               zstd, level 5, with a checksum
+            False, ``"raw"`` as they are              as they are, in shards
+            ===============  =======================  ========================================
 
         Raises
         ------
         NameTakenError, AlreadyExistsError
             If the layer has this mag, or there are files where the new ones would be.
-        ShapeError, ArgumentError
-            For shapes that do not fit each other or the format.
+        ShapeError, ArgumentError, UnsupportedError
+            For shapes that do not fit each other or the format, and for a codec that the format lacks.
         ReadOnlyError
             If the dataset is read-only, or the layer's folder is a link that leads out of it.
 
@@ -298,7 +316,9 @@ class Layer(TellsWhatIsAbsent):
         --------
         >>> layer.add_mag("2-2-1", chunk_shape=32, shard_shape=1024, compress="lz4hc")  # doctest: +SKIP
         """
-        spec = new_spec(self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress)
+        spec = new_spec(
+            self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress, self.data_format.value
+        )
         return add_mag(self, Mag(mag), spec)
 
     @accepts_legacy("chunk_shape", "chunks_per_shard", "compress")
@@ -321,12 +341,14 @@ class Layer(TellsWhatIsAbsent):
         mag = Mag(mag)
         if mag not in self._mags:
             spec = new_spec(
-                self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard, compress is None or compress
-            )
+                self.dtype, self.num_channels, chunk_shape, shard_shape, chunks_per_shard,
+                compress is None or compress, self.data_format.value,
+            )  # fmt: skip
             with suppress(NameTakenError):  # another process may be faster
                 return add_mag(self, mag, spec)
         mag_view = self.get_mag(mag)
-        check_existing_spec(mag_view._array.spec, chunk_shape, shard_shape, chunks_per_shard, compress)
+        array = mag_view._array
+        check_existing_spec(array.spec, array.data_format, chunk_shape, shard_shape, chunks_per_shard, compress)
         return mag_view
 
     @accepts_legacy()
@@ -477,7 +499,7 @@ class Layer(TellsWhatIsAbsent):
             ``"median"``, ``"mode"`` (the most frequent value), ``"nearest"`` (one of the voxels), ``"bilinear"`` (the
             mean), ``"max"`` or ``"min"``; ``"default"`` is the median for images and the mode for segmentations.
         compress : bool or str
-            True or ``"lz4"`` for LZ4, ``"lz4hc"`` for LZ4HC, False for raw voxels.
+            As for `add_mag`.
         sampling_mode : str or SamplingModes
             Which axes get coarser. A layer with one slice keeps its z.
         align_with_other_layers : bool or Dataset
@@ -691,11 +713,11 @@ class Layer(TellsWhatIsAbsent):
         """Raise a `MismatchError` if the header of a mag and the properties file disagree."""
         check_headers(self)
 
-    def _extend_bounding_box(self, box: BoundingBox) -> None:
+    def _extend_bounding_box(self, box: NDBoundingBox) -> None:
         """Let the bounding box hold another box as well, whatever other processes do to it concurrently."""
         with self._dataset._changing() as properties:
             layer = properties.layer(self.name)
-            layer.bounding_box = layer.bounding_box.extended_by(box)
+            layer.bounding_box = extended(layer.bounding_box, box)
 
     def _adopt(self, properties: LayerProperties) -> None:
         """Take over what the properties file says now."""

@@ -17,7 +17,7 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
-from wkgpu.storage.codecs import Compression, pipeline_of
+from wkgpu.storage.codecs import Compression
 from wkgpu.storage.formats import create_array, format_named, open_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -56,13 +56,15 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
     ArgumentError
         If the codec does not compress.
     """
-    wanted = pipeline_of(codec)
-    if not wanted:
-        raise ArgumentError(f"codec is {codec!r}; use True, 'lz4' or 'lz4hc', or rechunk(compress=False).")
     spec = array.current().spec
+    wanted = array.pipeline_of(codec, spec.chunk_bytes)
+    if not wanted:
+        raise ArgumentError(
+            f"codec is {codec!r}, which compresses nothing; use True or a codec, or rechunk(compress=False)."
+        )
     if codec is not True or not spec.codecs:
         return spec.encoded_as(wanted)
-    if in_place and () not in array.pipelines():  # LZ4 and LZ4HC may be mixed
+    if in_place and () not in array.pipelines():  # codecs may be mixed
         return None
     return spec
 
@@ -111,5 +113,5 @@ def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
 def _write_copy(
     mag: ArrayRegion, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    target = create_array(folder.building, spec, mag.array.data_format)
+    target = create_array(folder.building, spec, mag.array.data_format, mag.array.extent)
     rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc, mag.box)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from wkgpu.dataset.changes.copying import copy_mag
+from wkgpu.dataset.changes.mag_entries import extent_of
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
+from wkgpu.dataset.more_axes import AxesWrite, Boxes, Offsets, extended
+from wkgpu.dataset.readable import check_axes
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.shapes import Compression, Shape, new_spec, recut_spec
 from wkgpu.dataset.view import View
-from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError, UnsupportedError
+from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
@@ -26,7 +30,7 @@ from wkgpu.operations.jobs import Executor
 from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
 from wkgpu.operations.voxels import Array, as_voxels
-from wkgpu.storage.formats import adapted_spec, create_array, open_array
+from wkgpu.storage.formats import create_array, open_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside, real_path_outside
@@ -85,9 +89,11 @@ class MagView(View):
         if create:
             self._check_writable()
             layer._check_headers()
-            spec = new_spec(layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode)
-            spec = adapted_spec(spec, layer.data_format.value)
-            self._opened = create_array(path, spec, layer.data_format.value)
+            data_format = layer.data_format.value
+            spec = new_spec(
+                layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
+            )
+            self._opened = create_array(path, spec, data_format, extent_of(layer.bounding_box, mag))
             self._opened.follows_links = self._allow_foreign_writes
 
     @classmethod
@@ -156,21 +162,29 @@ class MagView(View):
         --------
         >>> mag_view.write(np.zeros((64, 64, 64), "uint8"), absolute_offset=(128, 0, 0))  # doctest: +SKIP
         """
+        offsets, boxes = (offset, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+        self._write(data, offsets, boxes, allow_resize=allow_resize)
+
+    def _write(
+        self, data: Array, offsets: Offsets, boxes: Boxes, as_cxyz: bool = False, allow_resize: bool = True
+    ) -> None:
         self._check_writable()
-        voxels = as_voxels(data, self._array.spec, self._engine)
-        frame = self._frame
-        region = resolve_for_data(
-            frame, False, voxels.shape[1:], offset,
-            relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
-        )  # fmt: skip
-        box = frame.bounding_box(region)
+        array, engine, frame = self._array, self._engine, self._frame
+        write: Callable[[], None]
+        if frame.more is None:
+            voxels = as_voxels(data, array.spec, engine)
+            region = resolve_for_data(frame, False, voxels.shape[1:], *offsets, *boxes)
+            box, write = frame.bounding_box(region), partial(write_box, array, engine, region.topleft, voxels)
+        else:
+            planned = AxesWrite.of(array, engine, frame, False, data, offsets, boxes, as_cxyz)
+            box, write = frame.bounding_box(*planned.selection), planned.execute
         grows = not self.bounding_box.contains_bbox(box)
         if grows and not allow_resize:
             raise OutOfBoundsError(
                 f"Writing {box} would leave the bounding box {self.bounding_box} (both in Mag(1)); set "
                 "Layer.bounding_box before, or write with allow_resize=True."
             )
-        write_box(self._array, self._engine, region[0], voxels)
+        write()
         if grows:
             self._grow(box)
 
@@ -185,17 +199,17 @@ class MagView(View):
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> None:
-        """Write an array with the axes channel, x, y, z, which is what `write` takes for WKW; see there."""
-        self.write(
-            data,
-            allow_resize=allow_resize,
-            relative_offset=relative_offset,
-            absolute_offset=absolute_offset,
-            relative_bounding_box=relative_bounding_box,
-            absolute_bounding_box=absolute_bounding_box,
-        )
+        """Write an array with the axes channel, x, y, z, whatever the axes of the layer are; see `write`.
 
-    def get_bounding_boxes_on_disk(self) -> Iterator[BoundingBox]:
+        Raises
+        ------
+        RegionError
+            If the region has several coordinates along another axis; and as for `write`.
+        """
+        offsets, boxes = (None, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+        self._write(data, offsets, boxes, as_cxyz=True, allow_resize=allow_resize)
+
+    def get_bounding_boxes_on_disk(self) -> Iterator[NDBoundingBox]:
         """Iterate over the boxes of the files that exist, in Mag(1), ascending by z, y, x.
 
         Examples
@@ -225,14 +239,22 @@ class MagView(View):
         )
 
     def get_zarr_array(self) -> Any:
-        """Return the mag's ``zarr.Array``.
+        """Return the mag's ``zarr.Array``, of the zarr package.
+
+        It can be read and written, or only read if the mag is read-only. It knows nothing of the locks by which writes
+        of wkgpu exclude each other, and its axes are those of the files.
 
         Raises
         ------
         UnsupportedError
             A `ValueError`: a WKW mag has no Zarr array.
+
+        Examples
+        --------
+        >>> mag_view.get_zarr_array()  # doctest: +SKIP
+        <Array file:///data/cortex/color/1 shape=(1, 1024, 1024, 1024) dtype=uint8>
         """
-        raise UnsupportedError(f"{self!r} is stored as {self.data_format.value}, not as Zarr; use read() and write().")
+        return self._array.zarr_array("r" if self.read_only else "r+")
 
     # ---- Files as a whole
 
@@ -265,8 +287,8 @@ class MagView(View):
             Runs jobs of one or more shards; without it they run one after another in this process, on all cores. A
             job holds up to 1 GiB of voxels.
         codec : bool or str
-            ``True`` for LZ4, or whatever codec the mag has already; ``"lz4"`` or ``"lz4hc"``, which is slower and
-            takes less room, for exactly this codec in every file.
+            True for whatever codec the mag has already, or else that of the format; ``"lz4"``, ``"lz4hc"`` or
+            ``"zstd"`` for exactly this codec in every file. What they mean in each format: see `Layer.add_mag`.
         progress_desc : str, optional
             Shows a progress bar with this text.
 
@@ -309,8 +331,7 @@ class MagView(View):
         chunks_per_shard : int or (x, y, z), optional
             Chunks in one file, instead of `shard_shape`.
         compress : bool or str, optional
-            True or ``"lz4"`` for LZ4 (the default, whatever the mag has now), ``"lz4hc"`` for LZ4HC, False for raw
-            voxels.
+            As for `Layer.add_mag`; True is the default, whatever the mag has now.
         target_path, executor, progress_desc
             As for `compress`.
 
@@ -325,9 +346,9 @@ class MagView(View):
         --------
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
-        found = self._array.current().spec
-        compress = True if compress is None else compress
-        spec = recut_spec(found, chunk_shape, shard_shape, chunks_per_shard, compress)
+        found, compress = self._array.current(), True if compress is None else compress
+        own = found.data_format
+        spec = recut_spec(found.spec, own, chunk_shape, shard_shape, chunks_per_shard, compress, own)
         self._rewrite(spec, target_path, executor, progress_desc)
 
     def _rewrite(
@@ -338,6 +359,8 @@ class MagView(View):
         progress_desc: str | None,
     ) -> None:
         """Give the mag another layout, in place or in another dataset; None only finishes what a crash has left."""
+        if self._layer is not None:
+            check_axes(self._layer)
         if target_path is not None and spec is not None:
             root, name = local_path(target_path), self._path.parent.name if self._layer is None else self._layer.name
             check_inside(root / name, root, False)
@@ -452,16 +475,16 @@ class MagView(View):
     def _region_box(self) -> NDBoundingBox:
         return self._bounding_box if self._layer is None else self._layer.bounding_box
 
-    def _grow(self, box: BoundingBox) -> None:
+    def _grow(self, box: NDBoundingBox) -> None:
         """Let the layer's bounding box hold a box as well, or without a layer that of the mag."""
         if self._layer is not None:
             self._layer._extend_bounding_box(box)
             return
         with self._growing:
-            self._bounding_box = self._bounding_box.extended_by(box)
+            self._bounding_box = extended(self._bounding_box, box)
 
-    def _grow_to_hold(self, box: BoundingBox) -> None:
-        if not self.bounding_box.contains_bbox(box):
+    def _grow_to_hold(self, box: NDBoundingBox) -> None:
+        if extended(self.bounding_box, box) != self.bounding_box:
             self._grow(box)
 
     def _forget_files(self) -> None:

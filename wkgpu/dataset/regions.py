@@ -10,7 +10,7 @@ This is on the path of every small patch: what is common comes first, and messag
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from wkgpu.geometry.voxel_box import FARTHEST, Triple, VoxelBox
 
 _ORIGIN: Triple = (0, 0, 0)
 _FINEST: Triple = (1, 1, 1)
+_EVERYWHERE: Mapping[str, range] = {}
 
 
 class Frame(NamedTuple):
@@ -37,28 +38,45 @@ class Frame(NamedTuple):
         The view's first voxel and shape, in voxels of its own mag.
     legacy_origin : tuple of int
         From where a legacy ``offset`` counts, in voxels of its own mag.
+    more : NDBoundingBox, optional
+        The view's box in Mag(1), if it has the axes of stored arrays; see `wkgpu.dataset.more_axes`.
     """
 
     mag: Triple
     topleft: Triple
     shape: Triple
     legacy_origin: Triple
+    more: NDBoundingBox | None = None
 
     @classmethod
     def of(cls, bounding_box: NDBoundingBox, mag: Mag, *, legacy_from_dataset: bool) -> Frame:
         """Return the frame of a view whose box, in Mag(1), is aligned with its mag."""
-        corner, extent = _corners(bounding_box.in_mag(mag))
-        return cls(mag.to_tuple(), corner, extent, _ORIGIN if legacy_from_dataset else corner)
+        more = None if isinstance(bounding_box, BoundingBox) else bounding_box
+        box = bounding_box.in_mag(mag)
+        corner, extent = _corners(box if more is None else BoundingBox(box.topleft_xyz, box.size_xyz))
+        return cls(mag.to_tuple(), corner, extent, _ORIGIN if legacy_from_dataset else corner, more)
 
     @property
     def box(self) -> VoxelBox:
         """The view's box in voxels of its own mag."""
         return VoxelBox(self.topleft, self.shape)
 
-    def bounding_box(self, region: VoxelBox) -> BoundingBox:
-        """Return a box of voxels of the view's mag in Mag(1)."""
+    def bounding_box(self, region: VoxelBox, ranges: Mapping[str, range] = _EVERYWHERE) -> NDBoundingBox:
+        """Return a box of voxels of the view's mag in Mag(1), with the other axes of the view.
+
+        Parameters
+        ----------
+        ranges : mapping
+            Coordinates along these axes; by default those of the view.
+        """
         (x, y, z), (width, height, depth), (mx, my, mz) = *region, self.mag
-        return BoundingBox((x * mx, y * my, z * mz), (width * mx, height * my, depth * mz))
+        corner, extent = (x * mx, y * my, z * mz), (width * mx, height * my, depth * mz)
+        if self.more is None:
+            return BoundingBox(corner, extent)
+        box = self.more.with_topleft_xyz(corner).with_size_xyz(extent)
+        for axis, at in ranges.items():
+            box = box.with_bounds(axis, at.start, len(at))
+        return box
 
 
 def resolve(

@@ -15,13 +15,23 @@ from wkgpu.dataset.array_info import ArrayInfo
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.more_axes import (
+    AxesWrite,
+    Boxes,
+    Offsets,
+    array_of,
+    flat_boxes,
+    normalized,
+    read_axes,
+    read_one,
+    select,
+)
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data, resolve_many
 from wkgpu.dataset.slices.slice_arguments import accepts_earlier_order, checked_axis, checked_buffer_size
 from wkgpu.dataset.slices.slice_reader import BufferedSliceReader
 from wkgpu.dataset.slices.slice_writer import BufferedSliceWriter, first_voxel
 from wkgpu.engines import Engine, get_engine
 from wkgpu.errors import ArgumentError, HandleError, ReadOnlyError, WkgpuError
-from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
@@ -117,6 +127,11 @@ class View(TellsWhatIsAbsent):
         return self._bounding_box
 
     @property
+    def normalized_bounding_box(self) -> NDBoundingBox:
+        """The view's box in Mag(1), with an axis ``c`` of the channels."""
+        return normalized(self.bounding_box, self.num_channels)
+
+    @property
     def mag(self) -> Mag:
         """Magnification of the voxels."""
         return self._mag
@@ -179,7 +194,7 @@ class View(TellsWhatIsAbsent):
             First voxel of the region in Mag(1), from the view's top left or from the dataset's origin.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
             The region in Mag(1), from the view's top left or from the dataset's origin.
-        out : array (channel, x, y, z), optional
+        out : array, optional
             Is filled and returned, instead of new memory. Fastest in Fortran order.
         offset : (x, y, z), optional
             Deprecated: first voxel in the view's mag, with a `size` in the view's mag.
@@ -187,12 +202,16 @@ class View(TellsWhatIsAbsent):
         Returns
         -------
         array (channel, x, y, z)
-            In Fortran order and of the mag's dtype, on the view's device. What is not stored is 0.
+            In Fortran order and of the mag's dtype, on the view's device. What is not stored has the fill value: 0,
+            unless a Zarr array says otherwise. Where the bounding box of the layer is an `NDBoundingBox`, as of Zarr
+            arrays with other axes or another order of them, the array has the axes of that box instead; `read_cxyz`
+            returns the usual ones.
 
         Raises
         ------
         RegionError, OutOfBoundsError
-            For regions that contradict each other, are empty, negative or not aligned with the mag, or leave the view.
+            For regions that contradict each other, are empty, negative or not aligned with the mag, or leave the view;
+            for boxes that say nothing of a further axis of the view, such as time.
         ShapeError, DtypeError
             If `out` does not fit.
         NotFoundError, FormatError, StorageAccessError
@@ -203,8 +222,13 @@ class View(TellsWhatIsAbsent):
         >>> view.read(absolute_offset=(0, 0, 0), size=(64, 64, 64)).shape  # doctest: +SKIP
         (1, 64, 64, 64)
         """
+        frame = self._frame
+        if frame.more is not None:
+            offsets, boxes = (offset, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+            selection = select(frame, not self._pads, offsets, size, boxes)
+            return read_axes(self._array, self._engine, frame, selection, out)
         topleft, shape = resolve(
-            self._frame, not self._pads, offset, size,
+            frame, not self._pads, offset, size,
             relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
         )  # fmt: skip
         return read_box(self._array, self._engine, topleft, shape, out)
@@ -237,8 +261,11 @@ class View(TellsWhatIsAbsent):
         >>> view.read_many(boxes).shape  # doctest: +SKIP
         (3, 1, 64, 64, 64)
         """
-        toplefts, shape = resolve_many(self._frame, not self._pads, boxes)
-        return read_boxes(self._array, self._engine, toplefts, shape, out)
+        frame = self._frame
+        if frame.more is not None:
+            boxes = [flat_boxes(frame, (None, box))[1] or box for box in boxes]
+        toplefts, shape = resolve_many(frame, not self._pads, boxes)
+        return read_boxes(self._flat_array, self._engine, toplefts, shape, out)
 
     def read_xyz(
         self,
@@ -246,14 +273,8 @@ class View(TellsWhatIsAbsent):
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> Array:
-        """Read a region with the axes in the dataset's order; see `read`.
-
-        Returns
-        -------
-        array (channel, x, y, z)
-            As from `read`: WKW has no other axes.
-        """
-        return self.read(relative_bounding_box=relative_bounding_box, absolute_bounding_box=absolute_bounding_box)
+        """Read a region with the axes channel, x, y, z; see `read_cxyz`."""
+        return self.read_cxyz(relative_bounding_box=relative_bounding_box, absolute_bounding_box=absolute_bounding_box)
 
     def read_cxyz(
         self,
@@ -264,14 +285,19 @@ class View(TellsWhatIsAbsent):
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> Array:
-        """Read a region with the axes channel, x, y, z, which is what `read` does for WKW; see there."""
-        return self.read(
-            size=size,
-            relative_offset=relative_offset,
-            absolute_offset=absolute_offset,
-            relative_bounding_box=relative_bounding_box,
-            absolute_bounding_box=absolute_bounding_box,
-        )
+        """Read a region with the axes channel, x, y, z, whatever the axes of the layer are; see `read`.
+
+        Raises
+        ------
+        RegionError
+            A `ValueError`, if the region has several coordinates along another axis; and as for `read`.
+        """
+        frame = self._frame
+        offsets, boxes = (None, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+        if frame.more is None:
+            region = resolve(frame, not self._pads, None, size, *offsets[1:], *boxes)
+            return read_box(self._array, self._engine, *region)
+        return read_one(self._array, self._engine, select(frame, not self._pads, offsets, size, boxes))
 
     # ---- Writing
 
@@ -294,7 +320,9 @@ class View(TellsWhatIsAbsent):
         Parameters
         ----------
         data : array (x, y, z) or (channel, x, y, z)
-            Of the mag's dtype and channels: NumPy, CuPy, or anything with DLPack, with any strides.
+            Of the mag's dtype and channels: NumPy, CuPy, or anything with DLPack, with any strides. Where the bounding
+            box of the layer is an `NDBoundingBox`, the data have the axes of that box; `write_cxyz` takes the usual
+            ones.
         relative_offset, absolute_offset : (x, y, z), optional
             Where the first voxel goes, in Mag(1), from the view's top left (the default) or the dataset's origin.
         relative_bounding_box, absolute_bounding_box : NDBoundingBox, optional
@@ -317,16 +345,23 @@ class View(TellsWhatIsAbsent):
         --------
         >>> view.write(np.zeros((64, 64, 64), "uint8"), relative_offset=(0, 0, 0))  # doctest: +SKIP
         """
+        offsets, boxes = (offset, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+        self._write(data, offsets, boxes)
+
+    def _write(
+        self, data: Array, offsets: Offsets, boxes: Boxes, as_cxyz: bool = False, allow_resize: bool = True
+    ) -> None:
         self._check_writable()
+        frame = self._frame
+        if frame.more is not None:
+            AxesWrite.of(self._array, self._engine, frame, True, data, offsets, boxes, as_cxyz).execute()
+            return
         voxels = as_voxels(data, self._array.spec, self._engine)
-        topleft, _ = resolve_for_data(
-            self._frame, True, voxels.shape[1:], offset,
-            relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
-        )  # fmt: skip
+        topleft, _ = resolve_for_data(frame, True, voxels.shape[1:], *offsets, *boxes)
         write_box(self._array, self._engine, topleft, voxels)
 
     def _write_at(self, data: Array, absolute_offset: Triple) -> None:
-        self.write(data, absolute_offset=absolute_offset)
+        self._write(data, (None, None, absolute_offset), (None, None), as_cxyz=True)
 
     def write_cxyz(
         self,
@@ -338,14 +373,15 @@ class View(TellsWhatIsAbsent):
         relative_bounding_box: NDBoundingBox | None = None,
         absolute_bounding_box: NDBoundingBox | None = None,
     ) -> None:
-        """Write an array with the axes channel, x, y, z, which is what `write` takes for WKW; see there."""
-        self.write(
-            data,
-            relative_offset=relative_offset,
-            absolute_offset=absolute_offset,
-            relative_bounding_box=relative_bounding_box,
-            absolute_bounding_box=absolute_bounding_box,
-        )
+        """Write an array with the axes channel, x, y, z, whatever the axes of the layer are; see `write`.
+
+        Raises
+        ------
+        RegionError
+            If the region has several coordinates along another axis; and as for `write`.
+        """
+        offsets, boxes = (None, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+        self._write(data, offsets, boxes, as_cxyz=True)
 
     def _check_writable(self) -> None:
         if self._read_only:
@@ -404,12 +440,17 @@ class View(TellsWhatIsAbsent):
             if self._read_only:
                 raise ReadOnlyError(f"{self!r} is read-only, so its views are as well; leave out read_only=False.")
             self._check_writable()
-        frame = self._frame
-        region = resolve(
-            frame, not (read_only or self.read_only), offset, size,
-            relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
-        )  # fmt: skip
-        view = View(self._path, frame.bounding_box(region), self._mag, read_only=read_only, device=self._device)
+        frame, bounded = self._frame, not (read_only or self.read_only)
+        if frame.more is None:
+            region = resolve(
+                frame, bounded, offset, size,
+                relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box,
+            )  # fmt: skip
+            box = frame.bounding_box(region)
+        else:
+            offsets, boxes = (offset, relative_offset, absolute_offset), (relative_bounding_box, absolute_bounding_box)
+            box = frame.bounding_box(*select(frame, bounded, offsets, size, boxes))
+        view = View(self._path, box, self._mag, read_only=read_only, device=self._device)
         view._root, view._allow_foreign_writes = self._root, self._allow_foreign_writes
         view._opened, view._engine_in_use = self._opened, self._engine_in_use
         if view._opened is None:
@@ -887,7 +928,9 @@ class View(TellsWhatIsAbsent):
         >>> with view.get_buffered_slice_reader(buffer_size=32, dimension="z") as reader:  # doctest: +SKIP
         ...     means = [image.mean() for image in reader]
         """
-        box = resolve(self._frame, False, offset, size, None, None, relative_bounding_box, absolute_bounding_box)
+        frame = self._frame
+        boxes = flat_boxes(frame, (relative_bounding_box, absolute_bounding_box))
+        box = resolve(frame, False, offset, size, None, None, *boxes)
         slices = checked_buffer_size(buffer_size), checked_axis(dimension)
         return BufferedSliceReader(self._region(box), *slices, use_logging)
 
@@ -956,13 +999,13 @@ class View(TellsWhatIsAbsent):
         ...         writer.send(image)
         """
         self._check_writable()
-        topleft = first_voxel(
-            self._frame, offset, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box
-        )
+        frame = self._frame
+        boxes = flat_boxes(frame, (relative_bounding_box, absolute_bounding_box))
+        topleft = first_voxel(frame, offset, relative_offset, absolute_offset, *boxes)
         bounded = not (self._pads and allow_resize)
         return BufferedSliceWriter(
-            self._array, self._engine, lambda: self._frame, self._write_at, topleft, checked_buffer_size(buffer_size),
-            checked_axis(dimension), bounded, use_logging,
+            self._flat_array, self._engine, lambda: self._frame, self._write_at, topleft,
+            checked_buffer_size(buffer_size), checked_axis(dimension), bounded, use_logging,
         )  # fmt: skip
 
     # ---- What is opened on the first use
@@ -972,6 +1015,11 @@ class View(TellsWhatIsAbsent):
         if self._opened is None:
             self._opened = self._open_array()
         return self._opened
+
+    @property
+    def _flat_array(self) -> StoredArray:
+        """The array at the view's coordinates along axes besides channels, x, y and z."""
+        return array_of(self._array, self._frame)
 
     def _open_array(self) -> StoredArray:
         return open_array(self._path, follows_links=self._allow_foreign_writes)
@@ -994,7 +1042,7 @@ class View(TellsWhatIsAbsent):
 
     def _region(self, box: VoxelBox | None = None, engine: Engine | None = None) -> ArrayRegion:
         """Return a box of the mag, by default that of the view, for a function of `wkgpu.operations`."""
-        return ArrayRegion.of(self._array, engine or self._engine, self._mag, box or self._frame.box, repr(self))
+        return ArrayRegion.of(self._flat_array, engine or self._engine, self._mag, box or self._frame.box, repr(self))
 
     def _whole_box(self) -> VoxelBox:
         """Return the view's box.
@@ -1006,7 +1054,7 @@ class View(TellsWhatIsAbsent):
         """
         return resolve(self._frame, False, None, None, None, None, None, None)
 
-    def _grow_to_hold(self, box: BoundingBox) -> None:
+    def _grow_to_hold(self, box: NDBoundingBox) -> None:
         """Let the view hold a box in Mag(1), which lies in it: only a `MagView` is written beyond its box."""
 
     def _region_box(self) -> NDBoundingBox:
@@ -1089,7 +1137,7 @@ class View(TellsWhatIsAbsent):
 
     def _read_in_mag(self, offset: Vec3IntLike | None, size: Vec3IntLike | None) -> Array:
         topleft, shape = resolve(self._frame, not self._pads, offset, size, None, None, None, None)
-        return read_box(self._array, self._engine, topleft, shape)
+        return read_box(self._flat_array, self._engine, topleft, shape)
 
     # ---- Representation
 

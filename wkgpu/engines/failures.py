@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wkgpu.errors import ChunkError, StorageAccessError
 from wkgpu.kernels import failures as codes
-from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, word_of
+from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, names_of
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.write import WritePlan
 
@@ -47,7 +47,7 @@ def _error(where: str, codecs: Pipeline, nbytes: int, code: int, detail: int) ->
     if code == codes.TRUNCATED:
         return ChunkError(f"{where} is truncated: the file ends at offset {detail}. It changed while it was read.")
     if code == codes.MALFORMED:
-        name = "LZ4" if codecs in ((LZ4,), (LZ4HC,)) else word_of(codecs)
+        name = "LZ4" if codecs in ((LZ4,), (LZ4HC,)) else names_of(codecs)
         return ChunkError(
             f"{where} is damaged: {name} cannot decode it to {nbytes} bytes. Restore the file from a backup."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ VoxelLayout: TypeAlias = tuple[Quadruple, Quadruple, Quadruple, Quadruple, Quadr
 """Chunk shape, box shape, strides of the box, strides of a chunk, axes in the order to walk them, bytes of an item."""
 
 
-def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any], channels_first: bool = True) -> VoxelLayout:
+def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any], channel_position: int = 0) -> VoxelLayout:
     """Describe a walk over the voxels that chunks and an array of a box share.
 
     The innermost axis is the one along which the array's items are nearest to each other, since the chunk is small
@@ -27,14 +28,14 @@ def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any], channels_fi
         Voxels ``(x, y, z)`` of the box.
     array : array (channel, x, y, z)
         With any strides.
-    channels_first : bool
+    channel_position : int
         As in `ArraySpec`.
     """
     item, channels = array.itemsize, array.shape[0]
     x, y, z = pieces.shape
     c, *others = array.strides
-    of_chunk = chunk_strides(pieces, item, channels, channels_first)
-    if channels == 1 or (c == item and channels_first):  # a voxel's channels are neighbours: they move together
+    of_chunk = chunk_strides(pieces, item, channels, channel_position)
+    if channels == 1 or (c == item and channel_position == 0):  # a voxel's channels are neighbours: they move together
         item, channels = item * channels, 1
     lengths = (channels, *shape)
     a0, a1, a2, a3 = sorted(range(4), key=lambda axis: (lengths[axis] > 1, -abs(array.strides[axis]), -axis))
@@ -48,21 +49,21 @@ def voxel_layout(pieces: Pieces, shape: Triple, array: NDArray[Any], channels_fi
     )
 
 
-def chunk_strides(pieces: Pieces, item: int, channels: int, channels_first: bool = True) -> Quadruple:
+def chunk_strides(pieces: Pieces, item: int, channels: int, channel_position: int = 0) -> Quadruple:
     """Return the strides ``(channel, x, y, z)`` of a decoded chunk in bytes."""
-    x, y, z = pieces.shape
-    if channels_first:
-        voxel = item * channels
-        return item, voxel, voxel * x, voxel * x * y
-    return item * x * y * z, item, item * x, item * x * y
+    lengths = list(pieces.shape)
+    lengths.insert(channel_position, channels)
+    strides = [item * prod(lengths[:axis]) for axis in range(4)]
+    channel = strides.pop(channel_position)
+    return channel, strides[0], strides[1], strides[2]
 
 
-def has_lines(array: NDArray[Any], channels_first: bool = True) -> bool:
+def has_lines(array: NDArray[Any], channel_position: int = 0) -> bool:
     """Whether channels and x of an array ``(channel, x, y, z, ...)`` are neighbours, as in chunks.
 
     Then whole lines can be copied.
     """
-    if not channels_first and array.shape[0] > 1:
+    if channel_position > 0 and array.shape[0] > 1:
         return False
     channel, x, *others = array.strides
     return (
@@ -73,5 +74,5 @@ def has_lines(array: NDArray[Any], channels_first: bool = True) -> bool:
 
 
 def are_channels_apart(spec: ArraySpec) -> bool:
-    """Whether a chunk has one channel after another, so that its planes along z are no runs of bytes."""
-    return not spec.channels_first and spec.num_channels > 1
+    """Whether the channels of a voxel lie apart in a chunk, so that its planes along z are no runs of bytes."""
+    return not spec.are_channels_neighbours

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from wkgpu.engines import Engine, get_engine
+from wkgpu.forking import cached_property
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import VoxelBox
@@ -34,6 +34,8 @@ class ArrayRegion:
         As for `StoredArray`.
     name : str
         What messages call it.
+    coordinates : tuple of int
+        Of the array along its extra axes; see `StoredArray.at`.
     """
 
     path: Path
@@ -42,19 +44,21 @@ class ArrayRegion:
     device: str
     follows_links: bool = False
     name: str = ""
+    coordinates: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, array: StoredArray, engine: Engine, mag: Mag, box: VoxelBox, name: str = "") -> ArrayRegion:
         """Return a region of an array that is open."""
         follows_links = array.follows_links or config.foreign_writes
-        region = cls(array.path, mag, box, engine.name, follows_links, name)
+        region = cls(array.path, mag, box, engine.name, follows_links, name, array.coordinates)
         region.__dict__.update(array=array, engine=engine)
         return region
 
     @cached_property
     def array(self) -> StoredArray:
         """The mag."""
-        return open_array(self.path, follows_links=self.follows_links)
+        found = open_array(self.path, follows_links=self.follows_links)
+        return found.at(self.coordinates) if self.coordinates else found
 
     @cached_property
     def engine(self) -> Engine:

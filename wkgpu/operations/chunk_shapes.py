@@ -10,7 +10,8 @@ from typing import NamedTuple, overload
 from wkgpu.errors import ShapeError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
+from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3Int, Vec3IntLike
+from wkgpu.geometry.vec_int import VecInt, VecIntLike
 from wkgpu.geometry.voxel_box import Triple, triple
 from wkgpu.storage.spec import ArraySpec
 
@@ -36,7 +37,7 @@ class ChunkBoxes(Sequence[NDBoundingBox]):
 
     def __init__(self, box: NDBoundingBox, shape: Vec3IntLike, alignments: Vec3IntLike | None) -> None:
         try:
-            grid = box._chunk_grid(shape, alignments)
+            grid = box._chunk_grid(_with_channels(box, shape), _with_channels(box, alignments))
         except (AssertionError, TypeError, ValueError) as error:
             raise ShapeError(f"chunk_shape={shape}, chunk_border_alignments={alignments}: {error}") from error
         self._box = box
@@ -65,6 +66,18 @@ class ChunkBoxes(Sequence[NDBoundingBox]):
         corner = self._box.topleft._like(reversed(starts))
         topleft, end = corner.pairmax(self._box.topleft), (corner + self._shape).pairmin(self._box.bottomright)
         return self._box.with_topleft(topleft).with_size(end - topleft)
+
+
+@overload
+def _with_channels(box: NDBoundingBox, shape: Vec3IntLike) -> VecIntLike: ...
+@overload
+def _with_channels(box: NDBoundingBox, shape: None) -> None: ...
+def _with_channels(box: NDBoundingBox, shape: Vec3IntLike | None) -> VecIntLike | None:
+    """Return the shape of chunks of a box, which have all its channels."""
+    if shape is None or "c" not in box.axes:
+        return shape
+    lengths = dict(zip(XYZ_AXES, Vec3Int(shape), strict=True)) | {"c": box.get_shape("c")}
+    return VecInt((lengths.get(axis, 1) for axis in box.axes), axes=box.axes)
 
 
 class ChunkRule(NamedTuple):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from wkgpu.engines import Engine
 from wkgpu.errors import RegionError, ShapeError
+from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor

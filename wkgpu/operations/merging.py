@@ -21,7 +21,7 @@ from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.transfer import in_storage_order, read_stack
+from wkgpu.operations.transfer import channels_of_part, in_storage_order, read_stack
 from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -189,12 +189,14 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     corners = cells.topleft.tolist()
     voxels = read_stack(source, engine, corners, cells.shape)
     keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
-    for shard_write in target.stack_writes(corners, cells.shape):
-        with shard_write as plan:
-            if keeping:  # read under the shard's lock, so no concurrent write is lost
-                old = read_stack(target, engine, corners[:keeping], cells.shape)
-                _keep(engine, voxels, old, ~cells.is_new[:keeping])
-            engine.write(plan, in_storage_order(target.spec, voxels))
+    for part in target.parts:
+        own = channels_of_part(part, engine, voxels)
+        for shard_write in part.array.stack_writes(corners, cells.shape):
+            with shard_write as plan:
+                if keeping:  # read under the shard's lock, so no concurrent write is lost
+                    old = read_stack(part.array, engine, corners[:keeping], cells.shape)
+                    _keep(engine, own, old, ~cells.is_new[:keeping])
+                engine.write(plan, in_storage_order(target.spec, own))
 
 
 def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> None:

@@ -134,7 +134,7 @@ def rewrite_in_place(
         before = _state(source)
         old = [Path(shard).relative_to(path).as_posix() for shard in before]
         swap.check_folders(old)
-        target = create_array(swap.building, spec, source.data_format)
+        target = create_array(swap.building, spec, source.data_format, source.extent)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
             if _state(source) != before:

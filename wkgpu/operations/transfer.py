@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError, UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stored_array import ArrayPart, StoredArray
+
+_MAX_ATTEMPTS = 8
 
 
 def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, out: Any = None) -> Any:
@@ -89,10 +93,51 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({spec.num_channels}, x, y, z).")
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
+    for part in array.parts:
+        for attempt in range(_MAX_ATTEMPTS):
+            try:
+                _write_part(part, engine, topleft, voxels)
+                break
+            except OutdatedFileError:  # by a program that takes no locks
+                if attempt + 1 == _MAX_ATTEMPTS:
+                    raise
+
+
+def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> None:
     x, y, z = voxels.shape[1:]
-    for shard_write in array.shard_writes(topleft, (x, y, z)):
+    own = channels_of_part(part, engine, voxels) if part.is_alone else None
+    for shard_write in part.array.shard_writes(topleft, (x, y, z)):
         with shard_write as plan:
-            engine.write(plan, in_storage_order(spec, voxels))
+            # What else its chunks hold is read under the shard's lock.
+            written = _with_others(part, engine, topleft, voxels) if own is None else own
+            engine.write(plan, in_storage_order(part.array.spec, written))  # which a rewrite may just have changed
+
+
+def _with_others(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> Any:
+    """Return all that the chunks of a part hold in a box, with new voxels in it."""
+    x, y, z = voxels.shape[1:]
+    found = read_box(part.array, engine, topleft, (x, y, z))
+    with engine.active():
+        found[part.selected] = engine.asarray(voxels[part.channels])
+    return found
+
+
+def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
+    """Return which of the channels ``(channel, x, y, z)`` of an array are written to a part.
+
+    A chunk may have more channels than there are: those behind the last one get the fill value.
+    """
+    own, spec = voxels[part.channels], part.array.spec
+    if own.shape[0] == spec.num_channels:
+        return own
+    if not part.is_alone:
+        raise UnsupportedError(
+            f"{part.array.path} has several coordinates of one of its axes in a chunk; such chunks are only read."
+        )
+    with engine.active():
+        padded = engine.xp.full((spec.num_channels, *own.shape[1:]), _fill_value(spec), own.dtype, order="F")
+        padded[part.selected] = own
+    return padded
 
 
 def in_storage_order(spec: ArraySpec, voxels: Any) -> Any:
@@ -117,7 +162,10 @@ def boxes_are_equal(
     shape : tuple of int
         Voxels ``(x, y, z)`` of both boxes.
     """
-    if chunk_grids_coincide((one.spec, other.spec), (one.pieces, other.pieces), toplefts):
+    is_plain = all(_is_one_part(array) for array in (one, other)) and all(
+        _is_inside(array, [topleft], shape) for array, topleft in zip((one, other), toplefts, strict=True)
+    )
+    if is_plain and chunk_grids_coincide((one.spec, other.spec), (one.pieces, other.pieces), toplefts):
         equal = _compared_by_chunks(one, other, engine, toplefts, shape)
         if equal is not None:
             return equal
@@ -148,6 +196,10 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
     if nbytes >= LARGE_BYTES:
         boxes = f"The box at {toplefts[0]}" if len(toplefts) == 1 else f"{len(toplefts)} boxes"
         engine.check_room(nbytes, f"{boxes} of {shape} voxels of {array.path}")
+    if not (_is_one_part(array) and _is_inside(array, toplefts, shape)):
+        out = engine.empty(full_shape, spec.memory_dtype)
+        _fill(array, engine, toplefts, shape, out)
+        return out
     out = None
 
     def fill(plan: ReadPlan, sources: Sources) -> None:
@@ -166,9 +218,49 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    array.read(
-        toplefts, shape, lambda plan, sources: engine.read(plan, sources, in_storage_order(array.spec, out))
-    )  # fmt: skip
+    for part, channels, selected, _ in array.parts:
+        own = out[channels]
+        is_whole = own.shape[0] == part.spec.num_channels
+        voxels = own if is_whole else engine.empty((part.spec.num_channels, *out.shape[1:]), out.dtype)
+
+        def fill(plan: ReadPlan, sources: Sources, part: StoredArray = part, voxels: Any = voxels) -> None:
+            engine.read(plan, sources, in_storage_order(part.spec, voxels))
+
+        part.read(toplefts, shape, fill)
+        if not is_whole:
+            with engine.active():
+                own[...] = voxels[selected]
+    if not _is_inside(array, toplefts, shape):
+        _fill_outside(array, engine, toplefts, shape, out)
+
+
+def _is_one_part(array: StoredArray) -> bool:
+    return len(array.parts) == 1 and array.parts[0].array is array
+
+
+def _is_inside(array: StoredArray, toplefts: Sequence[Triple], shape: Triple) -> bool:
+    """Whether boxes lie in an array whole."""
+    extent = array.extent
+    if extent is None:
+        return True
+    x, y, z = (end - length for end, length in zip(extent, shape, strict=True))
+    return all(left <= x and top <= y and front <= z for left, top, front in toplefts)
+
+
+def _fill_outside(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
+    """Give what lies behind the end of an array the fill value: its last chunks may hold anything there."""
+    extent, fill_value = array.extent, _fill_value(array.spec)
+    assert extent is not None
+    with engine.active():
+        for box, topleft in enumerate(toplefts):
+            x, y, z = (max(end - low, 0) for end, low in zip(extent, topleft, strict=True))
+            for outside in (np.s_[:, x:], np.s_[:, :x, y:], np.s_[:, :x, :y, z:]):
+                out[..., box][outside] = fill_value
+
+
+def _fill_value(spec: ArraySpec) -> np.generic:
+    value: np.generic = np.frombuffer(spec.memory_fill_bytes, spec.memory_dtype)[0]
+    return value
 
 
 def _output(array: StoredArray, engine: Engine, out: Any, expected: tuple[int, ...]) -> Any:

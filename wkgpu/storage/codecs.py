@@ -7,7 +7,7 @@ the engines (`wkgpu.engines.cpu.codecs`, `wkgpu.engines.cuda.codecs`), under its
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -47,8 +47,8 @@ class Codec:
 
 
 Pipeline: TypeAlias = tuple[Codec, ...]
-Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc"] | Pipeline
-"""What users say: True is LZ4, False is raw."""
+Compression: TypeAlias = bool | Literal["raw", "lz4", "lz4hc", "zstd"] | Pipeline
+"""What users say: True is what a format compresses with by default, False is raw."""
 
 _REGISTERED: dict[str, Codec] = {}
 
@@ -144,36 +144,84 @@ CRC32C = register_codec(Codec("crc32c", checksum_bound))
 
 # ---- Users' words
 
-_PIPELINES: dict[Any, Pipeline] = {True: (LZ4,), False: (), "raw": (), "lz4": (LZ4,), "lz4hc": (LZ4HC,)}
+_LZ4_WORDS: dict[str, Pipeline] = {"raw": (), "lz4": (LZ4,), "lz4hc": (LZ4HC,)}
+_KNOWN_WORDS = ("raw", "lz4", "lz4hc", "zstd")
 
 
 def pipeline_of(compress: Compression) -> Pipeline:
-    """Return the pipeline that a ``compress`` argument asks for: True is LZ4, False is raw, a pipeline is itself.
+    """Return the pipeline that a ``compress`` argument asks for where chunks are bare LZ4 blocks, as in WKW.
+
+    True and "lz4" are LZ4, False and "raw" are raw, a pipeline is itself. Other formats have other answers: see
+    `wkgpu.storage.formats.pipeline_of`.
 
     Raises
     ------
+    UnsupportedError
+        For "zstd".
     ArgumentError
-        For anything but a bool, "raw", "lz4", "lz4hc" and codecs.
+        For anything else but a bool, "raw", "lz4", "lz4hc" and codecs.
 
     Examples
     --------
     >>> pipeline_of("raw")
     ()
     """
+    return pipeline_by_word(compress, _LZ4_WORDS, "lz4", "WKW")
+
+
+def pipeline_by_word(compress: Compression, words: Mapping[str, Pipeline], default: str, title: str) -> Pipeline:
+    """Return the pipeline that a ``compress`` argument asks for.
+
+    Parameters
+    ----------
+    compress : bool, str or tuple of Codec
+        True, False ("raw"), a word, or the pipeline itself.
+    words : mapping
+        What a format has.
+    default : str
+        What True is in it.
+    title : str
+        Of the format, for messages.
+
+    Raises
+    ------
+    UnsupportedError, ArgumentError
+        For a word that the format lacks, and for what means nothing.
+    """
     if isinstance(compress, tuple) and all(isinstance(codec, Codec) for codec in compress):
         return compress
-    try:
-        return _PIPELINES[compress]
-    except (KeyError, TypeError):
-        raise ArgumentError(f"compress is {compress!r}; use True (LZ4), 'lz4hc' or False (raw).") from None
+    word: Any = compress
+    if isinstance(compress, bool):
+        word = default if compress else "raw"
+    if isinstance(word, str) and word in words:
+        return words[word]
+    advice = f"use True ({default}), {', '.join(repr(known) for known in words if known != 'raw')}, or False (raw)"
+    if isinstance(word, str) and word in _KNOWN_WORDS:
+        raise UnsupportedError(f"compress is {word!r}, which {title} cannot store; {advice}.")
+    raise ArgumentError(f"compress is {compress!r}; {advice}.")
 
 
 def word_of(codecs: Pipeline) -> str:
-    """Return what users call a pipeline: "raw", "lz4", "lz4hc", or the names of several codecs.
+    """Return what users call a pipeline: "raw", "zstd", "lz4", "lz4hc"; else the names of its codecs.
+
+    "lz4" and "lz4hc" also mean Blosc with nothing but these.
 
     Examples
     --------
-    >>> word_of(()), word_of((LZ4HC,))
-    ('raw', 'lz4hc')
+    >>> word_of(()), word_of((LZ4HC,)), word_of((BLOSC,)), word_of((ZSTD, CRC32C))
+    ('raw', 'lz4hc', 'lz4', 'zstd+crc32c')
     """
+    return "+".join(map(_word_of_codec, codecs)) or "raw"
+
+
+def _word_of_codec(codec: Codec) -> str:
+    if codec.name != "blosc":
+        return codec.name
+    said = dict(codec.parameters)
+    is_plain = said["cname"] in ("lz4", "lz4hc") and said["shuffle"] == "noshuffle"
+    return str(said["cname"]) if is_plain else f"blosc-{said['cname']}"
+
+
+def names_of(codecs: Pipeline) -> str:
+    """Return the names of the codecs, for engines and their messages: "raw", "lz4", "blosc", "zstd+crc32c"."""
     return "+".join(codec.name for codec in codecs) or "raw"

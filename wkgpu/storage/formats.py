@@ -11,6 +11,8 @@ from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
 from wkgpu.forking import loading
+from wkgpu.geometry.voxel_box import Triple
+from wkgpu.storage.codecs import Compression, Pipeline
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.local_store import LocalStore
@@ -19,7 +21,7 @@ from wkgpu.storage.stores.local.paths import refuse_remote
 from wkgpu.storage.stores.store import Location
 
 DEFAULT_FORMAT = "wkw"
-_NOT_READ = {"zarr.json": "Zarr 3", ".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
+_NOT_READ = {".zarray": "Zarr 2", ".zgroup": "Zarr 2", "attributes.json": "N5"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Format:
         Returns the class; it is called once, when it is first needed.
     lists_shard_edge : bool
         Whether the properties file lists the edge of shards, as ``cubeLength``.
+    has_other_markers : bool
+        Whether folders that are no mags have a file of this name, too, so that its content has to be asked.
     """
 
     name: str
@@ -45,6 +49,12 @@ class Format:
     marker: str
     load: Callable[[], type[StoredArray]]
     lists_shard_edge: bool = False
+    has_other_markers: bool = False
+
+    def is_format_of(self, folder: Path) -> bool:
+        """Whether a folder is that of a mag of this format. What is damaged there, is said when it is read."""
+        marker = folder / self.marker
+        return os.path.lexists(marker) and not (self.has_other_markers and self.load().is_other_marker(marker))
 
 
 def _class_in(module: str, name: str) -> type[StoredArray]:
@@ -55,6 +65,9 @@ def _class_in(module: str, name: str) -> type[StoredArray]:
 
 _FORMATS = {
     "wkw": Format("wkw", "WKW", "header.wkw", partial(_class_in, "wkgpu.storage.wkw.array", "WkwArray"), True),
+    "zarr3": Format(
+        "zarr3", "Zarr 3", "zarr.json", partial(_class_in, "wkgpu.storage.zarr3.array", "Zarr3Array"), False, True
+    ),
 }
 
 
@@ -74,7 +87,7 @@ def titles() -> str:
     Examples
     --------
     >>> titles()
-    'WKW'
+    'WKW, Zarr 3'
     """
     return ", ".join(found.title for found in _FORMATS.values())
 
@@ -85,7 +98,7 @@ def markers() -> str:
     Examples
     --------
     >>> markers()
-    'header.wkw'
+    'header.wkw or zarr.json'
     """
     return " or ".join(found.marker for found in _FORMATS.values())
 
@@ -113,9 +126,13 @@ def format_named(name: str) -> Format:
 def format_of(path: Path) -> Format | None:
     """Return the format of the mag in a folder, None if there is no mag."""
     for found in _FORMATS.values():
-        if os.path.lexists(path / found.marker):  # what is not a file there, is said when it is read
+        if found.is_format_of(path):
             return found
     return None
+
+
+def _marked(path: Path) -> Format | None:
+    return next((found for found in _FORMATS.values() if os.path.lexists(path / found.marker)), None)
 
 
 def is_mag_file(path: str) -> bool:
@@ -157,7 +174,7 @@ def open_array(place: Path | Location, *, follows_links: bool = False) -> Stored
         refuse_remote(place)
         location = _in_its_store(place, follows_links)
         with wrap_os_errors(f"Cannot open {place}"):
-            found = format_of(place)
+            found = format_of(place) or _marked(place)  # what is marked and is no mag, its format explains
             if found is None:
                 _check_folder(place)
     if found is None:
@@ -184,13 +201,17 @@ def _check_folder(path: Path) -> None:
             )
 
 
-def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> StoredArray:
+def create_array(
+    place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT, extent: Triple | None = None
+) -> StoredArray:
     """Make the folder of a mag, which may exist if it is empty, and write its header.
 
     Parameters
     ----------
     place : Path or Location
         The folder, of the file system or of any store.
+    extent : tuple of int, optional
+        Voxels ``(x, y, z)`` that it has room for, where a format has to know; writes beyond them make it larger.
 
     Raises
     ------
@@ -204,7 +225,7 @@ def create_array(place: Path | Location, spec: ArraySpec, data_format: str = DEF
     if not isinstance(place, Location):
         refuse_remote(place)
         place = _in_its_store(place)
-    return format_named(data_format).load().create(place, spec)
+    return format_named(data_format).load().create(place, spec, extent)
 
 
 def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpec:
@@ -215,3 +236,8 @@ def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpe
 def check_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> None:
     """Raise the error of `create_array` for a spec that a format cannot store."""
     format_named(data_format).load().check_spec(spec)
+
+
+def pipeline_of(compress: Compression, data_format: str, chunk_bytes: int) -> Pipeline:
+    """Return the codecs that a ``compress`` argument asks for in a format; see `ShardFolder.pipeline_of`."""
+    return format_named(data_format).load().pipeline_of(compress, chunk_bytes)

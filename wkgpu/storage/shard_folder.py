@@ -10,7 +10,7 @@ import numpy as np
 
 from wkgpu.errors import UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
-from wkgpu.storage.codecs import Pipeline
+from wkgpu.storage.codecs import Compression, Pipeline, pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.plans.read_planner import ReadPlanner
 from wkgpu.storage.shard_file import ShardFile
@@ -44,7 +44,8 @@ class ShardFolder(ABC):
         self.location = location
         self.path = Path(str(location))
         self.spec = spec
-        self._planner = ReadPlanner(spec.in_own_axes, spec.in_storage_order(self.ordinal_strides))
+        strides = spec.in_storage_order(self.ordinal_strides)
+        self._planner = ReadPlanner(spec.of_part.in_own_axes, strides, self.first_ordinal)
         self._prefix = f"{location.key}/" if location.key else ""
         self._lock_key = self.lock_key
         is_interrupted = location.store.is_swapping(self._lock_key, also_earlier=True)
@@ -57,8 +58,13 @@ class ShardFolder(ABC):
 
     @classmethod
     @abstractmethod
-    def create(cls, location: Location, spec: ArraySpec) -> Self:
+    def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> Self:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
+
+    @classmethod
+    def is_other_marker(cls, file: Path) -> bool:
+        """Whether a file has the name that tells the format, and its folder is no mag; for formats that register so."""
+        return False
 
     @classmethod
     @abstractmethod
@@ -73,6 +79,24 @@ class ShardFolder(ABC):
         format cannot store of all else is left to `check_spec`.
         """
         return spec
+
+    @classmethod
+    def pipeline_of(cls, compress: Compression, chunk_bytes: int) -> Pipeline:
+        """Return the codecs of chunks that a ``compress`` argument asks for.
+
+        Parameters
+        ----------
+        compress : bool, str or tuple of Codec
+            True for what the format compresses with by default, False for raw, or a word that it knows.
+        chunk_bytes : int
+            Of a decoded chunk.
+
+        Raises
+        ------
+        UnsupportedError, ArgumentError
+            For a word that the format lacks, and for what means nothing.
+        """
+        return pipeline_of(compress)
 
     # ---- What a format answers
 
@@ -115,9 +139,14 @@ class ShardFolder(ABC):
     def ordinal_strides(self) -> Triple:
         """By which a chunk's position in its shard's index grows along x, y and z; zeros for Morton order."""
 
+    @property
+    def first_ordinal(self) -> int:
+        """Position of the first chunk in a shard's index; not 0 where the shard has the chunks of other parts, too."""
+        return 0
+
     def chunk_ordinals(self, chunks: Ints) -> Ints:
         """Positions in a shard's index of chunks ``(n, 3)``: ``(x, y, z)``, in chunks from the shard's first."""
-        ordinals: Ints = chunks @ np.array(self.ordinal_strides, np.int64)
+        ordinals: Ints = chunks @ np.array(self.ordinal_strides, np.int64) + self.first_ordinal
         return ordinals
 
     @abstractmethod
@@ -141,6 +170,24 @@ class ShardFolder(ABC):
         """What comes before and after the chunks of a new shard whose chunks lie there."""
 
     @property
+    def extent(self) -> Triple | None:
+        """Voxels ``(x, y, z)`` of the array, behind which nothing is read; None where it has no end."""
+        return None
+
+    def ensure_extent(self, end: Triple) -> None:  # noqa: B027 - only some formats have an extent
+        """Make the array as large as voxels up to an end ``(x, y, z)`` need, if it has an extent."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of all axes in the order of the files, "c", "x", "y" and "z" among them, as far as there are such."""
+        return "c", "x", "y", "z"
+
+    @property
+    def extra_axes(self) -> tuple[tuple[str, int], ...]:
+        """Names and lengths of the axes besides channels, x, y and z, of which `StoredArray.at` takes coordinates."""
+        return ()
+
+    @property
     def legacy_header(self) -> Any:
         """What `View.header` returns.
 
@@ -150,6 +197,21 @@ class ShardFolder(ABC):
             If the format has no header that users of earlier versions know.
         """
         raise UnsupportedError(f"{self.path} has no header as mags of WKW have; use info.")
+
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """The coordinates along the extra axes that have been chosen; none where none have been."""
+        return ()
+
+    def zarr_array(self, mode: str) -> Any:
+        """Return what the zarr package makes of the mag, opened in a mode: "r" or "r+".
+
+        Raises
+        ------
+        UnsupportedError
+            If the format is none of Zarr's.
+        """
+        raise UnsupportedError(f"{self.path} is stored as {self.data_format}, not as Zarr; use read() and write().")
 
     # ---- What all formats share
 

@@ -6,13 +6,12 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.forking import child_safe
+from wkgpu.forking import cached_property, child_safe
 from wkgpu.kernels import planning
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.stores.files import Version
@@ -62,7 +61,8 @@ class TableIndex:
     @property
     def nbytes(self) -> int:
         """Memory that the table takes."""
-        return self.begins.nbytes  # the ends are the same memory, one chunk on
+        begin, end, *_ = self.description[1:]  # which may overlap: the end of a chunk is where the next one begins
+        return abs(end - begin) + self.begins.nbytes
 
     @cached_property
     def description(self) -> tuple[int, int, int, int]:

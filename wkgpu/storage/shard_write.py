@@ -23,7 +23,7 @@ from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_index import UniformIndex, shard_indexes
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.files import WritableFile
+from wkgpu.storage.stores.files import Replacing, WritableFile
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 from wkgpu.storage.stores.staged_files import StagedFile
 
@@ -120,14 +120,19 @@ class ShardWrite:
     def _is_in_place(self, spec: ArraySpec) -> bool:
         return self._array.changes_in_place(spec.codecs) and self._store.changes_in_place
 
-    def _file(self, is_in_place: bool) -> WritableFile:
-        """Return the shard to change, or a new one; neither is opened yet."""
-        return self._store.change(self._key) if is_in_place else self._store.new_file(self._key, is_locked=True)
+    def _file(self, is_in_place: bool, old: ShardFile | None = None) -> WritableFile:
+        """Return the shard to change, or a new one, which replaces the old one alone; neither is opened yet."""
+        if is_in_place:
+            return self._store.change(self._key)
+        # Programs that take no locks may replace the shard, too: what they write is not to be lost.
+        replacing: Replacing = "anything" if old is None else old.key.version
+        return self._store.new_file(self._key, is_locked=True, replacing=replacing)
 
     def _target(self, spec: ArraySpec, old: ShardFile | None, expected: WritableFile) -> WritableFile:
         """Return the file to write; that is the expected one, but where the shard has other codecs than its mag."""
         is_in_place = old is not None and self._is_in_place(spec)
-        file = expected if is_in_place == self._is_in_place(self._array.spec) else self._file(is_in_place)
+        is_expected = is_in_place == self._is_in_place(self._array.spec) and (is_in_place or old is None)
+        file = expected if is_expected else self._file(is_in_place, old)
         return file if is_in_place or self._store.has_descriptors else StagedFile(file, self._path)
 
     def _planned(self, spec: ArraySpec, old: ShardFile | None, file: WritableFile) -> WritePlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import Triple, triple
 from wkgpu.storage.codecs import Pipeline, word_of
 
@@ -52,9 +52,14 @@ class ArraySpec:
     axis_order : tuple of int
         The axes of a chunk from the fastest to the slowest, as numbers of ``(x, y, z)``: ``(0, 1, 2)`` is Fortran
         order, ``(2, 1, 0)`` is C order.
-    channels_first : bool
-        Whether the channels of a voxel are neighbours in a chunk, which has ``(channel, *axes)`` from the fastest to
-        the slowest; else it has ``(*axes, channel)``.
+    channel_position : int
+        How many axes of a chunk are faster than that of its channels: 0 where the channels of a voxel are neighbours, 3
+        where one channel follows another.
+    channels_per_chunk : int, optional
+        Where the channels of a voxel lie in several chunks: how many are in one. The last chunk may have more than
+        there are. Such an array is read and written by its parts, each of which has the chunks of some channels.
+    parts_per_shard : int
+        Of how many parts the chunks are in one file, as of channels that lie in several chunks.
 
     Examples
     --------
@@ -71,7 +76,9 @@ class ArraySpec:
     codecs: Pipeline
     fill_value: Number = field(default=0, compare=False)  # by its bytes: NaN differs from itself, and -0.0 not from 0
     axis_order: Triple = _XYZ
-    channels_first: bool = True
+    channel_position: int = 0
+    channels_per_chunk: int | None = None
+    parts_per_shard: int = 1
     fill_bytes: bytes = field(init=False, repr=False)
     """One channel of the fill value, as it is stored."""
 
@@ -86,6 +93,10 @@ class ArraySpec:
                 raise ShapeError(f"{name} is {shape}; give three lengths (x, y, z) of at least 1.")
         if sorted(self.axis_order) != [0, 1, 2]:
             raise ShapeError(f"axis_order is {self.axis_order}; give 0, 1 and 2 in some order.")
+        if self.channel_position not in range(4):
+            raise ShapeError(f"channel_position is {self.channel_position}; give 0 to 3.")
+        if min(self.channels_per_chunk or 1, self.parts_per_shard) < 1:
+            raise ShapeError("channels_per_chunk and parts_per_shard are at least 1.")
         object.__setattr__(self, "fill_bytes", _item_bytes(self.fill_value, self.dtype))
 
     @cached_property
@@ -113,7 +124,7 @@ class ArraySpec:
     @cached_property
     def chunks_in_shard(self) -> int:
         """How many chunks one file holds."""
-        return prod(self.chunks_per_shard)
+        return prod(self.chunks_per_shard) * self.parts_per_shard
 
     @cached_property
     def voxel_bytes(self) -> int:
@@ -123,7 +134,19 @@ class ArraySpec:
     @cached_property
     def chunk_bytes(self) -> int:
         """Bytes of one decoded chunk."""
-        return prod(self.chunk_shape) * self.voxel_bytes
+        return prod(self.chunk_shape) * self.dtype.itemsize * (self.channels_per_chunk or self.num_channels)
+
+    @cached_property
+    def are_channels_neighbours(self) -> bool:
+        """Whether the channels of a voxel are neighbours in a chunk, or there is only one in it."""
+        return self.channel_position == 0 or (self.channels_per_chunk or self.num_channels) == 1
+
+    @cached_property
+    def of_part(self) -> ArraySpec:
+        """The spec of a part, of which a chunk has all channels."""
+        if self.channels_per_chunk is None:
+            return self
+        return replace(self, num_channels=self.channels_per_chunk, channels_per_chunk=None)
 
     def encoded_as(self, codecs: Pipeline) -> ArraySpec:
         """Return this spec with another pipeline."""

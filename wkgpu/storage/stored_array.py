@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Self
+from operator import add
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from wkgpu.errors import (
     ShapeError,
     WkgpuError,
 )
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import Triple, triple
 from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import (
     Pieces,
@@ -33,6 +34,19 @@ from wkgpu.storage.spec import ArraySpec
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
+class ArrayPart(NamedTuple):
+    """Some channels of an array, which lie in chunks of their own."""
+
+    array: StoredArray
+    """Whose chunks have these channels."""
+    channels: slice
+    """Which channels of the whole array they are."""
+    selected: slice
+    """Which channels of the chunks they are; mostly all."""
+    is_alone: bool = True
+    """Whether the chunks hold nothing else of the array."""
+
+
 class StoredArray(ShardFolder):
     """A folder of shard files, read and written. A file format is a subclass in a file of its own.
 
@@ -40,6 +54,23 @@ class StoredArray(ShardFolder):
     made for the files that are there: each begins with `current`, and where the files change while it is made, it is
     made again.
     """
+
+    @property
+    def parts(self) -> tuple[ArrayPart, ...]:
+        """The array itself, or where its channels lie in several chunks, an array for each of these."""
+        return (ArrayPart(self, slice(None), slice(None)),)
+
+    def at(self, coordinates: tuple[int, ...]) -> Self:
+        """Return the array at one coordinate along each of its extra axes.
+
+        Raises
+        ------
+        ShapeError
+            For other numbers of coordinates than there are extra axes, and for those outside of the array.
+        """
+        if coordinates:
+            raise ShapeError(f"{self.path} has no axes besides channels, x, y and z; {coordinates} are too many.")
+        return self
 
     # ---- Files that another process rewrites
 
@@ -62,7 +93,7 @@ class StoredArray(ShardFolder):
 
     def _reload(self) -> None:
         """Open the mag again in the same object, which views share."""
-        fresh = type(self).open(self.location)
+        fresh = self._opened_again()
         ours, theirs = self.spec, fresh.spec
         if (ours.dtype, ours.num_channels) != (theirs.dtype, theirs.num_channels):
             raise MismatchError(
@@ -71,6 +102,9 @@ class StoredArray(ShardFolder):
                 "dataset again."
             )
         self.__dict__ = fresh.__dict__  # one step: another thread sees the old spec or the new one
+
+    def _opened_again(self) -> Self:
+        return type(self).open(self.location)
 
     def _attempts(self) -> Iterator[Self]:
         """Yield the mag as it is stored now, until that has been used without a change."""
@@ -155,6 +189,7 @@ class StoredArray(ShardFolder):
             in_order = array.spec.in_storage_order
             return chunks_by_shard(array.spec.in_own_axes, pieces, in_order(topleft), in_order(shape))
 
+        self.ensure_extent(triple(map(add, topleft, shape)))
         return self._shard_writes(rows_of, shape)
 
     def _shard_writes(
@@ -210,6 +245,8 @@ class StoredArray(ShardFolder):
                 origin[:, spec.axis_order.index(2)] += rows.box * z
                 yield rows._replace(origin=origin)
 
+        if len(corners):
+            self.ensure_extent(triple((corners.max(axis=0) + shape).tolist()))
         return self._shard_writes(rows_of, (x, y, z * len(corners)))
 
     def shard_boxes(self, box: tuple[Triple, Triple] | None = None) -> list[tuple[Triple, Triple]]:

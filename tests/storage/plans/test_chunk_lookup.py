@@ -50,7 +50,7 @@ def test_lengths_that_are_no_powers_of_two(limit, shape, per_chunk):
 
 
 def test_channels_one_after_another_stay_together():
-    spec = ArraySpec(np.dtype("uint8"), 2, (4, 4, 4), (2, 2, 2), (), channels_first=False)
+    spec = ArraySpec(np.dtype("uint8"), 2, (4, 4, 4), (2, 2, 2), (), channel_position=3)
     assert pieces_of(spec, 1).per_chunk == (1, 1, 1)
 
 

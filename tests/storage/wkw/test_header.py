@@ -152,7 +152,7 @@ def test_codec_that_wkw_cannot_store():
         ("uint8", {"fill_value": 7}, "fill_value: 7; it takes 0"),
         ("float32", {"fill_value": -0.0}, "fill_value: -0.0"),
         ("uint8", {"axis_order": (2, 1, 0)}, r"axis_order: \(2, 1, 0\); it takes \(0, 1, 2\)"),
-        ("uint8", {"num_channels": 3, "channels_first": False}, "order of channels: one after another"),
+        ("uint8", {"num_channels": 3, "channel_position": 3}, "order of channels: apart"),
     ],
 )
 def test_facts_that_wkw_cannot_store(dtype, facts, message):

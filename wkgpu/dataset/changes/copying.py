@@ -9,22 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.layer_entries import new_layer
-from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_headers, extent_of, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
-from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
+from wkgpu.dataset.more_axes import extended
+from wkgpu.dataset.readable import check_axes, format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, changed_spec
 from wkgpu.errors import MismatchError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite
-from wkgpu.storage.formats import adapted_spec, check_spec, create_array, format_named
+from wkgpu.storage.formats import check_spec, create_array, format_named
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ class LayoutOverrides(NamedTuple):
         """Return the format of the copy of a layer."""
         return layer.data_format if self.data_format is None else DataFormat.parse(self.data_format)
 
-    def of(self, found: ArraySpec, data_format: DataFormat) -> ArraySpec:
+    def of(self, found: StoredArray, data_format: DataFormat) -> ArraySpec:
         """Return the spec of the copy of a mag, in a format.
 
         Raises
@@ -61,9 +64,9 @@ class LayoutOverrides(NamedTuple):
         ShapeError, ArgumentError, UnsupportedError, DtypeError
             For shapes that do not fit each other, and for what the format cannot store.
         """
-        compress = None if self.compress is True and found.codecs else self.compress
-        changed = changed_spec(found, self.chunk_shape, self.shard_shape, self.chunks_per_shard, compress)
-        spec = adapted_spec(changed, data_format.value)
+        compress = None if self.compress is True and found.spec.codecs else self.compress
+        shapes = self.chunk_shape, self.shard_shape, self.chunks_per_shard
+        spec = changed_spec(found.spec, found.data_format, *shapes, compress, data_format.value)
         check_spec(spec, data_format.value)
         return spec
 
@@ -149,9 +152,7 @@ class LayerCopy:
         check_headers(layer)
         self._layer = layer
         self._data_format = wanted.format_of(layer)
-        self._specs = {
-            mag_view.mag: (mag_view, wanted.of(mag_view._array.spec, self._data_format)) for mag_view in mags
-        }
+        self._specs = {mag_view.mag: (mag_view, wanted.of(mag_view._array, self._data_format)) for mag_view in mags}
         self._name = layer.name if name is None else name
         self._with_attachments = with_attachments
 
@@ -256,6 +257,7 @@ def copy_layer(
     """Copy a layer into a dataset under a name; see `Dataset.add_layer_as_copy`."""
     dataset._check_writable()
     wanted.check_format(layer)
+    check_axes(layer)
     for problem in (format_problem(layer), *map(remote_problem, layer.mags.values())):
         if problem is not None:
             raise UnsupportedError(f"{problem} It cannot be copied.")
@@ -308,8 +310,10 @@ def copy_mag(
     """
     dataset, name = layer.dataset, mag.to_layer_name()
     _check_free(layer._properties, mag, dataset.path)
+    check_group(layer)
     with NewFolder(layer.path / name, dataset._file) as folder:
-        target = create_array(folder.building, spec, layer.data_format.value)
+        extent = source._array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
+        target = create_array(folder.building, spec, layer.data_format.value, extent)
         array = source._array
         has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
         box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none
@@ -320,6 +324,7 @@ def copy_mag(
             listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
             extend_box(listed, box)
             folder.place()
+    list_mags(layer)
     return layer.get_mag(mag)
 
 
@@ -327,7 +332,7 @@ def extend_box(listed: LayerProperties, box: NDBoundingBox) -> None:
     """Let the box of a layer hold another one as well."""
     if not box.is_empty():
         known = listed.bounding_box
-        listed.bounding_box = box if known.is_empty() else known.extended_by(box)
+        listed.bounding_box = box if known.is_empty() else extended(known, box)
 
 
 def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from numpy.typing import DTypeLike
 
 from wkgpu.dataset.folder_change import settle_folder
-from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
+from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.shapes import Shape
@@ -32,15 +32,15 @@ def get_or_add_layer(
     category: LayerCategoryType,
     dtype: DTypeLike | None,
     num_channels: int | None,
-    data_format: str | DataFormat,
+    data_format: str | DataFormat | None,
     bounding_box: NDBoundingBox | None,
     largest_segment_id: int | None,
 ) -> Layer:
     """Return a layer of a kind, and add it before if there is none; see `Dataset.get_or_add_layer`."""
-    wanted_format = DataFormat.parse(data_format)
+    wanted_format = None if data_format is None else DataFormat.parse(data_format)
     exists = name in dataset.layers
     listed = LayerProperties.new(
-        name, category, dtype, num_channels, DEFAULT_DATA_FORMAT if exists else wanted_format, bounding_box,
+        name, category, dtype, num_channels, None if exists else wanted_format, bounding_box,
         largest_segment_id,
     )  # fmt: skip
     if not exists:
@@ -51,8 +51,7 @@ def get_or_add_layer(
         "category": (category, found.category),
         "dtype": (None if dtype is None else listed.dtype, found.dtype),
         "num_channels": (num_channels, found.num_channels),
-        # The default may not have been given.
-        "data_format": (None if wanted_format is DEFAULT_DATA_FORMAT else wanted_format, found.data_format),
+        "data_format": (wanted_format, found.data_format),
     }
     for argument, (wanted, existing) in asked.items():
         if wanted is not None and wanted != existing:
@@ -65,7 +64,7 @@ def write_layer(
     name: str,
     category: LayerCategoryType,
     data: Array,
-    data_format: str | DataFormat,
+    data_format: str | DataFormat | None,
     downsample: bool,
     shapes: tuple[Shape | None, Shape | None, Shape | None],
     absolute_offset: Vec3IntLike | None,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
+from wkgpu.dataset.readable import check_axes
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
-from wkgpu.storage.formats import adapted_spec, create_array
+from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.geometry.voxel_box import Triple, triple
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 from wkgpu.storage.stores.local.links import check_inside
@@ -22,28 +26,45 @@ if TYPE_CHECKING:
 def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     """Add an empty mag; see `Layer.add_mag`."""
     check_layer_folder(layer)
+    check_axes(layer)
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)
+    check_group(layer)
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        create_array(folder.building, adapted_spec(spec, layer.data_format.value), layer.data_format.value)
+        create_array(folder.building, spec, layer.data_format.value, extent_of(layer.bounding_box, mag))
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)
             check_mag_is_free(listed, mag)
             listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
             folder.place()
+    list_mags(layer)
     return layer.get_mag(mag)
+
+
+def extent_of(box: NDBoundingBox, mag: Mag) -> Triple | None:
+    """Return how many voxels ``(x, y, z)`` an array of a mag has room for, if it ends with a box in Mag(1).
+
+    Of a box without voxels nothing is known.
+    """
+    if box.is_empty():
+        return None
+    own = box.align_with_mag(mag, ceil=True).in_mag(mag)
+    ends = (low + length for low, length in zip(own.topleft_xyz, own.size_xyz, strict=True))
+    return triple(max(end, 1) for end in ends)
 
 
 def delete_mag(layer: Layer, mag_view: MagView) -> None:
     """Delete a mag; see `Layer.delete_mag`."""
     layer.dataset._check_writable()
     settle_layer(layer)
+    check_group(layer)
     owned = FolderRemoval(mag_view.path, layer.dataset._file) if _owns(layer, mag_view) else nullcontext()
     with owned, layer.dataset._changing() as properties:
         properties.layer(layer.name).remove_mag(mag_view.mag)
+    list_mags(layer)
 
 
 def _owns(layer: Layer, mag_view: MagView) -> bool:

@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
+from wkgpu.dataset.changes.groups import check_group, list_mags
+from wkgpu.dataset.changes.mag_entries import (
+    check_headers,
+    check_layer_folder,
+    extent_of,
+    header_difference,
+    settle_layer,
+)
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
-from wkgpu.dataset.readable import usable_mags
+from wkgpu.dataset.readable import check_axes, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, recut_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
@@ -20,7 +27,7 @@ from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag, downsampling_mags
 from wkgpu.operations.downsampling.tiles import downsample
 from wkgpu.operations.jobs import Executor
-from wkgpu.storage.formats import adapted_spec, create_array
+from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
@@ -159,14 +166,18 @@ class MagPyramid:
         """
         if layer.read_only:
             raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
+        for used in (layer, source.layer):
+            check_axes(used)
         check_headers(layer)
         # Averaging segment ids is meaningless.
         default = InterpolationMode.MODE if layer.category == SEGMENTATION_CATEGORY else InterpolationMode.MEDIAN
         interpolation = InterpolationMode.parse(interpolation_mode, default)
         if (difference := header_difference(source.layer, source._array)) is not None:
             raise MismatchError(difference)
-        spec = recut_spec(source._array.current().spec, chunk_shape, shard_shape, None, compress)
-        spec = adapted_spec(spec, layer.data_format.value)
+        found = source._array.current()
+        spec = recut_spec(
+            found.spec, found.data_format, chunk_shape, shard_shape, None, compress, layer.data_format.value
+        )
         buffer = None if buffer_shape is None else _checked_buffer_shape(buffer_shape)
         return cls(layer, source, interpolation, spec, buffer, allow_overwrite, only_setup, executor, progress_desc)
 
@@ -181,6 +192,7 @@ class MagPyramid:
             If one of them exists and its files lie outside of the dataset, or the folder of the layer does.
         """
         settle_layer(self.layer)
+        check_group(self.layer)
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
         if taken and not self.allow_overwrite:
             raise NameTakenError(
@@ -211,7 +223,8 @@ class MagPyramid:
         """Add a mag to the layer when it is filled, so that no reader takes a part of it for the whole."""
         layer, name = self.layer, mag.to_layer_name()
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
-            made = create_array(folder.building, self.spec, layer.data_format.value)
+            extent = extent_of(layer.bounding_box, mag)
+            made = create_array(folder.building, self.spec, layer.data_format.value, extent)
             made.follows_links = layer.dataset._allow_foreign_writes
             self._fill(source, made, mag)
             with layer.dataset._changing() as properties:
@@ -220,6 +233,7 @@ class MagPyramid:
                     raise NameTakenError(f"Mag {mag} of layer {layer.name!r} was added by another process.")
                 listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape)
                 folder.place()
+        list_mags(layer)
         return layer.get_mag(mag)
 
     def _fill(self, source: MagView, target: StoredArray, mag: Mag) -> None:

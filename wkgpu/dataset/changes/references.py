@@ -14,7 +14,7 @@ from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries, checked_name
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.dataset.open_mag import open_mag
-from wkgpu.dataset.readable import remote_problem
+from wkgpu.dataset.readable import check_axes, remote_problem
 from wkgpu.errors import ArgumentError, MismatchError, NotFoundError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
@@ -119,7 +119,10 @@ def add_mag_copy(
     if (problem := remote_problem(source)) is not None:
         raise UnsupportedError(f"{problem} It cannot be copied; add_mag_as_ref() lists it where it is.")
     _check_kind(layer, source)
-    spec = wanted.of(source._array.current().spec, layer.data_format)
+    for used in (layer, _layer_of(source)):
+        if used is not None:
+            check_axes(used)
+    spec = wanted.of(source._array.current(), layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     text = progress_desc or f"Copying mag {source.mag} to layer {layer.name}"
     return copy_mag(source, layer, target, spec, box, executor, text)
@@ -151,6 +154,9 @@ def _entry(dataset: Dataset, source: MagView, mag: Mag) -> Document:
         known["cubeLength"] = source._array.spec.shard_shape[0]
     known.pop("resolution", None)
     path = entry_path(dataset.path, source.path.parent, str(source.path))
+    if layer is None:
+        axes = source._array.axes
+        known["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in ("c", "x", "y", "z")}
     return {"mag": None, "path": None, "axisOrder": {"c": 0, "x": 1, "y": 2, "z": 3}} | known | {
         "mag": mag.to_list(), "path": path
     }  # fmt: skip

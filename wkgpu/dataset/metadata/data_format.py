@@ -13,8 +13,8 @@ from wkgpu.storage.formats import DEFAULT_FORMAT
 class DataFormat(StrEnum):
     """How a layer stores its voxels, by its name in the properties file.
 
-    A member equals its name: ``DataFormat.WKW == "wkw"``. What this version reads and writes is WKW; layers of the
-    other formats are listed with their properties.
+    A member equals its name: ``DataFormat.WKW == "wkw"``. What this version reads and writes is WKW and Zarr 3;
+    layers of the other formats are listed with their properties.
 
     Examples
     --------
@@ -41,3 +41,4 @@ class DataFormat(StrEnum):
 
 
 DEFAULT_DATA_FORMAT = DataFormat(DEFAULT_FORMAT)
+"""Of a layer whose entry does not say it. The default of new ones is `wkgpu.config.data_format`."""

@@ -32,10 +32,12 @@ from wkgpu.errors import (
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.settings import config
 from wkgpu.storage.formats import format_named
 
 _LAYER_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
 _MAX_MAG = 1 << 31
+_USUAL_AXES = ("c", "x", "y", "z")
 
 
 class MagProperties(NamedTuple):
@@ -75,7 +77,7 @@ class LayerProperties:
         category: str,
         dtype: DTypeLike | None,
         num_channels: int | None,
-        data_format: str | DataFormat,
+        data_format: str | DataFormat | None,
         bounding_box: NDBoundingBox | None,
         largest_segment_id: int | None,
     ) -> LayerProperties:
@@ -93,7 +95,7 @@ class LayerProperties:
             raise DtypeError(f"dtype {voxel_type} cannot hold segments; use an integer type, for example 'uint32'.")
         if largest_segment_id is not None and not is_segmentation:
             raise ArgumentError(f"largest_segment_id={largest_segment_id!r} is for segmentation layers; leave it out.")
-        stored_as = DataFormat.parse(data_format)
+        stored_as = DataFormat.parse(config.data_format if data_format is None else data_format)
         format_named(stored_as.value)
         document: Document = {
             "name": checked_name(name),
@@ -209,16 +211,18 @@ class LayerProperties:
         try:
             if box.get("additionalAxes"):
                 return NDBoundingBox.from_wkw_dict(box)
-            axes = self.document.get("additionalAxes")
-            if axes:
-                return NDBoundingBox.from_wkw_dict({**box, "additionalAxes": axes, "axisOrder": self._axis_order})
-            return BoundingBox.from_wkw_dict(box)
+            found = BoundingBox.from_wkw_dict(box)
+            if not self._additional_axes and (self.data_format is not DataFormat.Zarr3 or self.axes == _USUAL_AXES):
+                return found
+            return self._with_stored_axes(found)
         except (AttributeError, KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
             raise PropertiesError(f"{self._where}: boundingBox is {box!r}, which cannot be read: {error!r}") from error
 
     @bounding_box.setter
     def bounding_box(self, box: NDBoundingBox) -> None:
         found = checked_bounding_box(box).to_wkw_dict()
+        if "additionalAxes" in found:
+            found["additionalAxes"] = [axis for axis in found["additionalAxes"] if axis["name"] != "c"]
         known = self.document["boundingBox"]
         if "additionalAxes" not in known:  # those of a layer stand beside its box
             found.pop("axisOrder", None)
@@ -229,15 +233,42 @@ class LayerProperties:
                 self.document["additionalAxes"] = changed
         known |= found
 
+    def _with_stored_axes(self, box: BoundingBox) -> NDBoundingBox:
+        """Return a box with the axes of the stored arrays, in their order."""
+        axes = self._additional_axes
+        bounds = {axis["name"]: (int(axis["bounds"][0]), int(axis["bounds"][1])) for axis in axes}
+        bounds["c"] = (0, self.num_channels)
+        bounds |= {axis: box.get_bounds(axis) for axis in "xyz"}
+        positions = self._axis_positions
+        first, end = zip(*(bounds[axis] for axis in self.axes), strict=True)
+        sizes = [high - low for low, high in zip(first, end, strict=True)]
+        return NDBoundingBox(first, sizes, self.axes, [positions[axis] for axis in self.axes])
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the stored arrays, in their order."""
+        positions = self._axis_positions
+        return tuple(sorted(positions, key=positions.__getitem__))
+
+    @property
+    def _axis_positions(self) -> dict[str, int]:
+        return self._axis_order | {axis["name"]: int(axis["index"]) for axis in self._additional_axes}
+
+    @property
+    def _additional_axes(self) -> list[Document]:
+        return self.document.get("additionalAxes") or []
+
     @property
     def _axis_order(self) -> dict[str, int]:
-        """Positions of x, y and z in the stored arrays, which the mags of current files say."""
+        """Positions of channels, x, y and z in the stored arrays, which the mags of current files say."""
         for entry in self.document.get("mags") or ():
             order = entry.get("axisOrder") or {}
             if {"x", "y"} <= order.keys():
-                return {"z": max(order.values()) + 1} | order
-        first = 1 + max((axis["index"] for axis in self.document["additionalAxes"]), default=0)
-        return {axis: int(first) + position for position, axis in enumerate("xyz")}
+                return {axis: int(at) for axis, at in ({"z": max(order.values()) + 1} | order).items()}
+        taken = [int(axis["index"]) for axis in self._additional_axes]
+        first = 1 + max(taken, default=0)
+        order = {axis: first + position for position, axis in enumerate("xyz")}
+        return order if 0 in taken else {"c": 0} | order
 
     @property
     def largest_segment_id(self) -> int | None:
@@ -280,8 +311,10 @@ class LayerProperties:
         """Whether the layer lists this mag."""
         return any(listed.mag == mag for listed in self.mags)
 
-    def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int]) -> None:
-        """Append a mag whose files lie in this folder."""
+    def add_mag(
+        self, mag: Mag, path: str, shard_shape: Sequence[int], axes: Sequence[str] = ("c", "x", "y", "z")
+    ) -> None:
+        """Append a mag whose files lie in this folder, and have these axes."""
         key, entries = self._mag_entries
         if mag.max_dim > _MAX_MAG:
             raise MagError(f"mag {mag} is too coarse; the largest factor that a mag can have is {_MAX_MAG}.")
@@ -293,7 +326,7 @@ class LayerProperties:
         if format_named(self.data_format.value).lists_shard_edge:
             entry["cubeLength"] = shard_shape[0]
         if key == "mag":
-            entry["axisOrder"] = {"c": 0, "x": 1, "y": 2, "z": 3}
+            entry["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in ("c", "x", "y", "z")}
         entries.append(entry)
 
     def remove_mag(self, mag: Mag) -> None:

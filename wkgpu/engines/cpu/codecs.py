@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from wkgpu.errors import UnsupportedError
+from wkgpu.forking import loading
 from wkgpu.kernels.cpu import codec as lz4
 from wkgpu.kernels.cpu import intrinsics, pipeline
-from wkgpu.storage.codecs import Codec, Pipeline, pipeline_bound, word_of
+from wkgpu.kernels.uninterrupted import uninterrupted
+from wkgpu.storage.codecs import Codec, Pipeline, names_of, pipeline_bound
 from wkgpu.storage.plans.chunk_lookup import Ints
 
 _ALIGNMENT = 64
@@ -24,34 +26,58 @@ class CpuCodec(NamedTuple):
     ----------
     decode, encode : int
         Addresses of functions, which must stay: of C's, ``ctypes.cast(function, ctypes.c_void_p).value``; of one that
-        ``numba.cfunc`` has compiled, its ``address``. 0 where the codec cannot do it.
-    parameter : int
-        What both are called with.
+        `wkgpu.kernels.compilation.cached_c_function` has compiled, its ``address``. 0 where the codec cannot do it.
+    encode_parameter, decode_parameter : int
+        What they are called with. Codecs with the same decoder and parameter of it decode alike.
     decoder_bytes, encoder_bytes : int
         Working memory that they are given.
+    begin_decoding, begin_encoding : int
+        Addresses of functions that prepare it; 0 where there is nothing to prepare.
     number : int
         For codecs that are compiled into the kernels: which one.
+    kept : object
+        What the addresses need to stay valid.
     """
 
     decode: int = 0
     encode: int = 0
-    parameter: int = 0
+    encode_parameter: int = 0
+    decode_parameter: int = 0
     decoder_bytes: int = 0
     encoder_bytes: int = 0
+    begin_decoding: int = 0
+    begin_encoding: int = 0
     number: int = pipeline.CALLED
+    kept: object = None
 
 
-def _lz4(codec: Codec) -> CpuCodec:
+# ---- Codecs. What they need is imported when one of them is first used.
+
+
+def _lz4(codec: Codec, nbytes: int) -> CpuCodec:
     return CpuCodec(number=lz4.LZ4, encoder_bytes=intrinsics.LZ4_STATE_BYTES)
 
 
-def _lz4hc(codec: Codec) -> CpuCodec:
+def _lz4hc(codec: Codec, nbytes: int) -> CpuCodec:
     level = int(dict(codec.parameters)["level"])
-    return CpuCodec(number=lz4.LZ4HC, parameter=level, encoder_bytes=intrinsics.LZ4HC_STATE_BYTES)
+    return CpuCodec(number=lz4.LZ4HC, encode_parameter=level, encoder_bytes=intrinsics.LZ4HC_STATE_BYTES)
 
 
-CODECS: dict[str, Callable[[Codec], CpuCodec]] = {"lz4": _lz4, "lz4hc": _lz4hc}
-"""By name. A function is called when its codec is first needed, once for each parameters."""
+def _zstd(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import zstd
+
+    parameters = dict(codec.parameters)
+    level = int(parameters["level"])
+    return CpuCodec(
+        zstd.decode.address, zstd.encode.address,
+        encode_parameter=zstd.encode_parameter(level, bool(parameters["checksum"])),
+        decoder_bytes=zstd.decoder_bytes(), encoder_bytes=zstd.encoder_bytes(level, nbytes),
+        begin_decoding=zstd.begin_decoding.address, begin_encoding=zstd.begin_encoding.address,
+    )  # fmt: skip
+
+
+CODECS: dict[str, Callable[[Codec, int], CpuCodec]] = {"lz4": _lz4, "lz4hc": _lz4hc, "zstd": _zstd}
+"""By name. A function is called with a codec and the most bytes that it is given to encode when it is first needed."""
 
 
 class KernelPipelines(NamedTuple):
@@ -67,6 +93,8 @@ class KernelPipelines(NamedTuple):
     """(pipelines,) The first row that decodes alike."""
     gap: int
     """Bytes to leave free before a decoded chunk, for what lies before one that is stored as it is."""
+    codecs: tuple[tuple[CpuCodec, ...], ...]
+    """Whose addresses are in the rows."""
 
 
 def kernel_pipelines(
@@ -95,7 +123,7 @@ def kernel_pipelines(
     except _MissingCodecError as error:
         number, verb = error.pipeline, "encoded" if error.can_decode else "decoded"
         raise UnsupportedError(
-            f"{where(number)} has chunks encoded by {word_of(pipelines[number])}; the codec {error.codec!r} cannot be "
+            f"{where(number)} has chunks encoded by {names_of(pipelines[number])}; the codec {error.codec!r} cannot be "
             f"{verb} by this version of wkgpu."
         ) from None
 
@@ -115,47 +143,76 @@ class _MissingCodecError(Exception):
 def _kernel_pipelines(pipelines: tuple[Pipeline, ...], size: int, swapped: int, encodes: bool) -> KernelPipelines:
     longest = max((len(codecs) for codecs in pipelines), default=0)
     rows = np.zeros((len(pipelines), pipeline.HEAD + longest * pipeline.STEP), np.int64)
-    found = [_codecs_of(number, codecs, encodes) for number, codecs in enumerate(pipelines)]
+    found = tuple(_codecs_of(number, codecs, size, encodes) for number, codecs in enumerate(pipelines))
     # In the working memory: the buffers between codecs, then decoders' states, then encoders'.
-    first = max((_between(codecs, size) for codecs in pipelines), default=0)
-    end = decoder_end = 2 * first
-    for codecs in found:
-        decoder_end = max(decoder_end, end + sum(_aligned(codec.decoder_bytes) for codec in codecs))
-    encoder_end = decoder_end
-    for row, codecs, described in zip(rows, found, pipelines, strict=True):
+    between = max((_between(codecs, size) for codecs in pipelines), default=0)
+    decoders = _States(2 * between)
+    for row, codecs in zip(rows, found, strict=True):
         row[pipeline.COUNT] = len(codecs)
         row[pipeline.PLAIN] = _plain_header(codecs, size)
         row[pipeline.SWAPPED] = swapped
-        row[pipeline.FIRST_BUFFER], row[pipeline.SECOND_BUFFER] = 0, first
-        decoder_at, encoder_at, capacity = end, decoder_end, size
-        for number, (codec, description) in enumerate(zip(codecs, described, strict=True)):
-            step = row[pipeline.HEAD + number * pipeline.STEP :]
-            step[: pipeline.STEP] = (
-                codec.number, codec.decode, codec.encode, codec.parameter, capacity, decoder_at, encoder_at
-            )  # fmt: skip
-            decoder_at += _aligned(codec.decoder_bytes)
-            encoder_at += _aligned(codec.encoder_bytes)
+        row[pipeline.FIRST_BUFFER], row[pipeline.SECOND_BUFFER] = 0, between
+        for step, codec in zip(_steps(row), codecs, strict=False):
+            step[pipeline.NUMBER], step[pipeline.DECODE] = codec.number, codec.decode
+            step[pipeline.DECODE_PARAMETER], step[pipeline.DECODER_BYTES] = codec.decode_parameter, codec.decoder_bytes
+            step[pipeline.DECODER_STATE], is_new = decoders.place(_decoder(codec), codec.decoder_bytes)
+            step[pipeline.BEGIN_DECODING] = codec.begin_decoding if is_new else 0
+    encoders = _States(decoders.end)
+    for row, codecs, described in zip(rows, found, pipelines, strict=True):
+        capacity = size
+        for step, codec, description in zip(_steps(row), codecs, described, strict=False):
+            step[pipeline.CAPACITY] = capacity
+            step[pipeline.ENCODE], step[pipeline.ENCODE_PARAMETER] = codec.encode, codec.encode_parameter
+            step[pipeline.ENCODER_STATE], is_new = encoders.place(_encoder(codec), codec.encoder_bytes)
+            step[pipeline.BEGIN_ENCODING] = codec.begin_encoding if is_new else 0
+            step[pipeline.ENCODER_BYTES] = codec.encoder_bytes
             capacity = description.bound(capacity)
-        encoder_end = max(encoder_end, encoder_at)
     gap = max(_aligned(max(int(row[pipeline.PLAIN]), 0)) for row in rows) if len(rows) else 0
-    return KernelPipelines(rows, decoder_end, encoder_end, _decoders(found), gap)
+    return KernelPipelines(rows, decoders.end, encoders.end, _decoders(found), gap, found)
 
 
-def _codecs_of(number: int, codecs: Pipeline, encodes: bool) -> list[CpuCodec]:
+def _steps(row: Ints) -> Ints:
+    """Return the items of each codec in a row."""
+    return row[pipeline.HEAD :].reshape(-1, pipeline.STEP)
+
+
+class _States:
+    """Places of states in the working memory; equal codecs share one, and do not work at the same time."""
+
+    def __init__(self, begin: int) -> None:
+        self.end = begin
+        self._places: dict[object, int] = {}
+
+    def place(self, key: object, nbytes: int) -> tuple[int, bool]:
+        """Return where a state is, and whether it has been placed now."""
+        if key in self._places:
+            return self._places[key], False
+        self._places[key] = self.end
+        self.end += _aligned(nbytes)
+        return self._places[key], True
+
+
+def _codecs_of(number: int, codecs: Pipeline, nbytes: int, encodes: bool) -> tuple[CpuCodec, ...]:
     found = []
     for codec in codecs:
         if not decodes(codec):
             raise _MissingCodecError(number, codec.name, False)
-        implementation = _implementation(codec, CODECS[codec.name])
+        implementation = _implementation(codec, nbytes, CODECS[codec.name])
         if encodes and implementation.number == pipeline.CALLED and not implementation.encode:
             raise _MissingCodecError(number, codec.name, True)
         found.append(implementation)
-    return found
+        nbytes = codec.bound(nbytes)
+    return tuple(found)
 
 
 @lru_cache(maxsize=256)
-def _implementation(codec: Codec, make: Callable[[Codec], CpuCodec]) -> CpuCodec:
-    return make(codec)
+def _implementation(codec: Codec, nbytes: int, make: Callable[[Codec, int], CpuCodec]) -> CpuCodec:
+    def load() -> CpuCodec:
+        with loading:
+            return make(codec, nbytes)
+
+    # It may import and compile. A thread that is loading already is no main thread, or holds what another would need.
+    return load() if loading._is_owned() else uninterrupted(load)  # type: ignore[attr-defined]
 
 
 def _between(codecs: Pipeline, size: int) -> int:
@@ -163,7 +220,7 @@ def _between(codecs: Pipeline, size: int) -> int:
     return _aligned(max((pipeline_bound(codecs[:count], size) for count in range(1, len(codecs))), default=0))
 
 
-def _plain_header(codecs: list[CpuCodec], size: int) -> int:
+def _plain_header(codecs: Sequence[CpuCodec], size: int) -> int:
     """Return the bytes before a chunk that may lie in the file as it is, or -1."""
     if not codecs:
         return 0
@@ -172,14 +229,19 @@ def _plain_header(codecs: list[CpuCodec], size: int) -> int:
     return -1
 
 
-def _decoders(found: list[list[CpuCodec]]) -> Ints:
-    """Return for each pipeline the first one that decodes alike: LZ4HC is LZ4."""
-    keys = [
-        tuple(
-            (codec.number == pipeline.CALLED, codec.decode, codec.parameter if codec.decode else 0) for codec in codecs
-        )
-        for codecs in found
-    ]
+def _decoder(codec: CpuCodec) -> tuple[bool, int, int]:
+    """Return the same for all codecs that decode alike: LZ4HC is LZ4."""
+    return codec.number == pipeline.CALLED, codec.decode, codec.decode_parameter
+
+
+def _encoder(codec: CpuCodec) -> tuple[int, int, int, int]:
+    """Return the same for all codecs whose encoders have the same state."""
+    return codec.number, codec.encode, codec.encode_parameter, codec.encoder_bytes
+
+
+def _decoders(found: Sequence[Sequence[CpuCodec]]) -> Ints:
+    """Return for each pipeline the first one that decodes alike."""
+    keys = [tuple(map(_decoder, codecs)) for codecs in found]
     return np.array([keys.index(key) for key in keys], np.int64)
 
 

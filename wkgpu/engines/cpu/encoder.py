@@ -36,7 +36,7 @@ class CpuEncoder:
         self._plan = plan
         self._data = data
         self._address = data.__array_interface__["data"][0]
-        self._layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channels_first)
+        self._layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channel_position)
         self._buffers = buffers
         self._origins = np.ascontiguousarray(plan.touched.origin)
         self._sizes = np.zeros(len(self._origins), np.int64)

@@ -80,14 +80,14 @@ class CpuReader:
         missing, box_stride, size = plan.missing.columns, out.strides[4], plan.pieces.nbytes
         count = len(plan.missing)
         rows = rows_per_task(count, size)
-        if has_lines(out, plan.spec.channels_first):
+        if has_lines(out, plan.spec.channel_position):
             geometry = _geometry(plan, out)
 
             def fill(first: int, last: int) -> None:
                 placement.fill_chunks(first, last, missing, box_stride, geometry, pattern, target)
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channel_position)
 
             def fill(first: int, last: int) -> None:
                 with self._buffers.borrow(size) as (scratch,):
@@ -109,7 +109,7 @@ class CpuReader:
         step = rows_per_task(last - first, size, threads, _MIN_TAKEN_BYTES)
         taken = np.array([first], np.int64)
         capacity, gap, rows = sizes[0], self._pipelines.gap, self._pipelines.rows
-        if has_lines(out, spec.channels_first):
+        if has_lines(out, spec.channel_position):
             geometry = _geometry(plan, out)
             streaming = plan.boxes * nbytes_box(spec, plan.shape) >= _STREAMED_BYTES
 
@@ -121,7 +121,7 @@ class CpuReader:
                     )  # fmt: skip
 
         else:
-            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channels_first)
+            layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], spec.channel_position)
 
             def place(failure: Failure) -> None:
                 with self._buffers.borrow(capacity, gap + size, sizes[2]) as (staging, scratch, work):

@@ -18,7 +18,7 @@ from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.engines.cuda.zarr_lz4_decoding import BloscDecoding, SizedLz4Decoding, is_lz4_of_blosc
 from wkgpu.engines.cuda.zstd_encoder import ZstdEncoder
 from wkgpu.settings import config
-from wkgpu.storage.codecs import Pipeline, word_of
+from wkgpu.storage.codecs import Pipeline, names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.spec import ArraySpec
@@ -183,7 +183,7 @@ def say_left_to_host(codecs: Pipeline) -> None:
     """Tell the user, once for each pipeline, that the device has not decoded some chunks."""
     _logger.warning(
         "Some chunks that are stored as %s are decoded by the CPU: they are damaged, or have no checksum, or are not "
-        "what the metadata of their mag says.", word_of(codecs),
+        "what the metadata of their mag says.", names_of(codecs),
     )  # fmt: skip
 
 
@@ -191,5 +191,5 @@ def say_left_to_host(codecs: Pipeline) -> None:
 def _say_once(codecs: Pipeline, why: str, is_native: bool = True) -> None:
     order = "" if is_native else ", in another byte order than this machine's,"
     _logger.warning(
-        "Chunks that are stored as %s%s are decoded and encoded by the CPU; %s.", word_of(codecs), order, why
+        "Chunks that are stored as %s%s are decoded and encoded by the CPU; %s.", names_of(codecs), order, why
     )

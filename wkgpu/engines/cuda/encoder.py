@@ -77,7 +77,7 @@ class CudaEncoder:
         self._host_data = data if device.is_on_host(data) else None
         self._fetcher = None if plan.old is None else Fetcher(device, team, np.array([plan.old.descriptor]), stack)
         corner_bits = common_bits(plan.touched.origin[:, 0])
-        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channels_first)
+        self._layout = layout = voxel_layout(plan.pieces, plan.shape, data, plan.spec.channel_position)
         self._data: Memory | None = None
         self._origin = 0
         if self._host_data is None:
@@ -208,13 +208,13 @@ class CudaEncoder:
 def _chunk_strides(plan: WritePlan) -> Quadruple:
     """Return the strides (channel, x, y, z) of a chunk in bytes."""
     spec = plan.spec
-    return chunk_strides(plan.pieces, spec.dtype.itemsize, spec.num_channels, spec.channels_first)
+    return chunk_strides(plan.pieces, spec.dtype.itemsize, spec.num_channels, spec.channel_position)
 
 
 def _as_chunks(plan: WritePlan, data: Any) -> VoxelLayout:
     """Return the layout of the exchange between chunks and boxes that lie as chunks do."""
     array = np.lib.stride_tricks.as_strided(np.empty(0, data.dtype), data.shape, _chunk_strides(plan))  # only looked at
-    return voxel_layout(plan.pieces, plan.shape, array, plan.spec.channels_first)
+    return voxel_layout(plan.pieces, plan.shape, array, plan.spec.channel_position)
 
 
 class _Encoding:

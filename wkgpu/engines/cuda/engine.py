@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
-from functools import cached_property, wraps
+from functools import wraps
 from types import ModuleType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -33,7 +33,7 @@ from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.tuning import Tuning
 from wkgpu.errors import DeviceError, DeviceLostError, DeviceMemoryError
-from wkgpu.forking import loading
+from wkgpu.forking import cached_property, loading
 from wkgpu.storage.codecs import Codec
 from wkgpu.storage.plans.comparison import ComparisonPlan
 from wkgpu.storage.plans.read import ReadPlan

@@ -48,7 +48,7 @@ def chosen_placement(device: Device, plan: ReadPlan, out: Any) -> Placement:
     """Return what fills the array ``out`` (channel, x, y, z, box) fastest."""
     return (
         LinePlacement(device, plan, out)
-        if has_lines(out, plan.spec.channels_first)
+        if has_lines(out, plan.spec.channel_position)
         else StridedPlacement(device, plan, out)
     )
 
@@ -168,7 +168,7 @@ class StridedPlacement(_PlanPlacement):
 
     def __init__(self, device: Device, plan: ReadPlan, out: Any) -> None:
         super().__init__(device, plan, out)
-        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channels_first)
+        layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channel_position)
         self._words = layout_in_words(layout, self._corner_bits, *self._multiples)
         self._header, self._scale, self._width = self._words.numbers, self._words.scale, self._words.width
 

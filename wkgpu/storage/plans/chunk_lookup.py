@@ -57,7 +57,7 @@ def pieces_of(spec: ArraySpec, limit: int) -> Pieces:
     (1024, 1024, 1)
     """
     x, y, z = spec.chunk_shape
-    if not spec.codecs and (spec.channels_first or spec.num_channels == 1):
+    if not spec.codecs and spec.are_channels_neighbours:
         z = _divisor(z, limit // (x * y * spec.voxel_bytes))
         if z == 1:
             y = _divisor(y, limit // (x * spec.voxel_bytes))

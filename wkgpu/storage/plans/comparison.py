@@ -55,7 +55,7 @@ def chunk_grids_coincide(
         return False
     if one.fill_bytes != other.fill_bytes:  # of chunks that neither has, bytes say nothing
         return False
-    if one.axis_order != other.axis_order or not (one.channels_first and other.channels_first):
+    if one.axis_order != other.axis_order or not one.channel_position == other.channel_position == 0:
         return False
     shape, corners = pieces[0].shape, map(one.in_storage_order, toplefts)
     return shape == pieces[1].shape and all((a - b) % n == 0 for a, b, n in zip(*corners, shape, strict=True))

@@ -43,11 +43,14 @@ class ReadPlanner:
         What its shards have in common, in its own axes.
     ordinal_strides : tuple of int
         By which the ordinal of a chunk grows along each axis of its shard; zeros for Morton order.
+    first_ordinal : int
+        That of the first chunk.
     """
 
-    def __init__(self, spec: ArraySpec, ordinal_strides: Triple) -> None:
+    def __init__(self, spec: ArraySpec, ordinal_strides: Triple, first_ordinal: int = 0) -> None:
         self._spec = spec
         self._ordinal_strides = ordinal_strides
+        self._first_ordinal = first_ordinal
         self._pieces: dict[tuple[Pipeline, int], Pieces] = {}
         self._kept: dict[tuple[Pieces, Triple, int], Ints] = {}
 
@@ -118,7 +121,7 @@ class ReadPlanner:
             chunks = self._spec.chunks_per_shard
             numbers = np.array(
                 [*part.shape, *pieces.shape, *pieces.per_chunk, *chunks, *self._ordinal_strides, 0, 0, 0, 0, max_gap,
-                 pieces.nbytes], np.int64,
+                 pieces.nbytes, self._first_ordinal], np.int64,
             )  # fmt: skip
             assert len(numbers) == layout.NUMBERS
             if len(self._kept) >= _MAX_KEPT:

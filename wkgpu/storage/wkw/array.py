@@ -8,7 +8,6 @@ offset. Source: the WKW format description and its reference implementation's be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 from wkgpu.errors import (
     AlreadyExistsError,
-    FormatError,
     HeaderError,
     NotFoundError,
     ShardIndexError,
@@ -26,6 +24,7 @@ from wkgpu.errors import (
 )
 from wkgpu.geometry.voxel_box import FARTHEST, Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
+from wkgpu.storage.numbered_entries import numbered
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
@@ -38,9 +37,7 @@ from wkgpu.storage.wkw import morton
 from wkgpu.storage.wkw.header import WkwHeader
 
 HEADER_NAME = "header.wkw"
-_SHARD_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _SHARD = re.compile(r"z[0-9]+/y[0-9]+/x[0-9]+\.wkw")
-_MAX_DIGITS = 18
 
 
 class WkwArray(StoredArray):
@@ -75,7 +72,7 @@ class WkwArray(StoredArray):
         return cls(location, WkwHeader.parse(data, str(file)), version)
 
     @classmethod
-    def create(cls, location: Location, spec: ArraySpec) -> WkwArray:
+    def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> WkwArray:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
         header, store = WkwHeader.for_spec(spec), location.store
         if store.exists(location.key) or any(True for _ in store.entries(location.key)):
@@ -92,7 +89,10 @@ class WkwArray(StoredArray):
     def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
         """Of what users do not choose, WKW has one value each."""
         dtype = spec.dtype.newbyteorder("<")
-        return replace(spec, dtype=dtype, fill_value=0, axis_order=(0, 1, 2), channels_first=True)
+        return replace(
+            spec, dtype=dtype, fill_value=0, axis_order=(0, 1, 2), channel_position=0, channels_per_chunk=None,
+            parts_per_shard=1,
+        )  # fmt: skip
 
     @property
     def legacy_header(self) -> WkwHeader:
@@ -122,9 +122,9 @@ class WkwArray(StoredArray):
             range(first // edge, -(-(first + length) // edge))
             for first, length, edge in ((left, width, along_x), (top, height, along_y), (front, depth, along_z))
         )
-        for z, layer in _numbered(self.location, "z", "", along_z, in_z):
-            for y, row in _numbered(layer, "y", "", along_y, in_y):
-                found += [(x, y, z) for x, _ in _numbered(row, "x", ".wkw", along_x, in_x)]
+        for z, layer in numbered(self.location, "z", "", along_z, in_z, files=False):
+            for y, row in numbered(layer, "y", "", along_y, in_y, files=False):
+                found += [(x, y, z) for x, _ in numbered(row, "x", ".wkw", along_x, in_x, files=True)]
         return sorted(found, key=lambda shard: shard[::-1])
 
     def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
@@ -251,29 +251,3 @@ def _checked_table(
             f"{word_of(codecs).upper()} makes at most {bound}."
         )
     return TableIndex(offsets[:-1], offsets[1:], codecs)
-
-
-def _numbered(folder: Location, before: str, after: str, edge: int, wanted: range) -> Iterator[tuple[int, Location]]:
-    """Yield the number and the place of each folder (or file, if its name has an ending) that has a wanted number.
-
-    Raises
-    ------
-    FormatError
-        For a number of a shard, whose edge has ``edge`` voxels, that no box can reach.
-    """
-    for name, is_folder in folder.store.entries(folder.key):
-        digits = name[len(before) : len(name) - len(after)]
-        if _SHARD_NUMBER.fullmatch(digits) is None or name != f"{before}{digits}{after}":
-            continue  # such as z00, which no reader opens
-        place = folder / name
-        if is_folder == bool(after):
-            if not is_folder:
-                folder.store.exists(place.key)  # raises the error of what cannot be looked at, as a link to itself
-            continue
-        if len(digits) > _MAX_DIGITS or int(digits) * edge >= FARTHEST:
-            raise FormatError(
-                f"{place}: shard number {digits} lies beyond voxel {FARTHEST}, which no box reaches. Move it out of "
-                "the mag, or give it its right number."
-            )
-        if int(digits) in wanted:
-            yield int(digits), place

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from wkgpu.errors import HeaderError, ShapeError, UnsupportedError
+from wkgpu.forking import cached_property
 from wkgpu.storage.codecs import LZ4, LZ4HC, Pipeline, word_of
 from wkgpu.storage.spec import ArraySpec
 
@@ -234,7 +234,8 @@ def _check_layout(spec: ArraySpec) -> None:
         "byte order": (spec.dtype == spec.dtype.newbyteorder("<"), "big-endian", "little-endian numbers"),
         "fill_value": (spec.has_zero_fill, spec.fill_value, "0"),
         "axis_order": (spec.axis_order == (0, 1, 2), spec.axis_order, "(0, 1, 2), in which x is fastest"),
-        "order of channels": (spec.channels_first or spec.num_channels == 1, "one after another", "voxel by voxel"),
+        "order of channels": (spec.are_channels_neighbours, "apart", "as neighbours"),
+        "channels_per_chunk": (spec.of_part == spec, spec.channels_per_chunk, "all channels in each chunk"),
     }
     for name, (fits, found, wanted) in facts.items():
         if not fits:

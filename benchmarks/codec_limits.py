@@ -1,0 +1,98 @@
+"""What the C functions of codecs take on all cores, from memory to memory, without plans, files or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from benchmarks.figures import Side
+from benchmarks.limits import on_all_cores
+from wkgpu.engines.cpu.codecs import kernel_pipelines
+from wkgpu.kernels.cpu import pipeline
+from wkgpu.kernels.cpu.files import take
+from wkgpu.storage.codecs import pipeline_bound
+from wkgpu.storage.stored_array import StoredArray
+
+_TAKEN = 16
+"""Chunks that a core takes at a time: it need not be given the harder half."""
+
+
+def decoding(array: StoredArray, chunks: NDArray[np.int64]) -> Side:
+    """Decode chunks of the first shard, given ``(n, 3)`` by their places in it."""
+    spec = array.spec
+    file = array.open_shard((0, 0, 0))
+    assert file is not None
+    offsets, lengths = file.index.extents(array.chunk_ordinals(chunks))
+    stored = np.fromfile(file.path, np.uint8)
+    file.close()
+    kernel = kernel_pipelines([spec.codecs], spec.chunk_bytes, 0, lambda _: file.path)
+
+    def work(taken: NDArray[np.int64]) -> None:
+        memory, target = np.zeros(kernel.decoder_bytes + 64, np.uint8), np.empty(spec.chunk_bytes, np.uint8)
+        failure = np.zeros(3, np.int64)
+        _decode(taken, kernel.rows, stored, offsets, lengths, _aligned(memory), target, failure)
+        assert failure[0] == 0
+
+    return Side("the codec alone", _on_all(work))
+
+
+def encoding(array: StoredArray, volume: NDArray[Any]) -> Side:
+    """Encode a volume ``(x, y, z)`` of whole chunks, which lie in memory one after another."""
+    spec = array.spec
+    edges = [length // edge for length, edge in zip(volume.shape, spec.chunk_shape, strict=True)]
+    (a, b, c), (i, j, k) = spec.chunk_shape, edges
+    blocks = volume.reshape(a, i, b, j, c, k, order="F").transpose(0, 2, 4, 1, 3, 5)
+    chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(i * j * k, -1)
+    kernel = kernel_pipelines([spec.codecs], spec.chunk_bytes, 0, lambda _: "a chunk", encodes=True)
+
+    def work(taken: NDArray[np.int64]) -> None:
+        memory = np.zeros(kernel.nbytes + 64, np.uint8)
+        target = np.empty(pipeline_bound(spec.codecs, spec.chunk_bytes), np.uint8)
+        _encode(taken, kernel.rows, chunks, _aligned(memory), target)
+
+    return Side("the codec alone", _on_all(work))
+
+
+def _on_all(work: Callable[[NDArray[np.int64]], None]) -> Callable[[int], None]:
+    def run(number: int) -> None:
+        taken = np.zeros(1, np.int64)
+        on_all_cores(lambda _: work(taken), 1 << 20)
+
+    return run
+
+
+def _aligned(memory: NDArray[np.uint8]) -> int:
+    address = int(memory.ctypes.data)
+    return address + -address % 64
+
+
+@njit(nogil=True)
+def _decode(taken, pipelines, stored, offsets, lengths, work, target, failure):
+    pipeline.begin_decoding(pipelines[0], work)
+    size = target.size
+    while True:
+        first = take(taken, _TAKEN)
+        if first >= offsets.size:
+            return
+        for row in range(first, min(first + _TAKEN, offsets.size)):
+            pipeline.decode(
+                pipelines[0], stored.ctypes.data + offsets[row], lengths[row], target.ctypes.data, size, size, work,
+                row, failure,
+            )  # fmt: skip
+
+
+@njit(nogil=True)
+def _encode(taken, pipelines, chunks, work, target):
+    pipeline.begin_encoding(pipelines[0], work)
+    while True:
+        first = take(taken, _TAKEN)
+        if first >= len(chunks):
+            return
+        for row in range(first, min(first + _TAKEN, len(chunks))):
+            pipeline.encode(
+                pipelines[0], chunks[row].ctypes.data, chunks.shape[1], target.ctypes.data, target.size, work, False
+            )

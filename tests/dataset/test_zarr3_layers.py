@@ -1,0 +1,196 @@
+"""Zarr 3 layers: what datasets do with them, between them and WKW, and with those that webknossos writes by default."""
+
+import json
+
+import numpy as np
+import pytest
+from datasets import read
+
+import wkgpu as wk
+from wkgpu.errors import UnsupportedError
+from wkgpu.operations import tiling
+
+BOX = wk.BoundingBox((0, 0, 0), (70, 60, 50))
+SHAPES = {"chunk_shape": 16, "shard_shape": 32}
+
+
+@pytest.fixture(autouse=True)
+def several_jobs(monkeypatch):
+    monkeypatch.setattr(tiling, "_JOB_BYTES", 1 << 15)
+
+
+@pytest.fixture
+def labels(random):
+    """Voxels (x, y, z) of which some chunks are zero."""
+    found = random.integers(0, 9, BOX.size).astype("uint32")
+    found[32:48, :, :32] = 0
+    return found
+
+
+@pytest.fixture
+def make(dataset):
+    """Makes a segmentation layer with a mag."""
+
+    def make(name="cells", data_format="zarr3", compress=True, **shapes):
+        layer = dataset.add_layer(
+            name, "segmentation", dtype="uint32", data_format=data_format, bounding_box=BOX, largest_segment_id=9
+        )
+        return layer.add_mag(1, **(SHAPES | shapes), compress=compress)
+
+    return make
+
+
+@pytest.fixture
+def mag_view(device, make, labels):
+    made = make()
+    made.write(labels)
+    return made
+
+
+def other(data_format):
+    return "wkw" if data_format == "zarr3" else "zarr3"
+
+
+@pytest.mark.parametrize("compress", [True, "lz4", "lz4hc", False])
+def test_both_libraries_read_it(make, labels, webknossos, compress):
+    mag_view = make(compress=compress)
+    mag_view.write(labels)
+    assert mag_view.info.codec == {True: "zstd", False: "raw"}.get(compress, compress)
+    theirs = webknossos.Dataset.open(mag_view.layer.dataset.path).get_layer("cells").get_mag(1)
+    np.testing.assert_array_equal(theirs.read()[0], labels)
+    said = json.loads((mag_view.path / "zarr.json").read_text())
+    assert said["shape"] == [1, 96, 64, 64]
+    theirs.write(labels[:32, :32, :32] + 1, absolute_offset=(32, 0, 0))
+    labels[32:64, :32, :32] = labels[:32, :32, :32] + 1
+    np.testing.assert_array_equal(mag_view.read()[0], labels)
+
+
+def test_what_webknossos_writes_by_default(device, tmp_path, webknossos, random):
+    """Read, downsampled, compressed, merged, compared; and it reads the result."""
+    em = random.integers(0, 256, (3, 80, 60, 40)).astype("uint8")
+    cells = random.integers(0, 9, (80, 60, 40)).astype("uint32")
+    theirs = webknossos.Dataset(tmp_path / "d", (11, 11, 24))
+    box = webknossos.BoundingBox((0, 0, 0), (80, 60, 40))
+    small = {"chunk_shape": (16, 16, 16), "shard_shape": (64, 64, 64)}  # else it is 512 KB for each shard
+    rgb = theirs.add_layer("rgb", "color", dtype="uint8", num_channels=3, bounding_box=box)
+    rgb.add_mag(1, **small).write(em, allow_unaligned=True)
+    layer = theirs.add_layer("cells", "segmentation", dtype="uint32", bounding_box=box, largest_segment_id=9)
+    layer.add_mag(1).write(cells, allow_unaligned=True)
+    dataset = wk.Dataset.open(tmp_path / "d")
+    assert [layer.data_format for layer in dataset.layers.values()] == ["zarr3", "zarr3"]
+    mags = dataset.get_layer("rgb").get_mag(1), dataset.get_layer("cells").get_mag(1)
+    np.testing.assert_array_equal(read(mags[0]), em)
+    np.testing.assert_array_equal(read(mags[1])[0], cells)
+    assert (mags[1].info.codec, tuple(mags[1].info.chunk_shape), mags[1].info.num_channels) == ("zstd", (32,) * 3, 1)
+    copy = wk.Dataset.open(tmp_path / "d").copy_dataset(tmp_path / "copy", data_format="wkw", chunk_shape=32)
+    assert copy.get_layer("cells").get_mag(1).content_is_equal(mags[1])
+    mags[0].compress(codec="lz4")
+    assert mags[0].info.codec == "lz4"
+    dataset.downsample(coarsest_mag=2)
+    half = read(dataset.get_layer("rgb").get_mag(2))
+    annotation = dataset.add_layer("annotation", "segmentation", dtype="uint32", bounding_box=BOX)
+    painted = annotation.add_mag(1, chunk_shape=32, shard_shape=32)
+    painted.write(np.full((32, 32, 32), 77, "uint32"), absolute_offset=(32, 0, 0))
+    mags[1].merge_with_view(painted)
+    cells[32:64, :32, :32] = 77
+    np.testing.assert_array_equal(read(mags[1])[0], cells)
+    theirs = webknossos.Dataset.open(tmp_path / "d")
+    np.testing.assert_array_equal(theirs.get_layer("rgb").get_mag(1).read(), em)
+    np.testing.assert_array_equal(theirs.get_layer("rgb").get_mag(2).read(), half)
+    np.testing.assert_array_equal(theirs.get_layer("cells").get_mag(1).read()[0], cells)
+
+
+@pytest.mark.parametrize("data_format", ["zarr3", "wkw"])
+class TestOperations:
+    """The source is of one format, and what is made of it of the other one."""
+
+    @pytest.fixture
+    def source(self, device, make, labels, data_format):
+        made = make(data_format=data_format)
+        made.write(labels)
+        return made
+
+    def test_copies_keep_what_is_said_of_codecs(self, source, labels, tmp_path, data_format):
+        dataset = source.layer.dataset
+        for codec, target in ((None, None), ("lz4hc", "lz4hc"), (False, "raw")):
+            kept = "lz4" if data_format == "zarr3" else "zstd"  # what the other format compresses with
+            name = f"copy-{target}"
+            copied = dataset.copy_dataset(
+                tmp_path / name, data_format=other(data_format), **({} if codec is None else {"compress": codec})
+            )
+            copy = copied.get_layer("cells").get_mag(1)
+            assert copy.data_format == other(data_format)
+            assert copy.info.codec in ((kept, "lz4") if target is None else (target,))
+            np.testing.assert_array_equal(read(copy)[0], labels)
+            assert copy.content_is_equal(source)
+            assert len(list(copy.get_bounding_boxes_on_disk())) == len(list(source.get_bounding_boxes_on_disk()))
+
+    def test_rechunk_and_compress(self, source, labels):
+        source.rechunk(8, 16, compress="lz4hc")
+        assert (tuple(source.info.chunk_shape), source.info.codec) == ((8, 8, 8), "lz4hc")
+        np.testing.assert_array_equal(read(source)[0], labels)
+        source.compress(codec=True)
+        np.testing.assert_array_equal(read(source)[0], labels)
+
+    def test_downsample(self, source, labels, make, data_format):
+        twin = make("twin", other(data_format))
+        twin.write(labels)
+        for mag_view in (source, twin):
+            mag_view.layer.downsample(coarsest_mag=4)
+        assert list(source.layer.mags) == list(twin.layer.mags)
+        for mag in (2, 4):
+            assert source.layer.get_mag(mag).content_is_equal(twin.layer.get_mag(mag))
+            assert source.layer.get_mag(mag).data_format == data_format
+
+    def test_chunks_and_reductions(self, source, labels, make, data_format):
+        target = make("target", other(data_format))
+        with wk.get_executor("threads", max_workers=2) as executor:
+            maxima = source.map_chunk(_maximum, chunk_shape=(32, 32, 32), executor=executor)
+            source.for_zipped_chunks(
+                _add_one, target, source_chunk_shape=(32, 32, 32), target_chunk_shape=(32, 32, 32), executor=executor
+            )
+        assert max(maxima) == labels.max()
+        np.testing.assert_array_equal(read(target)[0], labels + 1)
+        assert source.min_max() == (0, 8)
+        found, counts = source.count_labels()
+        expected = np.unique(labels, return_counts=True)
+        np.testing.assert_array_equal(found, expected[0])
+        np.testing.assert_array_equal(counts, expected[1])
+
+    def test_slices(self, source, labels, make, data_format):
+        target = make("target", other(data_format))
+        with target.get_buffered_slice_writer(buffer_size=16) as writer:
+            for plane in source.get_buffered_slice_reader(buffer_size=20):
+                writer.send(plane)
+        np.testing.assert_array_equal(read(target)[0], labels)
+
+    def test_merge(self, source, labels, make, data_format):
+        annotation = make("annotation", other(data_format), shard_shape=16)
+        annotation.write(np.full((16, 16, 16), 5, "uint32"), absolute_offset=(48, 16, 16))
+        source.merge_with_view(annotation)
+        labels[48:64, 16:32, 16:32] = 5
+        np.testing.assert_array_equal(read(source)[0], labels)
+
+
+def _maximum(view):
+    return int(view.read().max())
+
+
+def _add_one(args):
+    source, target, _ = args
+    target.write(source.read() + 1)
+
+
+def test_a_layer_that_grows(mag_view, labels, webknossos):
+    mag_view.write(labels[:10], absolute_offset=(200, 0, 0), allow_resize=True)
+    assert json.loads((mag_view.path / "zarr.json").read_text())["shape"] == [1, 224, 64, 64]
+    theirs = webknossos.Dataset.open(mag_view.layer.dataset.path).get_layer("cells").get_mag(1)
+    np.testing.assert_array_equal(theirs.read(absolute_offset=(200, 0, 0), size=(10, 60, 50))[0], labels[:10])
+
+
+def test_mags_that_are_opened_alone(mag_view, labels):
+    alone = wk.open_mag(mag_view.path)
+    assert (alone.data_format, alone.bounding_box.topleft) == ("zarr3", (0, 0, 0))
+    np.testing.assert_array_equal(read(alone, absolute_offset=(0, 0, 0), size=BOX.size)[0], labels)
+    with pytest.raises(UnsupportedError, match="no header as mags of WKW have"):
+        _ = alone.header

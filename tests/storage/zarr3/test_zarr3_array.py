@@ -1,0 +1,403 @@
+"""Zarr 3 arrays, against zarr-python and tensorstore: what one writes, the other reads, whatever the layout is."""
+
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import zarr
+from arrays import given_on_engine, read_box, read_boxes, write_box
+from hypothesis import strategies as st
+from reference import Volume
+from zarr.codecs import BytesCodec, ShardingCodec
+from zarr_arrays import ZarrCase, histories, numbers
+
+from wkgpu.engines import get_engine
+from wkgpu.errors import (
+    AlreadyExistsError,
+    HeaderError,
+    ShapeError,
+    ShardIndexError,
+    UnsupportedError,
+    WkgpuError,
+)
+from wkgpu.operations.transfer import boxes_are_equal
+from wkgpu.storage import formats
+from wkgpu.storage.spec import ArraySpec
+
+PLAIN = ZarrCase("cxyz", (1, 40, 30, 20), (1, 8, 8, 8), (1, 2, 2, 2), "uint16", 0, (3, 2, 1, 0), "little", None)
+NUMBERS = iter(range(1 << 30))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes an array with zarr-python, and opens it."""
+
+    def make(case=PLAIN):
+        path = tmp_path / f"array-{next(NUMBERS)}"
+        case.create(path)
+        return formats.open_array(path)
+
+    return make
+
+
+def written(array, engine, case, history):
+    volume = Volume(array.spec, case.extent, case.fill)
+    for seed, (topleft, shape) in enumerate(history):
+        data = numbers(case, shape, seed)
+        volume.write(topleft, data)
+        write_box(array, engine, topleft, data)
+    return volume
+
+
+def of_zarr(array, case):
+    return case.as_voxels(zarr.open_array(str(array.path))[...])
+
+
+@given_on_engine(histories(), st.sampled_from([1 << 20, 50]), examples=120, simulated=30)
+def test_any_writes_and_reads(make, engine, config, history, staging):
+    """Of chunks of all shapes, in shards or not, with channels in one chunk or several."""
+    config.staging_bytes = staging
+    case, writes, reads = history
+    array = make(case)
+    assert (array.extent, array.spec.num_channels) == (case.extent, case.channels)
+    volume = written(array, engine, case, writes)
+    np.testing.assert_array_equal(of_zarr(array, case), volume.voxels)
+    array = formats.open_array(array.path)
+    for topleft, shape in reads:
+        found = read_box(array, engine, topleft, shape)
+        assert found.dtype == np.dtype(case.dtype)
+        np.testing.assert_array_equal(found, volume.read(topleft, shape))
+    _, shape = reads[0]
+    found = read_boxes(array, engine, [corner for corner, _ in reads + writes], shape)
+    for (corner, _), box in zip(reads + writes, found, strict=True):
+        np.testing.assert_array_equal(box, volume.read(corner, shape))
+
+
+@given_on_engine(histories(), examples=60, simulated=10)
+def test_what_zarr_has_written(make, engine, history):
+    case, _, reads = history
+    array = make(case)
+    data = numbers(case, case.extent, 1)
+    own = data.reshape([case.channels, *case.extent])
+    axes = [axis for axis in "cxyz" if axis in case.axes]
+    dropped = tuple(number for number, axis in enumerate("cxyz") if axis not in case.axes)
+    zarr.open_array(str(array.path))[...] = own.squeeze(dropped).transpose([axes.index(axis) for axis in case.axes])
+    volume = Volume(array.spec, case.extent, case.fill)
+    volume.write((0, 0, 0), data)
+    for topleft, shape in reads:
+        np.testing.assert_array_equal(read_box(array, engine, topleft, shape), volume.read(topleft, shape))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ArraySpec(np.dtype("uint8"), 1, (32, 32, 32), (2, 2, 2), ()),
+        ArraySpec(np.dtype(">u4"), 3, (5, 7, 9), (3, 2, 1), (), 9, (2, 0, 1), 2),
+        ArraySpec(np.dtype("float32"), 2, (8, 8, 8), (1, 1, 1), (), float("nan"), (2, 1, 0), 3),
+    ],
+)
+def test_new_arrays(tmp_path, engine, spec):
+    """They are Zarr's and tensorstore's, with the axes of WEBKNOSSOS, and have the spec that was asked for."""
+    tensorstore = pytest.importorskip("tensorstore")
+    array = formats.create_array(tmp_path / "new", spec, "zarr3", (50, 40, 30))
+    assert array.spec == spec
+    assert array.spec.fill_bytes == spec.fill_bytes
+    assert array.extent == tuple(-(-n // e) * e for n, e in zip((50, 40, 30), spec.shard_shape, strict=True))
+    data = np.random.default_rng(0).integers(0, 99, (spec.num_channels, 20, 21, 22)).astype(spec.memory_dtype)
+    write_box(array, engine, (3, 2, 1), data)
+    volume = Volume(spec, array.extent, spec.fill_value)
+    volume.write((3, 2, 1), data)
+    theirs = zarr.open_array(str(array.path))
+    assert theirs.metadata.dimension_names == ("c", "x", "y", "z")
+    np.testing.assert_array_equal(theirs[...], volume.voxels)
+    store = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(array.path)}}
+    np.testing.assert_array_equal(tensorstore.open(store).result().read().result(), volume.voxels)
+    with pytest.raises(AlreadyExistsError, match="not an empty folder"):
+        formats.create_array(array.path, spec, "zarr3")
+
+
+def test_writes_beyond_the_end_make_the_array_larger(make, engine):
+    array = make()
+    before = json.loads((array.path / "zarr.json").read_text())
+    other = formats.open_array(array.path)
+    data = np.full((1, 9, 9, 9), 5, np.uint16)
+    write_box(array, engine, (38, 0, 15), data)
+    after = json.loads((array.path / "zarr.json").read_text())
+    assert (before.pop("shape"), after.pop("shape")) == ([1, 40, 30, 20], [1, 48, 30, 32])
+    assert before == after
+    np.testing.assert_array_equal(read_box(other, engine, (38, 0, 15), (9, 9, 9)), data)
+    assert other.extent == (48, 30, 32)
+
+
+def test_what_lies_behind_the_end_is_not_read(make, engine):
+    """Zarr gives the cut chunks of an array the fill value there; others may leave there what they like."""
+    array = make()
+    write_box(array, engine, (0, 0, 0), np.full((1, 40, 32, 32), 3, np.uint16))
+    text = (array.path / "zarr.json").read_text()
+    (array.path / "zarr.json").write_text(text.replace("32,\n    32\n", "30,\n    20\n"))
+    cut = formats.open_array(array.path)
+    assert cut.extent == (40, 30, 20)
+    found = read_boxes(cut, engine, [(0, 0, 0), (16, 16, 16), (39, 29, 40)], (16, 16, 16))
+    assert (found[0] == 3).all()
+    expected = np.zeros((1, 16, 16, 16), np.uint16)
+    expected[:, :, :14, :4] = 3
+    np.testing.assert_array_equal(found[1], expected)
+    assert not found[2].any()
+
+
+def test_arrays_that_grow_at_the_same_time(make):
+    array = make()
+    engine = get_engine("cpu")
+
+    def write(number):
+        write_box(
+            formats.open_array(array.path), engine, (16 * number, 0, 0), np.full((1, 16, 30, 20), number, np.uint16)
+        )
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    found = read_box(array, engine, (0, 0, 0), (144, 30, 20))
+    for number in range(9):
+        assert (found[:, 16 * number : 16 * number + 16] == number).all()
+
+
+def test_chunks_and_shards_of_the_fill_value_are_dropped(make):
+    array = make()
+    engine = get_engine("cpu")
+    write_box(array, engine, (0, 0, 0), np.full((1, 32, 16, 16), 3, np.uint16))
+    nbytes = (array.path / "c/0/0/0/0").stat().st_size
+    write_box(array, engine, (0, 0, 0), np.zeros((1, 24, 16, 16), np.uint16))
+    assert array.existing_shards() == [(1, 0, 0)]
+    assert (array.path / "c/0/1/0/0").stat().st_size == nbytes - 4 * 8**3 * 2
+
+
+def test_what_another_program_writes_meanwhile_is_kept(make, monkeypatch):
+    """Other libraries take no locks: a shard that has been replaced since it was read is read again."""
+    array = make()
+    engine = get_engine("cpu")
+    theirs = zarr.open_array(str(array.path))
+    theirs[:, :8, :8, :8] = 1
+    encode, calls = type(engine).write, []
+
+    def write(self, plan, data):
+        calls.append(plan)
+        if len(calls) == 1:
+            theirs[:, 8:16, :8, :8] = 2
+        encode(self, plan, data)
+
+    monkeypatch.setattr(type(engine), "write", write)
+    write_box(array, engine, (0, 8, 0), np.full((1, 8, 8, 8), 3, np.uint16))
+    assert len(calls) == 2
+    found = theirs[0, :16, :16, :8]
+    assert [int(found[x, y].min()) for x, y in ((0, 0), (8, 0), (0, 8), (8, 8))] == [1, 2, 3, 0]
+
+
+@pytest.mark.computes
+def test_comparison(make, engine):
+    one, other = make(), make()
+    for array in (one, other):
+        write_box(array, engine, (2, 2, 2), np.full((1, 9, 9, 9), 3, np.uint16))
+    assert boxes_are_equal(one, other, engine, ((0, 0, 0), (0, 0, 0)), (60, 20, 20))
+    write_box(other, engine, (15, 15, 15), np.full((1, 1, 1, 1), 1, np.uint16))
+    assert not boxes_are_equal(one, other, engine, ((0, 0, 0), (0, 0, 0)), (60, 20, 20))
+
+
+class TestFurtherAxes:
+    SHAPE = (2, 3, 20, 18, 10)
+
+    def array(self, tmp_path, chunk, shard=None, order=None):
+        theirs = zarr.create_array(
+            store=str(tmp_path / "nd"), shape=self.SHAPE, chunks=chunk, shards=shard, dtype="uint16",
+            dimension_names="ctzyx", compressors=None,
+            filters=[zarr.codecs.TransposeCodec(order=order)] if order else [],
+        )  # fmt: skip
+        data = np.random.default_rng(0).integers(0, 1 << 16, self.SHAPE).astype(np.uint16)
+        theirs[...] = data
+        return formats.open_array(tmp_path / "nd"), theirs, data
+
+    @pytest.mark.parametrize(
+        ("chunk", "shard", "order"),
+        [
+            ((1, 1, 8, 8, 8), (1, 1, 16, 16, 16), None),
+            ((1, 1, 8, 8, 8), (2, 3, 16, 16, 16), None),
+            ((2, 1, 5, 6, 7), None, (4, 3, 2, 0, 1)),
+            ((2, 2, 5, 6, 7), None, (2, 1, 0, 3, 4)),
+            ((1, 3, 5, 6, 7), None, (2, 3, 4, 0, 1)),
+        ],
+    )
+    def test_each_coordinate_is_an_array(self, tmp_path, engine, chunk, shard, order):
+        array, theirs, data = self.array(tmp_path, chunk, shard, order)
+        assert (array.extra_axes, array.extent) == ((("t", 3),), (10, 18, 20))
+        with pytest.raises(UnsupportedError, match="'t': 3"):
+            read_box(array, engine, (0, 0, 0), (4, 4, 4))
+        for t in range(3):
+            found = read_box(array.at((t,)), engine, (1, 2, 3), (9, 16, 17))
+            np.testing.assert_array_equal(found, data[:, t, 3:, 2:, 1:].transpose(0, 3, 2, 1))
+        new = np.full((2, 5, 5, 5), 7, np.uint16)
+        for t in (2, 0):
+            write_box(array.at((t,)), engine, (2, 2, 2), new + t)
+            data[:, t, 2:7, 2:7, 2:7] = 7 + t
+        np.testing.assert_array_equal(theirs[...], data)
+
+    def test_coordinates_that_there_are_not(self, tmp_path):
+        array, _, _ = self.array(tmp_path, (1, 1, 8, 8, 8))
+        for coordinates in ((), (3,), (-1,), (0, 0)):
+            with pytest.raises(ShapeError, match="'t': 3"):
+                array.at(coordinates)
+        with pytest.raises(ShapeError, match="too many"):
+            formats.create_array(tmp_path / "wkw", ArraySpec(np.dtype("uint8"), 1, (8,) * 3, (2,) * 3, ())).at((0,))
+
+    def test_shards_that_exist(self, tmp_path):
+        array, theirs, _ = self.array(tmp_path, (1, 1, 8, 8, 8))
+        shutil.rmtree(tmp_path / "nd" / "c" / "0")
+        shutil.rmtree(tmp_path / "nd" / "c" / "1" / "0")
+        assert array.at((0,)).existing_shards() == []
+        assert len(array.at((1,)).existing_shards()) == len(array.existing_shards()) == 3 * 3 * 2
+        assert array.at((1,)).existing_shards(((9, 0, 0), (1, 1, 1))) == [(1, 0, 0)]
+        assert theirs[:, 0].max() == 0
+
+
+# ---- Damage
+
+
+def full(make):
+    array = make()
+    write_box(array, get_engine("cpu"), (0, 0, 0), np.arange(40 * 30 * 20, dtype=np.uint16).reshape(1, 40, 30, 20))
+    return array, array.path / "c/0/0/0/0"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:100], "truncated; the index of 8 chunks needs 132 bytes, the file has 100"),
+        (lambda data: data[:-1] + b"\x00", "checksum"),
+        (lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:], "checksum"),
+        (lambda data: data[512:], "chunk 7 1024 bytes at offset 7168"),
+    ],
+)
+def test_a_damaged_index_names_the_file(make, engine, damage, message):
+    array, path = full(make)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ShardIndexError, match=rf"c/0/0/0/0: .*{message}"):
+        read_box(array, engine, (0, 0, 0), (8, 8, 8))
+    write_box(array, engine, (0, 0, 0), np.ones((1, 16, 16, 16), np.uint16))  # which is whole again
+    assert (read_box(array, engine, (0, 0, 0), (8, 8, 8)) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ((0, (1 << 64) - 1), "chunk 0"),
+        (((1 << 64) - 1, 5), "chunk 0"),
+        ((1 << 63, 1024), "chunk 0 1024 bytes at offset 9223372036854775808"),
+        ((0, 1023), "chunk 0 1023 bytes; a chunk of 1024 bytes, stored as raw, has as many"),
+        ((0, 0), "chunk 0 0 bytes"),
+    ],
+)
+def test_entries_that_cannot_be(make, engine, entry, message):
+    case = ZarrCase(**{**PLAIN.__dict__, "index": ("start", False)})
+    array = make(case)
+    write_box(array, engine, (0, 0, 0), np.ones((1, 16, 16, 16), np.uint16))
+    path = array.path / "c/0/0/0/0"
+    path.write_bytes(np.array(entry, "<u8").tobytes() + path.read_bytes()[16:])
+    with pytest.raises(ShardIndexError, match=f"c/0/0/0/0: .*{message}"):
+        read_box(array, engine, (0, 0, 0), (8, 8, 8))
+
+
+def test_chunks_that_overlap_and_lie_in_any_order(make, engine):
+    """Two chunks may share their bytes; a partial write gives each its own."""
+    case = ZarrCase(**{**PLAIN.__dict__, "index": ("start", False)})
+    array = make(case)
+    write_box(array, engine, (0, 0, 0), np.repeat(np.arange(16, dtype=np.uint16), 256).reshape(1, 16, 16, 16))
+    path = array.path / "c/0/0/0/0"
+    data = bytearray(path.read_bytes())
+    table = np.frombuffer(data, "<u8", 16).reshape(8, 2)
+    table[1], table[2:4] = table[0], table[[3, 2]]
+    want = read_box(array, engine, (0, 0, 0), (16, 16, 16)).copy()
+    path.write_bytes(bytes(data))
+    want[:, :8, :8, 8:] = want[:, :8, :8, :8]
+    want[:, :8, 8:] = np.roll(want[:, :8, 8:], 8, axis=3)
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (16, 16, 16)), want)
+    write_box(array, engine, (8, 8, 8), np.full((1, 1, 1, 1), 9, np.uint16))
+    want[:, 8, 8, 8] = 9
+    np.testing.assert_array_equal(of_zarr(array, case)[:, :16, :16, :16], want)
+
+
+def test_a_chunk_file_of_a_wrong_length(make, engine):
+    case = ZarrCase("zyx", (20, 20, 20), (8, 8, 8), None, "uint16", 0, (0, 1, 2), "little", {"name": "v2"})
+    array = make(case)
+    write_box(array, engine, (0, 0, 0), np.ones((1, 20, 20, 20), np.uint16))
+    for nbytes in (0, 1000, 1030):
+        (array.path / "0.1.2").write_bytes(bytes(nbytes))
+        with pytest.raises(ShardIndexError, match=rf"0\.1\.2: .*{nbytes} bytes"):
+            read_box(array, engine, (0, 0, 0), (20, 20, 20))
+
+
+METADATA = {
+    "not JSON": (lambda said: "{", HeaderError, "is no JSON"),
+    "of Zarr 2": (lambda said: said | {"zarr_format": 2}, HeaderError, "no metadata of Zarr 3"),
+    "a group": (lambda said: {"zarr_format": 3, "node_type": "group"}, UnsupportedError, "Zarr group"),
+    "no shape": (lambda said: {k: v for k, v in said.items() if k != "shape"}, HeaderError, "shape"),
+    "an unknown dtype": (lambda said: said | {"data_type": "r8"}, HeaderError, "r8"),
+    "complex numbers of 16 bytes": (
+        lambda said: said | {"data_type": "complex128", "fill_value": [0, 0]}, WkgpuError, "complex128",
+    ),
+    "an irregular grid": (
+        lambda said: said | {"chunk_grid": {"name": "rectilinear", "configuration": {}}}, WkgpuError, "rectilinear",
+    ),
+    "a transformer": (lambda said: said | {"storage_transformers": [{"name": "a"}]}, UnsupportedError, "transformers"),
+    "other keys": (lambda said: said | {"chunk_key_encoding": {"name": "fanout"}}, WkgpuError, "fanout"),
+    "an unknown codec": (lambda said: said | {"codecs": [{"name": "bytes"}, {"name": "bz9"}]}, UnsupportedError, "bz9"),
+    "no names of axes": (lambda said: said | {"dimension_names": ["a", "b", "c", "d"]}, UnsupportedError, "name them"),
+    "a key that must be understood": (lambda said: said | {"later": 1}, HeaderError, "later"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METADATA)
+def test_metadata_that_is_not_read_names_the_file(make, name):
+    change, error, message = METADATA[name]
+    array = make()
+    file = array.path / "zarr.json"
+    changed = change(json.loads(file.read_text()))
+    file.write_text(changed if isinstance(changed, str) else json.dumps(changed))
+    with pytest.raises(error, match=f"zarr.json.*{message}"):
+        formats.open_array(array.path)
+
+
+def test_shards_in_shards_and_encoded_indexes(tmp_path):
+    inner = ShardingCodec(chunk_shape=(4, 4, 4), codecs=[BytesCodec()])
+    outer = ShardingCodec(chunk_shape=(8, 8, 8), codecs=[inner])
+    zarr.create_array(
+        store=str(tmp_path / "a"), shape=(32, 32, 32), chunks=(16, 16, 16), dtype="uint8", serializer=outer,
+        dimension_names="xyz", compressors=[],
+    )  # fmt: skip
+    with pytest.raises(UnsupportedError, match=r"a/zarr.json: .*nested sharding_indexed"):
+        formats.open_array(tmp_path / "a")
+
+
+def test_unknown_keys_are_kept(make, engine):
+    array = make()
+    file = array.path / "zarr.json"
+    said = json.loads(file.read_text()) | {"attributes": {"a": [1]}, "later": {"must_understand": False, "b": 2}}
+    file.write_text(json.dumps(said))
+    write_box(formats.open_array(array.path), engine, (100, 0, 0), np.ones((1, 4, 4, 4), np.uint16))
+    after = json.loads(file.read_text())
+    assert after.pop("shape") != said.pop("shape")
+    assert after == said
+
+
+def test_which_folders_are_mags(make, tmp_path):
+    array = make()
+    zarr.create_group(str(tmp_path / "group"))
+    found = formats.format_of(array.path)
+    assert found is not None
+    assert found.name == "zarr3"
+    assert formats.format_of(tmp_path / "group") is None
+    with pytest.raises(UnsupportedError, match=r"zarr\.json is that of a Zarr group"):
+        formats.open_array(tmp_path / "group")
+    assert [formats.is_mag_file(path) for path in ("zarr.json", "c/0/1/2", "c/0/x")] == [True, True, False]

@@ -1,0 +1,1 @@
+"""Zarr 3 arrays as mags."""

@@ -1,0 +1,226 @@
+"""``zarr.json`` of an array, through the classes of the zarr package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.metadata.v3 import ArrayV3Metadata
+
+from wkgpu.errors import DtypeError, HeaderError, ShapeError, UnsupportedError
+from wkgpu.geometry.voxel_box import Triple, triple
+from wkgpu.storage.codecs import Pipeline
+from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.zarr3.axes import Axes
+from wkgpu.storage.zarr3.chunk_keys import ChunkKeys
+from wkgpu.storage.zarr3.codec_chain import CodecChain
+from wkgpu.storage.zarr3.shard_table import ShardTable
+
+MAX_BYTES = 16 << 20  # of a zarr.json, whose attributes may hold anything
+_DEFAULT_NAMES = ("c", "x", "y", "z")
+
+
+@dataclass(frozen=True)
+class ZarrMetadata:
+    """What ``zarr.json`` says of an array. Lengths are those of Zarr's axes, in their order.
+
+    Parameters
+    ----------
+    shape, shard_shape, chunk_shape : tuple of int
+        Of an array without shards, a file is a shard of one chunk.
+    table : ShardTable or None
+        How shards say where their chunks are; None for an array without shards.
+    dtype : numpy.dtype
+        In the byte order of the files.
+    fill_value : NumPy scalar
+    order : tuple of int
+        The axes as they lie in a chunk, the slowest first.
+    codecs : tuple of Codec
+        Of a chunk, from its bytes on.
+    """
+
+    shape: tuple[int, ...]
+    shard_shape: tuple[int, ...]
+    chunk_shape: tuple[int, ...]
+    axes: Axes
+    table: ShardTable | None
+    dtype: np.dtype[np.generic]
+    fill_value: Any
+    order: tuple[int, ...]
+    codecs: Pipeline
+    keys: ChunkKeys
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> ZarrMetadata:
+        """Read ``zarr.json``.
+
+        Raises
+        ------
+        HeaderError
+            If it is damaged.
+        UnsupportedError, DtypeError
+            If it is that of a group, or of an array that wkgpu does not read.
+        """
+        said = _document(data, path)
+        metadata = _checked(said, path)
+        shape, outer = tuple(metadata.shape), _chunk_shape(said, path)
+        if len(outer) != len(shape) or min(outer, default=1) < 1:
+            raise HeaderError(f"{path}: chunk_shape {outer} does not fit the shape {shape}.")
+        dtype = metadata.data_type.to_native_dtype()
+        chain = CodecChain.of(said["codecs"], outer, said["data_type"], said["fill_value"], path)
+        return cls(
+            shape, outer, chain.chunk_shape, Axes.of(said.get("dimension_names"), len(shape), path), chain.table,
+            dtype.newbyteorder(">" if chain.is_big_endian else "<"), metadata.fill_value, chain.order, chain.codecs,
+            ChunkKeys.of(said.get("chunk_key_encoding"), path),
+        )._checked(path)  # fmt: skip
+
+    def _checked(self, path: str) -> ZarrMetadata:
+        """Refuse what an `ArraySpec` cannot say."""
+        try:
+            self.spec  # noqa: B018 - its errors
+        except (DtypeError, ShapeError, UnsupportedError) as error:
+            raise type(error)(f"{path}: {error}") from error
+        return self
+
+    # ---- In the terms of wkgpu
+
+    @property
+    def spec(self) -> ArraySpec:
+        """What is said of the whole array."""
+        space = self.axes.space
+        in_chunk = self._length(self.chunk_shape, self.axes.channel)
+        channels = self._length(self.shape, self.axes.channel)
+        others = prod(self.chunk_shape[axis] for axis in self.axes.others)
+        per_shard = tuple(shard // chunk for shard, chunk in zip(self.shard_shape, self.chunk_shape, strict=True))
+        parts = prod(per_shard[axis] for axis in self.axes.others)
+        fastest = [axis for axis in reversed(self.order) if axis in space]
+        order = [space.index(axis) for axis in fastest]
+        order += [axis for axis in range(3) if axis not in order]  # those that the array does not have
+        return ArraySpec(
+            self.dtype, max(channels, 1), self._in_space(self.chunk_shape), self._in_space(per_shard), self.codecs,
+            self.fill_value, triple(order), self._channel_position() if others > 1 else 0,
+            None if in_chunk == channels == others else others, parts,
+        )  # fmt: skip
+
+    @property
+    def extent(self) -> Triple:
+        """Voxels along x, y and z."""
+        return self._in_space(self.shape)
+
+    def _in_space(self, lengths: Sequence[int]) -> Triple:
+        return triple(self._length(lengths, axis) for axis in self.axes.space)
+
+    @staticmethod
+    def _length(lengths: Sequence[int], axis: int | None) -> int:
+        return 1 if axis is None else lengths[axis]
+
+    def _channel_position(self) -> int:
+        """How many of x, y and z are faster in a chunk than the channels, and all other axes with several coordinates.
+
+        Raises
+        ------
+        UnsupportedError
+            If an axis of space lies between them.
+        """
+        inner = [axis for axis in self.order if self.chunk_shape[axis] > 1]
+        others = [number for number, axis in enumerate(inner) if axis not in self.axes.space]
+        if others != list(range(others[0], others[-1] + 1)):
+            names = [self.axes.names[axis] for axis in inner]
+            raise UnsupportedError(
+                f"the axes of a chunk, the slowest first, are {names}; those besides x, y and z have to be neighbours."
+            )
+        faster = self.order[self.order.index(inner[others[-1]]) + 1 :]
+        return sum(axis in self.axes.space for axis in faster)
+
+    # ---- New and changed metadata
+
+    def resized(self, data: bytes, end: Triple) -> bytes:
+        """Return ``zarr.json`` with a shape that has room up to an end ``(x, y, z)``, rounded up to whole shards."""
+        said = json.loads(data)
+        shape = list(said["shape"])
+        for axis, length in zip(self.axes.space, end, strict=True):
+            if axis is not None and shape[axis] < length:
+                shape[axis] = -(-length // self.shard_shape[axis]) * self.shard_shape[axis]
+        return json.dumps(said | {"shape": shape}, indent=2).encode()
+
+
+def new_metadata(spec: ArraySpec, extent: Triple) -> bytes:
+    """Return ``zarr.json`` of a new array with the axes c, x, y and z, in shards, as WEBKNOSSOS makes them.
+
+    Parameters
+    ----------
+    extent : tuple of int
+        Voxels ``(x, y, z)`` that it has room for.
+    """
+    channels = spec.num_channels
+    fastest = [1 + axis for axis in spec.axis_order]
+    fastest.insert(spec.channel_position, 0)
+    chain = CodecChain(
+        (channels, *spec.chunk_shape), ShardTable(), spec.dtype.str.startswith(">"), tuple(reversed(fastest)),
+        spec.codecs,
+    )  # fmt: skip
+    shard = spec.shard_shape
+    shape = [-(-length // edge) * edge for length, edge in zip(extent, shard, strict=True)]
+    said = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [channels, *shape],
+        "data_type": spec.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [channels, *shard]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": _json_of(np.frombuffer(spec.memory_fill_bytes, spec.memory_dtype)[0]),
+        "codecs": chain.described(spec.dtype.itemsize),
+        "dimension_names": list(_DEFAULT_NAMES),
+        "attributes": {},
+    }
+    metadata = _checked(said, "A new zarr.json")
+    return metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
+
+
+def _json_of(value: Any) -> Any:
+    """Return a fill value as Zarr's JSON has it, with all its bits."""
+    if value.dtype.kind == "c":
+        return [_json_of(value.real), _json_of(value.imag)]
+    if value.dtype.kind == "f" and not np.isfinite(value):
+        return f"0x{np.array(value, value.dtype.newbyteorder('>')).tobytes().hex()}"
+    return value.item()
+
+
+# ---- JSON
+
+
+def _document(data: bytes, path: str) -> dict[str, Any]:
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise HeaderError(f"{path} is no JSON: {error}. It is damaged; restore it.") from error
+    if not isinstance(said, dict) or said.get("zarr_format") != 3:
+        raise HeaderError(f"{path} is no metadata of Zarr 3.")
+    if said.get("node_type") == "group":
+        raise UnsupportedError(f"{path} is that of a Zarr group, not of an array; open one of the arrays in it.")
+    return said
+
+
+def _checked(said: dict[str, Any], path: str) -> ArrayV3Metadata:
+    """Let zarr read metadata, which it also checks."""
+    if said.get("storage_transformers"):
+        raise UnsupportedError(f"{path}: has storage_transformers, which wkgpu does not know.")
+    try:
+        return ArrayV3Metadata.from_dict(dict(said))
+    except Exception as error:  # of many classes
+        text = f"{path}: {type(error).__name__}: {error}"
+        if "codec" in text.lower() and "unknown" in text.lower():
+            raise UnsupportedError(f"{text} Install the package that has the codec.") from error
+        raise HeaderError(f"{text} It is damaged, or written by a newer version of Zarr.") from error
+
+
+def _chunk_shape(said: Mapping[str, Any], path: str) -> tuple[int, ...]:
+    grid = said["chunk_grid"]
+    if grid["name"] != "regular":
+        raise UnsupportedError(f"{path}: chunk_grid is {grid['name']!r}; wkgpu reads regular grids.")
+    return tuple(grid["configuration"]["chunk_shape"])
