@@ -231,8 +231,8 @@ class CudaEngine:
             device.launch(kernel.compiled_for("cuda"), blocks, rows, lanes, *arguments)
 
     def decodes(self, codec: Codec) -> bool:
-        """Whether `CODECS` has it."""
-        return codec.name in CODECS
+        """Whether `CODECS` has it, and takes it as it is."""
+        return codec.name in CODECS and CODECS[codec.name].takes((codec,))
 
     @cached_property
     def _cpu(self) -> Engine:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.device import Memory
 from wkgpu.engines.cuda.gpu.streams import CudaStream
 from wkgpu.errors import DeviceError
+from wkgpu.forking import cached_property
 
 
 class NvcompCodec:
