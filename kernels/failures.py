@@ -7,3 +7,6 @@ and a detail: a file offset, or a number of bytes.
 from __future__ import annotations
 
 OK, READ_FAILED, TRUNCATED, MALFORMED, WRONG_LENGTH, ENCODE_FAILED = range(6)
+
+UNCHECKED = 100
+"""No failure: what a decoder leaves to another one, because nothing would show whether it was decoded rightly."""

@@ -13,11 +13,13 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cached_property
 from typing import Any
 from unittest import mock
 
 import numpy as np
-from simulated_codec import GARBAGE, SimulatedCodec, SimulatedLz4
+from cuda_shim.building import CannotBuildError
+from simulated_codec import GARBAGE, SimulatedChunkKernels, SimulatedCodec, SimulatedLz4, simulated_codecs
 
 from wkgpu.engines.cuda.cuda_errors import reported
 from wkgpu.errors import DeviceMemoryError, ShapeError
@@ -225,7 +227,7 @@ class SimulatedDevice:
         self.requests: dict[object, Callable[[], int]] = {}
         """What files have been asked for and have not done yet."""
         self._pinned: list[tuple[int, int]] = []
-        self._codec = SimulatedCodec(self)
+        self._codecs = simulated_codecs(self)
         self.lz4 = SimulatedLz4()
 
     def requested(self, run: Callable[[], int]) -> Callable[[], int]:
@@ -305,7 +307,15 @@ class SimulatedDevice:
         return SimulatedFile(self, descriptor, writable=writable)
 
     def codec(self, name: str) -> SimulatedCodec | None:
-        return self._codec if name == "lz4" else None
+        return self._codecs.get(name)
+
+    @cached_property
+    def chunk_kernels(self) -> SimulatedChunkKernels | None:
+        """They need a C++ compiler; without one the device has none."""
+        try:
+            return SimulatedChunkKernels()
+        except CannotBuildError:
+            return None
 
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:
         self.check_present()

@@ -26,7 +26,7 @@ from wkgpu import kernels
 environment = Path(sys.argv[1])
 for module in (wk, kernels):
     assert Path(module.__file__).is_relative_to(environment), module.__file__
-assert files("wkgpu.kernels").joinpath("cuda", "lz4.cu").is_file()
+assert all(files("wkgpu.kernels").joinpath("cuda", name).is_file() for name in ("lz4.cu", "words.cu", "frames.cu"))
 
 data = np.random.default_rng(0).integers(0, 9, (48, 40, 36), np.uint8)
 dataset = wk.Dataset("tissue", voxel_size=(4, 4, 35))

@@ -14,6 +14,7 @@ from unittest import mock
 
 from happens_before import Ledger
 
+from wkgpu.engines.cuda.checked_decoding import CheckedDecoding
 from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.encoder import _Encoding
 from wkgpu.engines.cuda.engine import CudaEngine
@@ -254,20 +255,25 @@ class _Watch:
         return host
 
     def decoding(self, original: Any) -> Any:
-        def initialised(decoding: Any, device: Any, slot: Any, table: Any, codec: str, sources: Any, lengths: Any,
+        def initialised(decoding: Any, device: Any, slot: Any, table: Any, codecs: Any, sources: Any, lengths: Any,
                         targets: Any, size: int, wanted: Any) -> None:  # fmt: skip
-            original(decoding, device, slot, table, codec, sources, lengths, targets, size, wanted)
+            original(decoding, device, slot, table, codecs, sources, lengths, targets, size, wanted)
             decoding.first = int(sources[0]), int(targets[0])
 
         return initialised
 
     def decoding_queue(self, original: Any) -> Any:
+        """Of LZ4, and of what is checked: that writes all memory in which it works, and columns."""
+
         def queue(decoding: Any) -> None:
             actor = (Actor.SLOT, id(decoding._slot.stream))
             clock = self.ledger.queued(actor)
             source, target = decoding.first
-            written = [target, decoding._results.address]
-            written += [decoding._found.address, decoding.columns.sources] if decoding.decoder == "nvcomp" else []
+            if isinstance(decoding, CheckedDecoding):
+                written = [target, decoding.columns.sources, *(memory.address for memory in decoding.memory.values())]
+            else:
+                written = [target, decoding._results.address]
+                written += [decoding._found.address, decoding.columns.sources] if decoding.decoder == "nvcomp" else []
             for address in written:
                 self.ledger.use(address, actor, Actor.SLOT, clock, writes=True)
             for address in (source, decoding.columns.sources):
@@ -322,7 +328,8 @@ def watched(device: Any) -> Iterator[Ledger]:
         (Slot, "memory", watch.slot_memory), (Slot, "host", watch.slot_host),
         (Ahead, "start", watch.ahead_start), (Ahead, "_run", watch.ahead_run), (Ahead, "wait", watch.ahead_wait),
         (Slot, "begin", watch.slot_begin), (Slots, "_keep", watch.slots_keep),
-        (Decoding, "__init__", watch.decoding), (Decoding, "queue", watch.decoding_queue),
+        *((kind, name, make) for kind in (Decoding, CheckedDecoding)
+          for name, make in (("__init__", watch.decoding), ("queue", watch.decoding_queue))),
         (_Encoding, "_encode", watch.encode), (CudaEngine, "read", watch.call), (CudaEngine, "write", watch.call),
     ]  # fmt: skip
     with ExitStack() as stack:

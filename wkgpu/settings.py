@@ -91,7 +91,15 @@ class Config:
         up to as much of the host's.
     cuda_lz4 : {"auto", "kernel", "nvcomp"}
         What decodes LZ4 on a GPU: a kernel of wkgpu, or nvCOMP behind a kernel that looks for damage; by default the
-        one that is faster, see `wkgpu.engines.cuda.decoding`.
+        one that is faster, see `wkgpu.engines.cuda.decoding`. LZ4 inside of Blosc is always decoded by the kernel.
+    cuda_decode_unchecked : bool
+        Whether nvCOMP also decodes zstd chunks that no checksum vouches for, neither of their voxels (zstd's own) nor
+        of their encoded bytes (crc32c). By default the CPU does. nvCOMP takes chunks for sound: a damaged one may
+        change the voxels of other chunks that are decoded with it, unseen where these have no checksum either, or end
+        the process's use of CUDA. Headers of all chunks are checked first, which finds truncated files and bytes that
+        are no zstd, but not a bit that has changed in compressed data. So set it for files whose bytes are known to be
+        right. What remains without it: a damaged chunk of zstd, gzip or zlib, without crc32c, is never taken for
+        right, but may still end the process's use of CUDA.
     pool_bytes : int
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.
@@ -118,6 +126,7 @@ class Config:
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
     batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)
     cuda_lz4: str = _setting("cuda_lz4", _lz4_decoder, lambda: "auto")
+    cuda_decode_unchecked: bool = _setting("cuda_decode_unchecked", _truth, lambda: False)
     pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)
     coalesce_bytes: int = _setting("coalesce_bytes", _count, lambda: 8 << 10)
     durable_writes: bool = _setting("durable_writes", _truth, lambda: False)

@@ -20,6 +20,7 @@ from cuda.bindings import nvjitlink, nvrtc
 from numba.cuda import compiler, dispatcher
 
 from benchmarks.kernels import listing
+from wkgpu.kernels.cuda.sources import whole_text
 
 ARCHITECTURES = ("sm_80", "sm_90a", "sm_100a")
 """Those that are assembled: A100, H100 and B200, by the names that Numba gives them."""
@@ -110,7 +111,9 @@ def figures_of_c(source: Path, architecture: str, *options: str) -> list[Figures
     """
     options = (f"-arch={architecture}", "--ptxas-options=-v", *options)
     options += tuple(f"-D{name}={value}" for name, value in listing.MACROS.items())
-    program = _nvrtc(nvrtc.nvrtcCreateProgram(source.read_bytes(), source.name.encode(), 0, [], []))
+    program = _nvrtc(
+        nvrtc.nvrtcCreateProgram(whole_text(source.parent, source.name).encode(), source.name.encode(), 0, [], [])
+    )
     try:
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
         log = bytearray(_nvrtc(nvrtc.nvrtcGetProgramLogSize(program)))

@@ -25,7 +25,7 @@ from wkgpu.kernels.cuda import row_kernels
 
 CUDA_C = Path(cuda.__file__).parent
 """The folder whose ``*.cu`` are also assembled."""
-MACROS = {name: str(getattr(failures, name)) for name in ("OK", "MALFORMED", "WRONG_LENGTH")}
+MACROS = {name: str(getattr(failures, name)) for name in ("OK", "MALFORMED", "WRONG_LENGTH", "UNCHECKED")}
 """What CUDA C is told of the rest; all else has a default there."""
 
 
@@ -71,8 +71,10 @@ def compile_for_cpu() -> None:
 
 
 def sources() -> list[Path]:
-    """List the files of CUDA C."""
-    return sorted(CUDA_C.glob("*.cu"))
+    """List the files of CUDA C that no other one includes."""
+    files = sorted(CUDA_C.glob("*.cu"))
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return [file for file in files if not any(f'#include "{file.name}"' in text for text in texts)]
 
 
 def kernels_of_cuda() -> dict[str, CUDADispatcher]:

@@ -24,7 +24,7 @@ WINDOWS = (64, 1024)  # bytes of the window of lz4_decode: the smallest, which m
 
 _OPTIONS = ("-std=c++17", "-O1", "-g1", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Wno-unknown-pragmas")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-_STATUSES = {name: getattr(failures, name) for name in ("OK", "MALFORMED", "WRONG_LENGTH")}
+_STATUSES = {name: getattr(failures, name) for name in ("OK", "MALFORMED", "WRONG_LENGTH", "UNCHECKED")}
 _SECONDS = 300
 _lock = threading.Lock()
 
@@ -109,6 +109,34 @@ def load_library(**macros: int) -> ctypes.CDLL:
         return _library(tuple(sorted(macros.items())))
 
 
+def load_chunk_kernels() -> ctypes.CDLL:
+    """The kernels of ``frames.cu`` and ``blosc.cu``, as a function that returns when all is done; built once.
+
+    ``run_chunk_kernel(name, blocks, warps, order, arguments)`` runs one on a grid of blocks of so many warps, with the
+    lanes in order 0 (ascending) or 1; ``arguments`` is the address of numbers of 8 bytes. It returns 0 for a name that
+    is none.
+
+    Raises
+    ------
+    CannotBuildError
+        If there is no C++ compiler on this machine.
+    """
+    with _lock:
+        return _chunk_kernels()
+
+
+def chunk_kernels_program() -> Path:
+    """The path of `chunk_kernels.cpp` as a program under AddressSanitizer, built once in a process.
+
+    Raises
+    ------
+    CannotBuildError
+        If that cannot be done on this machine.
+    """
+    with _lock:
+        return _chunk_kernels_program()
+
+
 @cache
 def _program(window: int) -> Path:
     check_options(*SANITIZERS)
@@ -127,6 +155,20 @@ def _library(macros: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
     for function in (library.run_lz4_decode, library.run_lz4_check, library.run_lz4_join):
         function.restype = None
     return library
+
+
+@cache
+def _chunk_kernels() -> ctypes.CDLL:
+    path = build(HERE / "chunk_kernels.cpp", _folder() / "chunk_kernels.so", "-shared", "-fPIC", "-O2")
+    library = ctypes.CDLL(str(path))
+    library.run_chunk_kernel.argtypes = [ctypes.c_char_p, *[ctypes.c_uint] * 2, ctypes.c_int, ctypes.c_void_p]
+    return library
+
+
+@cache
+def _chunk_kernels_program() -> Path:
+    check_options(*SANITIZERS)
+    return build(HERE / "chunk_kernels.cpp", _folder() / "chunk_kernels", *SANITIZERS, PROGRAM=1, W=64)
 
 
 @cache

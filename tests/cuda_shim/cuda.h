@@ -37,6 +37,12 @@ struct Dim3 {
 
 static Dim3 threadIdx, blockIdx, gridDim, blockDim;
 
+static inline unsigned __dp4a(unsigned a, unsigned b, unsigned sum)
+{
+    for (int shift = 0; shift < 32; shift += 8) sum += (a >> shift & 255) * (b >> shift & 255);
+    return sum;
+}
+
 static inline int __ffs(unsigned value) { return __builtin_ffs((int)value); }
 
 static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift)

@@ -12,6 +12,7 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from real_data import REAL_DATA
 
 import wkgpu as wk
 from wkgpu.cli.path_content import content_of
@@ -19,7 +20,7 @@ from wkgpu.dataset.metadata.image_properties import _mag
 from wkgpu.dataset.metadata.ome import Multiscales
 from wkgpu.errors import NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
 
-REAL = Path(__file__).parents[3] / "shared/data/zarr/simple_zarr3_dataset.zip"
+REAL = REAL_DATA / "zarr" / "simple_zarr3_dataset.zip"
 SHAPES = {"c": 2, "t": 3, "z": 10, "y": 21, "x": 30}
 SCALES = {"z": 2.5, "y": 0.5, "x": 0.25}
 KINDS = {"c": "channel", "t": "time"}
@@ -254,7 +255,7 @@ def test_the_commands_know_images_and_layers_of_datasets(tmp_path):
 
 def test_an_image_of_webknossos(tmp_path, webknossos):
     if not REAL.exists():
-        pytest.skip(f"{REAL} is not there")
+        pytest.skip(f"{REAL} is absent; set WKGPU_TEST_DATA")
     with zipfile.ZipFile(REAL) as archive:
         archive.extractall(tmp_path)
     path = tmp_path / "simple_zarr3_dataset"

@@ -2,11 +2,11 @@
 
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import VOXEL_SIZE, read
+from real_data import REAL_DATA
 
 import wkgpu as wk
 from wkgpu.dataset.more_axes import extended
@@ -15,7 +15,7 @@ from wkgpu.errors import MismatchError, OutOfBoundsError, RegionError, ShapeErro
 SIZES = {"c": 2, "t": 3, "q": 2, "x": 20, "y": 24, "z": 28}
 PART = {"t": (1, 1), "q": (1, 1), "x": (2, 5), "y": (3, 6), "z": (4, 7)}
 ORDERS = ["txyz", "ctxyz", "ctzyx", "tcqxyz", "cxyzt", "xyz", "zyx", "czyx", "xyzc"]
-REAL = Path(__file__).parents[3] / "shared/data/zarr/4D_series_zarr3.zip"
+REAL = REAL_DATA / "zarr" / "4D_series_zarr3.zip"
 
 
 def box_of(library, axes, **bounds):
@@ -295,7 +295,7 @@ def test_existing_files_are_found_with_their_axes(webknossos, tmp_path):
 
 def test_a_real_series(webknossos, tmp_path):
     if not REAL.exists():
-        pytest.skip(f"{REAL} is not there")
+        pytest.skip(f"{REAL} is absent; set WKGPU_TEST_DATA")
     with zipfile.ZipFile(REAL) as archive:
         archive.extractall(tmp_path)
     path = tmp_path / "4D_series_zarr3"

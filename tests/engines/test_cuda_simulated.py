@@ -61,7 +61,7 @@ def machine(simulated_device, monkeypatch):
     """What the device has been told to do: names of kernels, and of other operations."""
     made = []
     for kind, names in (
-        (type(simulated_device._codec), ("encode",)),
+        (type(simulated_device._codecs["lz4"]), ("encode",)),
         (type(simulated_device.lz4), ("decode",)),
         (type(simulated_device), ("open",)),
     ):
@@ -211,7 +211,7 @@ def test_lz4hc_is_encoded_by_the_cpu(array, simulated, machine):
 
 @lz4_only
 def test_chunks_that_are_too_large_are_encoded_by_the_cpu(array, simulated, machine, monkeypatch):
-    kind = type(simulated.device._codec)
+    kind = type(simulated.device._codecs["lz4"])
     expected = volume()
     for max_bytes, is_encoded in ((1023, False), (1024, True)):
         monkeypatch.setattr(kind, "max_encoded_chunk_bytes", max_bytes)
@@ -443,7 +443,7 @@ def test_a_write_that_fails_leaves_the_old_shard(array, shard, simulated, simula
 @lz4_only
 def test_a_chunk_that_cannot_be_encoded(array, shard, simulated, monkeypatch, streams):
     before = shard.read_bytes()
-    kind = type(simulated.device._codec)
+    kind = type(simulated.device._codecs["lz4"])
     encode = kind.encode
 
     def broken(self, stream, *arguments):

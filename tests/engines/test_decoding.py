@@ -155,7 +155,7 @@ def simulated_bytes(address, nbytes):
 
 def test_what_nvcomp_cannot_decode_is_an_error(array, shard, simulated, config, monkeypatch):
     config.cuda_lz4 = "nvcomp"
-    kind = type(simulated.device._codec)
+    kind = type(simulated.device._codecs["lz4"])
     decode = kind.decode
 
     def broken(self, stream, sources, lengths, capacities, decoded, count, temp, targets, statuses):

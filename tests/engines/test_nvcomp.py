@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from wkgpu.engines.cuda import nvcomp
-from wkgpu.engines.cuda.nvcomp import Alignments, Batched, BatchedLz4, Lz4DecodeOptions, Lz4EncodeOptions, Status
+from wkgpu.engines.cuda.nvcomp import Alignments, BatchedDeflate, BatchedLz4, BatchedZstd, Status
 from wkgpu.errors import DeviceError
 
 
@@ -39,6 +39,14 @@ def library():
 @pytest.fixture
 def lz4(library):
     return library.lz4
+
+
+KINDS_OF_CODECS = [BatchedLz4, BatchedZstd, BatchedDeflate]
+each_codec = pytest.mark.parametrize("kind", KINDS_OF_CODECS, ids=lambda kind: kind.codec)
+
+
+def of(library, kind):
+    return getattr(library, kind.codec.lower())
 
 
 # ---- The headers of the wheel -------------------------------------------------------------------------------------
@@ -73,13 +81,15 @@ def fields(file, name):
     return list(declarations(only(rf"typedef struct\s*{{([^}}]*)}} {name};", header(file)), ";"))
 
 
-def prototype(name):
-    """The parameters of a function that returns a status."""
-    return list(declarations(only(rf"nvcompStatus_t {name}\(([^)]*)\);", header("nvcomp/lz4.h")), ","))
+def prototype(kind, name):
+    """The parameters of a function that returns a status, with the names of LZ4's options."""
+    codec = kind.codec
+    text = only(rf"nvcompStatus_t nvcompBatched{codec}{name}\(([^)]*)\);", header(f"nvcomp/{codec.lower()}.h"))
+    return list(declarations(text.replace(f"nvcompBatched{codec}", "nvcompBatchedLZ4"), ","))
 
 
-def constant(name):
-    expression = only(rf"static const size_t {name} = ([^;]*);", header("nvcomp/lz4.h"))
+def constant(name, file="lz4"):
+    expression = only(rf"static const size_t {name} = ([^;]*);", header(f"nvcomp/{file}.h"))
     return eval(re.sub(r"(?<=\d)[uUlL]+", "", expression))
 
 
@@ -145,46 +155,46 @@ KINDS = {
     "size_t": ctypes.c_size_t,
     "size_t*": ctypes.POINTER(ctypes.c_size_t),
     "cudaStream_t": ctypes.c_void_p,
-    "nvcompBatchedLZ4DecompressOpts_t": Lz4DecodeOptions,
-    "nvcompBatchedLZ4CompressOpts_t": Lz4EncodeOptions,
     "nvcompAlignmentRequirements_t*": ctypes.POINTER(ctypes.c_size_t * 3),
 }
 
 
-def bound_functions(lz4):
+def bound_functions(codec):
     """What is bound, by the part of the name after the codec."""
-    functions = [value for value in vars(lz4).values() if isinstance(value, nvcomp._Function)]
-    return {function.name.removeprefix("nvcompBatchedLZ4"): function for function in functions}
+    functions = [value for value in vars(codec).values() if isinstance(value, nvcomp._Function)]
+    return {function.name.removeprefix(f"nvcompBatched{codec.codec}"): function for function in functions}
 
 
 @needs_package
-def test_every_function_that_is_bound_is_compared(lz4):
-    assert bound_functions(lz4).keys() == PROTOTYPES.keys()
+@each_codec
+def test_every_function_that_is_bound_is_compared(library, kind):
+    assert type(of(library, kind)) is kind
+    assert bound_functions(of(library, kind)).keys() == PROTOTYPES.keys()
 
 
 @needs_package
+@each_codec
 @pytest.mark.parametrize("name", PROTOTYPES)
-def test_prototypes_are_those_of_the_header(name):
-    assert prototype(f"nvcompBatchedLZ4{name}") == [(kind, theirs) for _, kind, theirs in PROTOTYPES[name]]
+def test_prototypes_are_those_of_the_header(kind, name):
+    assert prototype(kind, name) == [(theirs, parameter) for _, theirs, parameter in PROTOTYPES[name]]
 
 
 @needs_package
+@each_codec
 @pytest.mark.parametrize("name", PROTOTYPES)
-def test_parameters_are_bound_in_the_order_of_the_header(lz4, name):
-    function = bound_functions(lz4)[name]
+def test_parameters_are_bound_in_the_order_of_the_header(library, kind, name):
+    function = bound_functions(of(library, kind))[name]
+    options = {
+        "nvcompBatchedLZ4DecompressOpts_t": type(kind.decode_options),
+        "nvcompBatchedLZ4CompressOpts_t": type(kind.encode_options),
+    }
     expected = []
-    for _, kind, theirs in PROTOTYPES[name]:
-        expected.append(ctypes.c_void_p if theirs.startswith("device_") else KINDS[kind])
-        assert "*" in kind or not theirs.startswith("device_")
+    for _, declared, theirs in PROTOTYPES[name]:
+        expected.append(ctypes.c_void_p if theirs.startswith("device_") else (KINDS | options)[declared])
+        assert "*" in declared or not theirs.startswith("device_")
     assert list(function.call.argtypes) == expected
     assert list(function.parameters) == [ours for ours, _, _ in PROTOTYPES[name]]
     assert function.call.restype is ctypes.c_int
-
-
-@needs_package
-@pytest.mark.parametrize("name", PROTOTYPES)
-def test_the_library_exports_what_is_bound(library, name):
-    assert hasattr(ctypes.CDLL(library.path), f"nvcompBatchedLZ4{name}")
 
 
 @needs_package
@@ -231,22 +241,27 @@ def test_values_are_those_of_the_header():
 def test_limits_are_those_of_the_header():
     assert constant("nvcompLZ4CompressionMaxAllowedChunkSize") == BatchedLz4.max_encoded_chunk_bytes == 1 << 24
     assert constant("nvcompLZ4DecompressionMaxAllowedChunkSize") == BatchedLz4.max_decoded_chunk_bytes
+    assert constant("nvcompZstdCompressionMaxAllowedChunkSize", "zstd") >= BatchedZstd.max_encoded_chunk_bytes
+    assert constant("nvcompZstdDecompressionMaxAllowedChunkSize", "zstd") == BatchedZstd.max_decoded_chunk_bytes
+    limits = BatchedDeflate.max_encoded_chunk_bytes, BatchedDeflate.max_decoded_chunk_bytes
+    assert constant("nvcompDeflateCompressionMaxAllowedChunkSize", "deflate") == limits[0]
+    assert constant("nvcompDeflateDecompressionMaxAllowedChunkSize", "deflate") == limits[1]
 
 
 @needs_package
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [(Lz4EncodeOptions, "nvcompBatchedLZ4CompressOpts_t"), (Lz4DecodeOptions, "nvcompBatchedLZ4DecompressOpts_t")],
-)
-def test_options_are_laid_out_as_in_the_header(options, name):
+@each_codec
+@pytest.mark.parametrize("way", ["Compress", "Decompress"])
+def test_options_are_laid_out_as_in_the_header(kind, way):
+    options = type(kind.encode_options if way == "Compress" else kind.decode_options)
+    file, name = f"nvcomp/{kind.codec.lower()}.h", f"nvcompBatched{kind.codec}{way}Opts_t"
     integers = {"int", "nvcompType_t", "nvcompBitshuffleMode_t", "nvcompDecompressBackend_t"}
     expected = []
-    for kind, field in fields("nvcomp/lz4.h", name):
+    for declared, field in fields(file, name):
         if length := re.fullmatch(r"reserved\[(\d+)\]", field):
-            assert kind == "char"
+            assert declared == "char"
             expected.append(("reserved", ctypes.c_char * int(length[1])))
         else:
-            assert kind in integers
+            assert declared in integers
             expected.append((field, ctypes.c_int))
     assert list(options._fields_) == expected
     assert ctypes.sizeof(options) == 64
@@ -255,6 +270,8 @@ def test_options_are_laid_out_as_in_the_header(options, name):
 def test_options_ask_for_plain_blocks_and_for_statuses():
     assert bytes(BatchedLz4.encode_options) == struct.pack("ii56x", 0, 0)
     assert bytes(BatchedLz4.decode_options) == struct.pack("iiii48x", 2, 0, 0, 0)
+    assert bytes(BatchedZstd.decode_options) == struct.pack("i60x", 2)
+    assert bytes(BatchedDeflate.decode_options) == struct.pack("ii56x", 2, 0)
 
 
 @needs_package
@@ -415,22 +432,27 @@ def test_the_error_of_a_call_says_what_was_called_and_where_to_look(run_python):
     assert "nvidia-smi" in printed
 
 
-# ---- Another codec ------------------------------------------------------------------------------------------------
+# ---- zstd and deflate ---------------------------------------------------------------------------------------------
 
 
 @needs_package
-def test_a_codec_is_one_small_class(library):
-    class Options(ctypes.Structure):
-        _fields_ = (("backend", ctypes.c_int), ("reserved", ctypes.c_char * 60))
+def test_zstd_decodes_anywhere_in_memory_of_its_own(library):
+    """So encoded chunks are decoded where they were fetched to, and the memory belongs in the budget."""
+    assert library.zstd.decode_alignments() == Alignments(input=1, output=1, temp=8)
+    assert library.zstd.decode_temp_bytes(2048, 32**3, 2048 * 32**3) == 2048 * 105_240
+    assert library.zstd.decode_temp_bytes(100, 1 << 20, 100 << 20) == 100 * 3_201_216
 
-    class BatchedZstd(Batched):
-        codec = "Zstd"
-        encode_options = Options()
-        decode_options = Options(nvcomp.BACKEND_CUDA)
 
-    zstd = BatchedZstd(ctypes.CDLL(library.path))
-    assert zstd.decode_alignments() == Alignments(input=1, output=1, temp=8)
-    assert zstd.bound(32_768) > 32_768
+@needs_package
+def test_zstd_encodes_chunks_that_begin_at_multiples_of_4(library):
+    assert library.zstd.encode_alignments() == Alignments(input=4, output=1, temp=1)
+    assert library.zstd.bound(32**3) == 32_779
+
+
+@needs_package
+def test_deflate_data_begins_at_multiples_of_4(library):
+    assert library.deflate.decode_alignments() == Alignments(input=4, output=1, temp=1)
+    assert library.deflate.decode_temp_bytes(8192, 32**3, 8192 * 32**3) == 0
 
 
 # ---- Loading ------------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ FEWER_TYPES = "not (test_all_voxel_types and (int16 or int32 or int64))"  # word
 ONE_DEVICE = [
     "tests/fake_driver", "tests/gpu", "tests/engines/test_inputs.py", "tests/engines/test_outputs.py",
     "tests/engines/test_round_trip.py", "tests/engines/test_streaming.py", "tests/engines/test_concurrency.py",
-    "tests/engines/test_ordering.py", "tests/engines/test_decoding.py", "tests/storage",
-    "tests/kernels/test_map_compilation.py", "-k", FEWER_TYPES,
+    "tests/engines/test_ordering.py", "tests/engines/test_decoding.py", "tests/engines/test_cuda_codecs.py",
+    "tests/storage", "tests/kernels/test_map_compilation.py", "-k", FEWER_TYPES,
 ]  # fmt: skip
 TWO_DEVICES = ["tests/gpu/test_arrays.py", "tests/gpu/test_equality.py", "-k", "device or threads or all_ways"]
 

@@ -41,6 +41,7 @@ def _change_nvcomp(nvcomp: Any) -> None:
 
     nvcomp.Batched.decode = codec.decode
     nvcomp.Batched.encode = codec.encode
+    nvcomp.BatchedZstd.encode_temp_bytes = codec.encode_temp_bytes
 
 
 CHANGES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,20 +40,23 @@ class ReadBatch:
         return self.end - self.begin
 
 
-def batch_limit(plan: ReadPlan) -> int:
+def batch_limit(plan: ReadPlan, min_bytes: int = 0) -> int:
     """Return how many bytes a batch of a plan may have.
 
     A read of few batches is cut into more of them, as long as each keeps a GPU busy: one is fetched while another one
-    is decoded.
+    is decoded. ``min_bytes`` are what that takes, if it is more than usual.
     """
-    wanted = max(plan.nbytes_decoded // _BATCHES, _MIN_BATCH_BYTES)
+    wanted = max(plan.nbytes_decoded // _BATCHES, _MIN_BATCH_BYTES, min_bytes)
     return min(wanted, config.batch_bytes)
 
 
-def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = None) -> Iterator[ReadBatch]:
+def read_batches(
+    plan: ReadPlan, limit: int, first: int = 0, end: int | None = None, max_chunks: Sequence[int] = ()
+) -> Iterator[ReadBatch]:
     """Cut a plan into batches of one codec that each fetch and decode at most ``limit`` bytes, or a single chunk.
 
-    Together they hold every row from ``first`` to before ``end`` once, ascending.
+    Together they hold every row from ``first`` to before ``end`` once, ascending. ``max_chunks`` has the most chunks of
+    a batch for each of the plan's pipelines, where they are fewer.
 
     Examples
     --------
@@ -70,12 +73,13 @@ def read_batches(plan: ReadPlan, limit: int, first: int = 0, end: int | None = N
     np.not_equal(offsets[1:], offsets[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
     ends = np.maximum.accumulate(offsets + lengths)
-    max_chunks = max(limit // plan.pieces.nbytes, 1)
+    most = max(limit // plan.pieces.nbytes, 1)
     while first < count:
         following = int(np.searchsorted(changes, first, side="right"))
         end_of_codec = int(changes[following]) if following < len(changes) else count
         begin = int(offsets[first])
-        decoded = int(np.searchsorted(numbers, numbers[first] + max_chunks))
+        chunks = max(min(most, max_chunks[int(codecs[first])]), 1) if max_chunks else most
+        decoded = int(np.searchsorted(numbers, numbers[first] + chunks))
         staged = int(np.searchsorted(ends, begin + limit, side="right"))
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
         last = min(max(min(decoded, staged), whole), end_of_codec, count)

@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from wkgpu.engines.cuda.batches import batch_limit
+from wkgpu.engines.cuda.checked_decoding import has_crc32c, needs_checksum
 from wkgpu.engines.cuda.decoding import Decoding, Failed
 from wkgpu.engines.cuda.device import BatchCodec, Device
+from wkgpu.engines.cuda.frame_decoding import DeflateDecoding, ZstdDecoding
 from wkgpu.engines.cuda.slots import BatchTable, Slot
+from wkgpu.engines.cuda.zarr_lz4_decoding import BloscDecoding, SizedLz4Decoding, is_lz4_of_blosc
+from wkgpu.engines.cuda.zstd_encoder import ZstdEncoder
+from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline, names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
+from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.spec import ArraySpec
 
 _logger = logging.getLogger("wkgpu")
@@ -22,12 +29,15 @@ _logger = logging.getLogger("wkgpu")
 class BatchDecoding(Protocol):
     """Chunks of a batch that are to be decoded; `Decoding` is that of LZ4, and says what the arguments are.
 
-    A damaged chunk does no harm to others, and fails.
+    A damaged chunk does no harm to others, and fails, or is left to the host.
     """
 
+    min_batch_chunks: ClassVar[int]
+    """How many chunks a batch should have, if there are as many, because fewer take about as long."""
+
     def __init__(
-        self, device: Device, slot: Slot, table: BatchTable, codec: str, sources: Ints, lengths: Ints, targets: Ints,
-        size: int, wanted: Ints | int,
+        self, device: Device, slot: Slot, table: BatchTable, codecs: Pipeline, sources: Ints, lengths: Ints,
+        targets: Ints, size: int, wanted: Ints | int,
     ) -> None: ...  # fmt: skip
 
     @staticmethod
@@ -36,7 +46,7 @@ class BatchDecoding(Protocol):
         ...
 
     @staticmethod
-    def working_bytes(device: Device, codec: str, count: int, size: int) -> dict[str, int]:
+    def working_bytes(device: Device, codecs: Pipeline, lengths: Ints, size: int) -> dict[str, int]:
         """Return the bytes of each memory of a slot that it takes, by name, besides the table."""
         ...
 
@@ -57,6 +67,14 @@ class BatchDecoding(Protocol):
         """Return the first chunk that could not be decoded, when the slot has been finished."""
         ...
 
+    def left_to_host(self) -> Ints:
+        """Return the chunks that the host has to decode, when the slot has been finished."""
+        ...
+
+
+def _always(codecs: Pipeline) -> bool:
+    return True
+
 
 class CudaCodec(NamedTuple):
     """How a device decodes and encodes a codec.
@@ -67,15 +85,34 @@ class CudaCodec(NamedTuple):
         Decodes the chunks of a batch.
     encoder : callable, optional
         Returns what encodes chunks on a device; without it the CPU does.
+    is_of_zarr : bool
+        Whether it needs the kernels for chunks of Zarr, and may be followed by crc32c.
+    nvcomp : str, optional
+        Which of nvCOMP's codecs it needs.
+    takes : callable
+        Whether it decodes chunks of a pipeline that begins with its codec.
     """
 
     decoding: type[BatchDecoding]
-    encoder: Callable[[Device], BatchCodec | None] | None
+    encoder: Callable[[Device, Pipeline], BatchCodec | None] | None = None
+    is_of_zarr: bool = False
+    nvcomp: str | None = None
+    takes: Callable[[Pipeline], bool] = _always
+
+
+def _is_vouched_for(codecs: Pipeline) -> bool:
+    """Whether frames of zstd are written with a checksum, or need none."""
+    return bool(dict(codecs[0].parameters)["checksum"]) or not needs_checksum(codecs)
 
 
 CODECS: dict[str, CudaCodec] = {
-    "lz4": CudaCodec(Decoding, lambda device: device.codec("lz4")),
-    "lz4hc": CudaCodec(Decoding, None),  # nvCOMP has no encoder that searches as long
+    "lz4": CudaCodec(Decoding, lambda device, codecs: device.codec("lz4")),
+    "lz4hc": CudaCodec(Decoding),  # nvCOMP has no encoder that searches as long
+    "zstd": CudaCodec(ZstdDecoding, ZstdEncoder, True, "zstd", _is_vouched_for),
+    "gzip": CudaCodec(DeflateDecoding, None, True, "deflate"),
+    "numcodecs.zlib": CudaCodec(DeflateDecoding, None, True, "deflate"),
+    "blosc": CudaCodec(BloscDecoding, None, True, None, is_lz4_of_blosc),
+    "numcodecs.lz4": CudaCodec(SizedLz4Decoding, None, True),
 }
 """By name."""
 
@@ -85,30 +122,74 @@ def is_placed_as_fetched(codecs: Pipeline, dtype: np.dtype[np.generic]) -> bool:
     return not codecs and dtype.isnative
 
 
-def codec_of(codecs: Pipeline, dtype: np.dtype[np.generic]) -> CudaCodec | None:
+def codec_of(codecs: Pipeline, dtype: np.dtype[np.generic], device: Device) -> CudaCodec | None:
     """Return what decodes chunks on a device.
 
-    None where the CPU has to, because the codec is not in the table, because there are several of them, or because
-    numbers lie in another byte order. The user is told so, once for each pipeline.
+    None where the CPU has to, because the codec is not in the table, because there are several of them, because numbers
+    lie in another byte order, or because no checksum would show whether nvCOMP has decoded chunks rightly. The user is
+    told so, once for each pipeline.
     """
-    if len(codecs) == 1 and dtype.isnative:
-        codec = CODECS.get(codecs[0].name)
-        if codec is not None:
-            return codec
-    _say_once(codecs, dtype.isnative)
-    return None
+    codec = CODECS.get(codecs[0].name) if codecs else None
+    if codec is None or not dtype.isnative or not _is_single(codecs, codec):
+        _say_once(codecs, "wkgpu has no decoder of them for GPUs", dtype.isnative)
+        return None
+    if codec.is_of_zarr and (device.chunk_kernels is None or (codec.nvcomp and device.codec(codec.nvcomp) is None)):
+        _say_once(codecs, f"{device.name} has no decoder of them")
+        return None
+    if not codec.takes(codecs):
+        unchecked = "they have no checksums, without which damage could reach other chunks: see cuda_decode_unchecked"
+        why = unchecked if codec.nvcomp == "zstd" else "wkgpu has no decoder of them for GPUs"
+        _say_once(codecs, why)
+        return None
+    return codec
+
+
+def _is_single(codecs: Pipeline, codec: CudaCodec) -> bool:
+    return len(codecs) == 1 or (len(codecs) == 2 and codec.is_of_zarr and has_crc32c(codecs))
 
 
 def encoder_of(spec: ArraySpec, device: Device) -> BatchCodec | None:
     """Return what encodes the chunks of a plan on a device; None where the CPU has to."""
-    codec = codec_of(spec.codecs, spec.dtype)
-    return None if codec is None or codec.encoder is None else codec.encoder(device)
+    codec = codec_of(spec.codecs, spec.dtype, device)
+    return None if codec is None or codec.encoder is None else codec.encoder(device, spec.codecs)
+
+
+class BatchSizes(NamedTuple):
+    """How a plan is cut into batches; see `wkgpu.engines.cuda.batches.read_batches`."""
+
+    limit: int
+    max_chunks: list[int]
+
+
+_BATCHES_OF_A_SLOT = 2.5  # in `batch_bytes`: what a call may take, in its two slots
+
+
+def batch_sizes(device: Device, plan: ReadPlan) -> BatchSizes:
+    """Return how a plan is cut into batches, so that also the memory in which decoders work stays in the budget."""
+    size = plan.pieces.nbytes
+    limit, max_chunks = batch_limit(plan), []
+    for codecs in plan.pipelines:
+        codec = None if is_placed_as_fetched(codecs, plan.spec.dtype) else codec_of(codecs, plan.spec.dtype, device)
+        work = 0
+        if codec is not None and codec.is_of_zarr:  # LZ4 works in next to nothing
+            work = sum(codec.decoding.working_bytes(device, codecs, np.array([size]), size).values())
+            limit = max(limit, batch_limit(plan, codec.decoding.min_batch_chunks * size))
+        max_chunks.append(int(_BATCHES_OF_A_SLOT * config.batch_bytes // (2 * size + work)))
+    return BatchSizes(limit, max_chunks)
 
 
 @lru_cache(maxsize=256)
-def _say_once(codecs: Pipeline, is_native: bool) -> None:
+def say_left_to_host(codecs: Pipeline) -> None:
+    """Tell the user, once for each pipeline, that the device has not decoded some chunks."""
+    _logger.warning(
+        "Some chunks that are stored as %s are decoded by the CPU: they are damaged, or have no checksum, or are not "
+        "what the metadata of their mag says.", names_of(codecs),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _say_once(codecs: Pipeline, why: str, is_native: bool = True) -> None:
     order = "" if is_native else ", in another byte order than this machine's,"
     _logger.warning(
-        "Chunks that are stored as %s%s are decoded and encoded by the CPU; wkgpu has no decoder of them for GPUs.",
-        names_of(codecs), order,
-    )  # fmt: skip
+        "Chunks that are stored as %s%s are decoded and encoded by the CPU; %s.", names_of(codecs), order, why
+    )

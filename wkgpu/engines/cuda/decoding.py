@@ -10,6 +10,7 @@ neither.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import ClassVar
 
 import lz4.block
 import numpy as np
@@ -20,6 +21,7 @@ from wkgpu.errors import ConfigurationError
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.kernels.failures import OK
 from wkgpu.settings import LZ4_DECODERS, config
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints
 
 Failed = tuple[int, int, int]
@@ -39,6 +41,7 @@ _RESULT_BYTES = 12  # for each chunk: its decoded bytes (int64) and its status (
 # | labels u32 LZ4HC|  8192 | 361-415 |      360 |       1,254-1,482 |       407-526 |
 # | labels u64 LZ4  |  4096 |     188 |  380-397 |       3,992-4,503 |   1,406-1,635 |
 _MIN_CHUNKS_OF_NVCOMP = 2048
+_NONE = np.zeros(0, np.int64)
 
 
 def chosen_decoder(codec: str, count: int) -> str:
@@ -85,14 +88,14 @@ def first_refused(lengths: Ints, size: int) -> int | None:
 
 
 class Decoding:
-    """Chunks of a batch that are to be decoded; made before the batch's table is uploaded, to which it adds columns.
+    """LZ4 chunks of a batch to be decoded; made before the batch's table is uploaded, to which it adds columns.
 
     Parameters
     ----------
     slot : Slot
         Idle.
-    codec : {"lz4", "lz4hc"}
-        That of the mag.
+    codecs : tuple of Codec
+        Of the mag: LZ4 or LZ4HC.
     sources, targets : int64 (n,)
         Addresses of the encoded chunks, and of where they are decoded to. Memory can be read in whole blocks of 16
         bytes that hold a byte of a source, and in whole words of 4 bytes that hold one of a target: that of a slot
@@ -107,14 +110,14 @@ class Decoding:
     """
 
     def __init__(
-        self, device: Device, slot: Slot, table: BatchTable, codec: str, sources: Ints, lengths: Ints, targets: Ints,
-        size: int, wanted: Ints | int,
+        self, device: Device, slot: Slot, table: BatchTable, codecs: Pipeline, sources: Ints, lengths: Ints,
+        targets: Ints, size: int, wanted: Ints | int,
     ) -> None:  # fmt: skip
         self.count = count = len(sources)
         self.size = size
         self._device = device
         self._slot = slot
-        self.decoder = chosen_decoder(codec, count)
+        self.decoder = chosen_decoder(codecs[0].name, count)
         add = table.add
         self.columns = Columns(
             sources=table.address(add(sources)),
@@ -132,15 +135,18 @@ class Decoding:
             self._found = slot.memory("found", _RESULT_BYTES * count)
             self._temp = slot.memory("temp", self._codec.decode_temp_bytes(count, size))
 
+    min_batch_chunks: ClassVar[int] = 0
+
     @staticmethod
     def first_refused(lengths: Ints, size: int) -> int | None:
         """See `first_refused`."""
         return first_refused(lengths, size)
 
     @staticmethod
-    def working_bytes(device: Device, codec: str, count: int, size: int) -> dict[str, int]:
+    def working_bytes(device: Device, codecs: Pipeline, lengths: Ints, size: int) -> dict[str, int]:
         """Return the bytes of each memory of a slot that it takes, by name, besides the table."""
-        if chosen_decoder(codec, count) != "nvcomp":
+        count = len(lengths)
+        if chosen_decoder(codecs[0].name, count) != "nvcomp":
             return {"results": _RESULT_BYTES * count}
         nvcomp = device.codec("lz4")
         assert nvcomp is not None
@@ -153,6 +159,11 @@ class Decoding:
         return _COLUMNS * count + size // 255 // 8 + 8
 
     @property
+    def statuses(self) -> int:
+        """Address of the statuses of the chunks (int32)."""
+        return self._results.address + 8 * self.count
+
+    @property
     def _codec(self) -> BatchCodec:
         codec = self._device.codec("lz4")
         assert codec is not None
@@ -161,8 +172,7 @@ class Decoding:
     def queue(self) -> None:
         """Queue decoding behind what brings the encoded chunks; sound ones can be decoded again."""
         stream, columns, lz4 = self._slot.stream, self.columns, self._device.lz4
-        decoded = self._results.address
-        statuses = decoded + 8 * self.count
+        decoded, statuses = self._results.address, self.statuses
         if self.decoder == "kernel":
             lz4.decode(stream, columns, statuses, decoded)
             return
@@ -188,6 +198,10 @@ class Decoding:
             return None
         first = int((statuses != OK).argmax())
         return first, int(statuses[first]), int(self._host[: 8 * self.count].view(np.int64)[first])
+
+    def left_to_host(self) -> Ints:
+        """Return no chunk: the verdict on each is that of liblz4."""
+        return _NONE
 
 
 @lru_cache(maxsize=8)

@@ -124,6 +124,19 @@ class Lz4Kernels(Protocol):
         ...
 
 
+class ChunkKernels(Protocol):
+    """The kernels of ``frames.cu`` and ``blosc.cu``, which say what their arguments are."""
+
+    @property
+    def warps_of_blosc(self) -> int:
+        """How many warps a block of ``blosc_decode`` has; all others take any number."""
+        ...
+
+    def launch(self, stream: Any, name: str, blocks: int, warps: int, *numbers: int) -> None:
+        """Queue a kernel by its name on a grid of blocks; arguments are addresses and numbers."""
+        ...
+
+
 class BatchCodec(Protocol):
     """Decodes and encodes many chunks at once.
 
@@ -134,6 +147,11 @@ class BatchCodec(Protocol):
     @property
     def max_encoded_chunk_bytes(self) -> int:
         """The largest chunk that can be encoded, decoded bytes."""
+        ...
+
+    @property
+    def encode_alignment(self) -> int:
+        """Of what the address of each chunk that is encoded must be a multiple."""
         ...
 
     def bound(self, chunk_bytes: int) -> int:
@@ -272,8 +290,13 @@ class Device(Protocol):
         """The kernels for LZ4 chunks that come with wkgpu."""
         ...
 
+    @property
+    def chunk_kernels(self) -> ChunkKernels | None:
+        """The kernels for chunks of Zarr that come with wkgpu; None where the device has none."""
+        ...
+
     def codec(self, name: str) -> BatchCodec | None:
-        """Return what decodes and encodes chunks of a codec; None where the device has nothing for it."""
+        """Return what decodes and encodes batches: of "lz4", "zstd" or "deflate"; None where the device has nothing."""
         ...
 
     def launch(self, kernel: Any, blocks: int, *arguments: Any) -> None:

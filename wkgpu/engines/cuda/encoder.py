@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
-from wkgpu.engines.cuda.device import BatchCodec, Device, Memory
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched, say_left_to_host
+from wkgpu.engines.cuda.device import BatchCodec, Bytes, Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher, OnFailure
+from wkgpu.engines.cuda.host_decoding import HostDecoder, old_chunks
 from wkgpu.engines.cuda.machine_words import common_bits, layout_in_words
 from wkgpu.engines.cuda.placing import copy_strided, described, fill, items_described
 from wkgpu.engines.cuda.slots import BatchTable, Slot, SlotPair
@@ -23,7 +24,6 @@ from wkgpu.kernels.cpu import placement as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
 from wkgpu.settings import config
-from wkgpu.storage.codecs import names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 from wkgpu.storage.plans.write import WritePlan
@@ -87,6 +87,10 @@ class CudaEncoder:
             self._words = layout_in_words(_as_chunks(plan, data), corner_bits, size)
         # A slot holds as many encoded chunks, packed ones, and what the encoder works with for each chunk.
         work = 0 if codec is None else codec.encode_temp_bytes(1, size)
+        described = None if codec is None or plan.old is None else codec_of(plan.spec.codecs, plan.spec.dtype, device)
+        if described is not None:  # and the decoder of old ones
+            one = np.array([size])
+            work += sum(described.decoding.working_bytes(device, plan.spec.codecs, one, size).values())
         self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
         """How many rows of the plan's table to give to `begin`, at most."""
 
@@ -107,9 +111,7 @@ class CudaEncoder:
         partly = self.partly(first, last)
         if len(partly):  # their old bytes come where the chunks are to be, in an image of the whole batch
             assert self._fetcher is not None
-            image = slot.host("staging", count * self.size)
-            if not self.is_covered(first, last):
-                image[...] = np.resize(np.array([self.pattern]).view(np.uint8), len(image))
+            image = self._image(first, last, slot)
             segments = self._old_segments(first, partly, partly * self.size)
             self._fetcher.fetch_to_host(segments, image, self._on_failure(first, partly))
             slot.stream.upload(image, chunks)
@@ -118,6 +120,24 @@ class CudaEncoder:
         self.gather(table, at, first, count, chunks, slot)
         slot.end()
         return EncodedBatch(first, last, slot, chunks, np.full(count, self.size, np.int64))
+
+    def _image(self, first: int, last: int, slot: Slot) -> Bytes:
+        """Return memory of the host for chunks, to which their old voxels come; others have the fill value."""
+        image = slot.host("staging", (last - first) * self.size)
+        if not self.is_covered(first, last):
+            image[...] = np.resize(np.array([self.pattern]).view(np.uint8), len(image))
+        return image
+
+    def decode_old(self, first: int, last: int, slot: Slot) -> Bytes:
+        """Decode the old chunks of rows on the host, and return all of them as they were."""
+        assert self.plan.old is not None
+        image, partly = self._image(first, last, slot), self.partly(first, last)
+        decoder = HostDecoder(self._team, old_chunks(self.plan, first + partly), np.array([self.plan.old.descriptor]))
+        voxels = np.empty((len(partly), self.size), np.uint8)
+        whole = np.full(len(partly), self.size, np.int64)
+        decoder.decode(np.arange(len(partly)), whole, voxels.reshape(-1))
+        image.reshape(-1, self.size)[partly] = voxels
+        return image
 
     # ---- What is known of the rows
 
@@ -213,7 +233,7 @@ class _Encoding:
         self._partly = partly = encoder.partly(first, last)
         self._old_lengths = encoder.plan.touched.nbytes[first + partly]
         size = encoder.size
-        described = codec_of(encoder.plan.spec.codecs, encoder.plan.spec.dtype)
+        described = codec_of(encoder.plan.spec.codecs, encoder.plan.spec.dtype, encoder.device)
         assert described is not None  # the engine has looked
         self._kind = described.decoding
         refused = self._kind.first_refused(self._old_lengths, size)
@@ -228,9 +248,11 @@ class _Encoding:
         self._statuses = slot.memory("statuses", 4 * count)
         self._decoding: BatchDecoding | None = None
 
-    def run(self) -> EncodedBatch:
-        """Queue all of it."""
-        encoder, slot, count, old = self._encoder, self._slot, self._count, len(self._partly)
+    def run(self, old_voxels: Bytes | None = None) -> EncodedBatch:
+        """Queue all of it; ``old_voxels`` are the chunks as they were, where the host has decoded them."""
+        encoder, slot, count = self._encoder, self._slot, self._count
+        old = 0 if old_voxels is not None else len(self._partly)
+        self._decoding = None
         table = BatchTable(slot, items_described(count) + self._kind.items(old, encoder.size) + 5 * count)
         at = encoder.describe(table, self._first, self._last)
         if old:
@@ -238,7 +260,9 @@ class _Encoding:
         news = self._describe_new(table)
         table.upload()
         lengths = table.leave(2 * count)
-        if not encoder.is_covered(self._first, self._last):
+        if old_voxels is not None:
+            slot.stream.upload(old_voxels, self._chunks)
+        elif not encoder.is_covered(self._first, self._last):
             fill(encoder.device, self._chunks, count * encoder.size, encoder.pattern, slot)
         if self._decoding is not None:
             encoder.fetch_old(self._first, self._partly, self._staging, slot)
@@ -254,9 +278,8 @@ class _Encoding:
         lengths, encoder = self._old_lengths, self._encoder
         sources = lengths.cumsum() - lengths + self._staging.address
         targets = self._partly * encoder.size + self._chunks.address
-        codec = names_of(encoder.plan.spec.codecs)
-        size = encoder.size
-        return self._kind(encoder.device, self._slot, table, codec, sources, lengths, targets, size, size)
+        codecs, size = encoder.plan.spec.codecs, encoder.size
+        return self._kind(encoder.device, self._slot, table, codecs, sources, lengths, targets, size, size)
 
     def _describe_new(self, table: BatchTable) -> int:
         numbers, size = np.arange(self._count), self._encoder.size
@@ -308,6 +331,18 @@ class _Encoding:
         if failed is not None:
             chunk, code, decoded = failed
             raise write_error(plan, code, self._first + int(self._partly[chunk]), decoded)
+        if self._decoding is not None and len(self._decoding.left_to_host()):
+            self._repeat()
+            return
         bad = statuses.nonzero()[0]
         if len(bad):
             raise write_error(plan, ENCODE_FAILED, self._first + int(bad[0]), self._stride)
+
+    def _repeat(self) -> None:
+        """Do all of it once more, with old chunks that the host decodes; the slot is idle, and so again afterwards.
+
+        What the batch says of the results is in the same memory.
+        """
+        say_left_to_host(self._encoder.plan.spec.codecs)
+        self.run(self._encoder.decode_old(self._first, self._last, self._slot))
+        self._slot.finish()

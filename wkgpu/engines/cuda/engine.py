@@ -231,8 +231,8 @@ class CudaEngine:
             device.launch(kernel.compiled_for("cuda"), blocks, rows, lanes, *arguments)
 
     def decodes(self, codec: Codec) -> bool:
-        """Whether `CODECS` has it."""
-        return codec.name in CODECS
+        """Whether `CODECS` has it, and takes it as it is."""
+        return codec.name in CODECS and CODECS[codec.name].takes((codec,))
 
     @cached_property
     def _cpu(self) -> Engine:
@@ -266,7 +266,8 @@ class CudaEngine:
 def _can_encode(codec: BatchCodec | None, plan: WritePlan) -> bool:
     if codec is None:
         return is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype)
-    return plan.pieces.nbytes <= codec.max_encoded_chunk_bytes
+    nbytes = plan.pieces.nbytes  # chunks lie one behind the other
+    return nbytes <= codec.max_encoded_chunk_bytes and nbytes % codec.encode_alignment == 0
 
 
 def _part_in_shard(plan: WritePlan) -> tuple[WritePlan, tuple[slice, ...]]:

@@ -4,7 +4,8 @@ Only what wkgpu calls is bound, and nothing is loaded before `load` is called. A
 are plain integers, 0 for none. All arrays that a batch consists of lie in memory that the device can access.
 
 The names of C functions, structs and values are those of the headers in the wheel of version 6 (``nvcomp.h``,
-``nvcomp/lz4.h``, ``nvcomp/shared_types.h``); the tests compare them with this file.
+``nvcomp/lz4.h``, ``nvcomp/zstd.h``, ``nvcomp/deflate.h``, ``nvcomp/shared_types.h``); the tests compare them with this
+file.
 """
 
 from __future__ import annotations
@@ -76,6 +77,30 @@ class Lz4DecodeOptions(Structure):
         ("backend", c_int), ("sort_before_hw_decompress", c_int), ("data_type", c_int), ("bitshuffle_mode", c_int),
         ("reserved", c_char * 48),
     )  # fmt: skip
+
+
+class ZstdEncodeOptions(Structure):
+    """``nvcompBatchedZstdCompressOpts_t``."""
+
+    _fields_ = (("reserved", c_char * 64),)
+
+
+class ZstdDecodeOptions(Structure):
+    """``nvcompBatchedZstdDecompressOpts_t``."""
+
+    _fields_ = (("backend", c_int), ("reserved", c_char * 60))
+
+
+class DeflateEncodeOptions(Structure):
+    """``nvcompBatchedDeflateCompressOpts_t``."""
+
+    _fields_ = (("algorithm", c_int), ("reserved", c_char * 60))
+
+
+class DeflateDecodeOptions(Structure):
+    """``nvcompBatchedDeflateDecompressOpts_t``."""
+
+    _fields_ = (("backend", c_int), ("sort_before_hw_decompress", c_int), ("reserved", c_char * 56))
 
 
 class _Function:
@@ -246,6 +271,35 @@ class BatchedLz4(Batched):
     max_decoded_chunk_bytes = (1 << 32) - 1  # nvcompLZ4DecompressionMaxAllowedChunkSize, encoded and decoded
 
 
+class BatchedZstd(Batched):
+    """Frames of zstd, RFC 8878. A damaged one is undefined behaviour, says the header: only checked ones are decoded.
+
+    Nothing in the header says whether the frames that it makes end with a checksum; its decoder compares none. How much
+    memory the encoder works in depends on the device, and is not told without one.
+    """
+
+    codec = "Zstd"
+    encode_options = ZstdEncodeOptions()
+    decode_options = ZstdDecodeOptions(BACKEND_CUDA)
+    # The text beside the encoder says 16 MB, the constant beside it more: nvcompZstdCompressionMaxAllowedChunkSize.
+    max_encoded_chunk_bytes = 1 << 24
+    max_decoded_chunk_bytes = (1 << 31) - 1  # nvcompZstdDecompressionMaxAllowedChunkSize, encoded and decoded
+
+
+class BatchedDeflate(Batched):
+    """Deflate data, RFC 1951, without a header or a checksum; as for zstd, only checked ones may be decoded.
+
+    That of gzip and zlib, too: its own decoder of gzip takes data at any address, this one at multiples of 4 alone, but
+    this one needs no choice of an algorithm (one of those of gzip takes 4 MiB for each chunk) and no trust in headers.
+    """
+
+    codec = "Deflate"
+    encode_options = DeflateEncodeOptions(1)
+    decode_options = DeflateDecodeOptions(BACKEND_CUDA, 0)
+    max_encoded_chunk_bytes = 1 << 31  # nvcompDeflateCompressionMaxAllowedChunkSize
+    max_decoded_chunk_bytes = (1 << 32) - 1  # nvcompDeflateDecompressionMaxAllowedChunkSize, encoded and decoded
+
+
 class Nvcomp:
     """The loaded library: its version, such as "6.0.0", the path of its file, and its codecs."""
 
@@ -253,6 +307,8 @@ class Nvcomp:
         self.path = path
         self.version = version
         self.lz4 = BatchedLz4(library)
+        self.zstd = BatchedZstd(library)
+        self.deflate = BatchedDeflate(library)
 
 
 @functools.cache

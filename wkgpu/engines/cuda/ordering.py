@@ -36,9 +36,9 @@ class Wait(NamedTuple):
 
 
 _HOST_TABLES = frozenset({"host table", "host staging", "host voxels"})
-_HOST_RESULTS = frozenset({"host results", "host statuses", "host lengths", "host packed"})
+_HOST_RESULTS = frozenset({"host results", "host verdicts", "host statuses", "host lengths", "host packed"})
 _ENCODER = frozenset({"encoded", "packed", "temp", "statuses"})
-_DECODER = frozenset({"results", "found", "temp"})
+_DECODER = frozenset({"results", "found", "temp", "verdicts", "expected", "aligned", "shuffled"})
 _DEVICE = frozenset({"staging", "decoded", "table"}) | _ENCODER | _DECODER
 
 WAITS = (

@@ -25,7 +25,7 @@ class Placement(Protocol):
         """Return how many numbers describe ``count`` chunks."""
         ...
 
-    def describe(self, table: BatchTable, starts: Ints, rows: slice) -> int:
+    def describe(self, table: BatchTable, starts: Ints, rows: slice | Ints) -> int:
         """Add what the kernel has to know of the chunks in some rows of the plan, and return where it begins.
 
         Parameters
@@ -108,7 +108,7 @@ class _PlanPlacement:
     def items(self, count: int) -> int:
         return items_described(count)
 
-    def describe(self, table: BatchTable, starts: Ints, rows: slice) -> int:
+    def describe(self, table: BatchTable, starts: Ints, rows: slice | Ints) -> int:
         chunks = self._plan.chunks
         return self._described(table, starts, chunks.box[rows], chunks.origin[rows])
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from itertools import cycle
 
-from wkgpu.engines.cuda.batches import ReadBatch, batch_limit, read_batches
-from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
+from wkgpu.engines.cuda.batches import ReadBatch, read_batches
+from wkgpu.engines.cuda.codecs import batch_sizes, codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.placing import items_described
 from wkgpu.engines.cuda.slots import device_capacity
-from wkgpu.storage.codecs import names_of
 from wkgpu.storage.plans.read import ReadPlan
 
 
@@ -21,7 +20,8 @@ def projected_nbytes(device: Device, plan: ReadPlan) -> int:
     size = plan.pieces.nbytes
     if len(plan.missing):
         _grow(next(slots), {"table": 8 * items_described(len(plan.missing)), "decoded": size})
-    for batch in read_batches(plan, batch_limit(plan)):
+    sizes = batch_sizes(device, plan)
+    for batch in read_batches(plan, sizes.limit, max_chunks=sizes.max_chunks):
         _grow(next(slots), _of_batch(device, plan, batch))
     return sum(device_capacity(nbytes) for slot in pair for nbytes in slot.values())
 
@@ -38,10 +38,10 @@ def _of_batch(device: Device, plan: ReadPlan, batch: ReadBatch) -> dict[str, int
     codecs, items = plan.pipelines[batch.codec], items_described(count)
     if is_placed_as_fetched(codecs, plan.spec.dtype):
         return {"staging": batch.nbytes_staged, "table": 8 * items}
-    codec = codec_of(codecs, plan.spec.dtype)
+    codec = codec_of(codecs, plan.spec.dtype, device)
     if codec is None:
         return {"decoded": heads * size, "table": 8 * items}
     decoding = codec.decoding
     return {
         "staging": batch.nbytes_staged, "decoded": heads * size, "table": 8 * (items + decoding.items(heads, size)),
-    } | decoding.working_bytes(device, names_of(codecs), heads, size)  # fmt: skip
+    } | decoding.working_bytes(device, codecs, plan.chunks.nbytes[batch.heads], size)  # fmt: skip

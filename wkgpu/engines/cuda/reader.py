@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.cuda.batches import ReadBatch, batch_limit, read_batches, segments_between
-from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched
+from wkgpu.engines.cuda.batches import ReadBatch, read_batches, segments_between
+from wkgpu.engines.cuda.codecs import BatchDecoding, batch_sizes, codec_of, is_placed_as_fetched, say_left_to_host
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
-from wkgpu.engines.cuda.host_decoding import HostDecoder
+from wkgpu.engines.cuda.host_decoding import HostDecoder, chunks_to_read
 from wkgpu.engines.cuda.placing import Placement, chosen_placement
 from wkgpu.engines.cuda.slots import BatchTable, Slot, SlotPair
 from wkgpu.engines.failures import read_error
 from wkgpu.engines.threads import ThreadTeam
 from wkgpu.engines.voxel_layout import are_channels_apart
 from wkgpu.kernels.failures import MALFORMED
-from wkgpu.storage.codecs import Pipeline, names_of
+from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources, Window
@@ -58,7 +58,7 @@ class CudaReader:
         self._stack = stack
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._decoders = [_Decoder(codecs, plan.spec) for codecs in plan.pipelines]
+        self._decoders = [_Decoder(codecs, plan.spec, device) for codecs in plan.pipelines]
 
     def run(self) -> None:
         """Fill the output."""
@@ -69,10 +69,10 @@ class CudaReader:
             slot = next(slots)
             self._placement.fill(plan.missing, slot)
             slot.end()
-        limit = batch_limit(plan)
+        limit, max_chunks = batch_sizes(self._device, plan)
         for window in self._sources.windows(plan):
             self.open(window)
-            for batch in read_batches(plan, limit, window.first, window.last):
+            for batch in read_batches(plan, limit, window.first, window.last, max_chunks):
                 slot = next(slots)
                 slot.finish()
                 slot.end(self._queue(batch, slot))
@@ -85,7 +85,7 @@ class CudaReader:
         """Fetch from the files of a window; no request to those of another one is pending."""
         self._stack.close()
         self._fetcher = Fetcher(self._device, self._team, window.descriptors, self._stack)
-        self._host = HostDecoder(self._team, self._plan, window.descriptors)
+        self._host = HostDecoder(self._team, chunks_to_read(self._plan), window.descriptors)
 
     def _check_lengths(self) -> None:
         """Raise the error of a chunk that is too long for any decoder of the device."""
@@ -136,6 +136,22 @@ class CudaReader:
         slot.stream.upload(voxels, chunks)
         self._placement.place(table, at, count, chunks, slot)
 
+    def _replace(self, batch: ReadBatch, slot: Slot, left: Ints) -> None:
+        """Decode some chunks of a batch on the host, and place them; the slot is idle, and so again afterwards."""
+        plan, size = self._plan, self._plan.pieces.nbytes
+        say_left_to_host(plan.pipelines[batch.codec])
+        voxels = slot.host("voxels", len(left) * size)
+        self._host.decode(batch.heads[left], _wanted_bytes(plan, batch)[left], voxels)
+        chunks = slot.memory("decoded", len(left) * size)
+        rows = np.isin(batch.decoded, left).nonzero()[0]
+        table = BatchTable(slot, self._placement.items(len(rows)))
+        starts = np.searchsorted(left, batch.decoded[rows]) * size
+        at = self._placement.describe(table, starts, rows + batch.first)
+        table.upload()
+        slot.stream.upload(voxels, chunks)
+        self._placement.place(table, at, len(rows), chunks, slot)
+        slot.stream.record().wait()
+
     def fetch(self, batch: ReadBatch, slot: Slot) -> Callable[[], None]:
         """Begin to fetch a batch into the staging memory of an idle slot; the result makes sure that it comes."""
         plan = self._plan
@@ -168,6 +184,9 @@ class CudaReader:
             if failed is not None:
                 chunk, code, decoded = failed
                 raise read_error(self._plan, code, int(batch.heads[chunk]), decoded)
+            left = decoding.left_to_host()
+            if len(left):
+                self._replace(batch, slot, left)
 
         return complete
 
@@ -183,7 +202,7 @@ class CudaReader:
         codec = self._decoders[batch.codec].codec
         assert codec is not None
         return codec.decoding(
-            self._device, slot, table, names_of(codecs), sources, plan.chunks.nbytes[heads], targets, size, wanted
+            self._device, slot, table, codecs, sources, plan.chunks.nbytes[heads], targets, size, wanted
         )
 
 
@@ -198,9 +217,9 @@ class _Decoder:
         What else decodes them on the device; None where the host does.
     """
 
-    def __init__(self, codecs: Pipeline, spec: ArraySpec) -> None:
+    def __init__(self, codecs: Pipeline, spec: ArraySpec, device: Device) -> None:
         self.is_raw = is_placed_as_fetched(codecs, spec.dtype)
-        self.codec = None if self.is_raw else codec_of(codecs, spec.dtype)
+        self.codec = None if self.is_raw else codec_of(codecs, spec.dtype, device)
 
 
 def _wanted_bytes(plan: ReadPlan, batch: ReadBatch) -> Ints:

@@ -6,6 +6,7 @@ from wkgpu.engines.cuda import nvcomp
 from wkgpu.engines.cuda.device import Memory
 from wkgpu.engines.cuda.gpu.streams import CudaStream
 from wkgpu.errors import DeviceError
+from wkgpu.forking import cached_property
 
 
 class NvcompCodec:
@@ -18,6 +19,11 @@ class NvcompCodec:
     def max_encoded_chunk_bytes(self) -> int:
         """The largest chunk that nvCOMP encodes."""
         return self._batched.max_encoded_chunk_bytes
+
+    @cached_property
+    def encode_alignment(self) -> int:
+        """Of what nvCOMP wants the address of each chunk to be a multiple."""
+        return self._batched.encode_alignments().input
 
     def bound(self, chunk_bytes: int) -> int:
         """Return the most bytes that a chunk is encoded to."""

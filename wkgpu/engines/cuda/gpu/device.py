@@ -21,6 +21,7 @@ from wkgpu.engines.cuda.cuda_errors import is_lost, reported
 from wkgpu.engines.cuda.device import Bytes
 from wkgpu.engines.cuda.gpu.arrays import imported, is_on_host
 from wkgpu.engines.cuda.gpu.codec import NvcompCodec
+from wkgpu.engines.cuda.gpu.cuda_c import CudaChunkKernels
 from wkgpu.engines.cuda.gpu.files import KvikioFile, drain, set_defaults
 from wkgpu.engines.cuda.gpu.lz4 import CudaLz4
 from wkgpu.engines.cuda.gpu.memory import CudaMemory, for_numba
@@ -58,7 +59,11 @@ class CudaDevice:
         multiprocessors = int(runtime.getDeviceProperties(ordinal)["multiProcessorCount"])
         self.blocks = multiprocessors * _BLOCKS_PER_MULTIPROCESSOR
         self.lz4 = CudaLz4()
-        self._codecs = {"lz4": NvcompCodec(nvcomp.load().lz4)}
+        self.chunk_kernels = CudaChunkKernels()
+        library = nvcomp.load()
+        self._codecs = {
+            "lz4": NvcompCodec(library.lz4), "zstd": NvcompCodec(library.zstd), "deflate": NvcompCodec(library.deflate)
+        }  # fmt: skip
         set_defaults()
 
     def active(self) -> Any:
