@@ -66,7 +66,7 @@ def decode(codec, encoded):
         raise ValueError(str(error)) from error
 
 
-def implementation(codec):
+def implementation(codec, nbytes):
     """Return functions that the kernels of the CPU call."""
 
     @_DECODER

@@ -180,7 +180,7 @@ def test_what_a_device_lacks_is_decoded_by_the_cpu(make, simulated, monkeypatch,
     with caplog.at_level(logging.WARNING, "wkgpu"):
         for array in arrays:
             np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
-        monkeypatch.setattr(type(simulated.device), "chunk_kernels", None)
+        monkeypatch.setattr(simulated.device, "chunk_kernels", None)
         np.testing.assert_array_equal(read_box(make((SIZED_LZ4,), number=9), simulated, (0, 0, 0), SHAPE), volume())
     assert len(caplog.messages) == 5
 
@@ -205,15 +205,13 @@ def changed_in(part):
     return change
 
 
-DAMAGE = {"cut": cut, "noise": noise, "head": changed_in(0.02), "data": changed_in(0.6), "end": changed_in(0.999)}
+DAMAGE = {"cut": cut, "noise": noise, "head": changed_in(0), "data": changed_in(0.6), "end": changed_in(0.999)}
 
 
 @pytest.mark.parametrize("codecs", CHECKED, ids=name_of)
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(make, cuda, cpu, codecs, damage):
+def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(make, cuda, cpu, codecs):
     array = make(codecs)
-    path = replaced(array, {41: DAMAGE[damage]})
-    before = path.read_bytes()
+    intact = Path(array.shard_path((0, 0, 0))).read_bytes()
 
     def outcome(engine, action):
         try:
@@ -225,20 +223,25 @@ def test_a_damaged_chunk_is_the_error_that_it_is_on_the_cpu(make, cuda, cpu, cod
             pytest.xfail(f"nvCOMP has ended the process's use of CUDA, which nothing prevents: {error}")
 
     def read(engine):
-        return read_box(array, engine, (0, 0, 0), SHAPE).tobytes()
+        return read_box(array, engine, (15, 16, 8), (9, 8, 16)).tobytes()
 
     def write(engine):
-        write_box(array, engine, (1, 1, 1), volume()[:, :30, :30, :30])
+        write_box(array, engine, (17, 17, 9), volume()[:, :8, :3, :3])
         found = read(engine)
         path.write_bytes(before)
         return found
 
-    for action in (read, write):
-        of_cpu = outcome(cpu, action)
-        assert outcome(cuda, action) == of_cpu
-        if codecs[0].name != "numcodecs.lz4" or len(codecs) > 1:  # literals of LZ4 may have any bytes
-            assert "damaged" in of_cpu
-            assert path.read_bytes() == before
+    for name, damage in DAMAGE.items():
+        path = replaced(array, {41: damage})
+        before = path.read_bytes()
+        for action in (read, write) if name == "data" else (read,):
+            of_cpu = outcome(cpu, action)
+            assert outcome(cuda, action) == of_cpu
+            if codecs[0].name != "numcodecs.lz4" or len(codecs) > 1:  # literals of LZ4 may have any bytes
+                assert isinstance(of_cpu, str)
+                assert "damaged" in of_cpu
+                assert path.read_bytes() == before
+        path.write_bytes(intact)
 
 
 class Unsupported:
