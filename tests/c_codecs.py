@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from functools import lru_cache
 
 import numpy as np
 
 from wkgpu.engines.cpu.codecs import CODECS
 
-_MARGIN = 4096
+_libc = ctypes.CDLL(None, use_errno=True)
 _GUARD = 0xC3
 
 
@@ -28,7 +29,7 @@ class CalledCodec:
         self.codec, self._nbytes = codec, nbytes
         self.functions = CODECS[codec.name](codec, nbytes)
         self._decoder, self._encoder = (
-            _Room(size) for size in (self.functions.decoder_bytes, self.functions.encoder_bytes)
+            _Room(size, 64) for size in (self.functions.decoder_bytes, self.functions.encoder_bytes)
         )
         for begin, parameter, room in (
             (self.functions.begin_decoding, self.functions.decode_parameter, self._decoder),
@@ -66,14 +67,24 @@ class CalledCodec:
 
 
 class _Room:
-    """Aligned memory, before and after which bytes are looked after."""
+    """Memory that ends where no memory is, and is looked after before its begin."""
 
-    def __init__(self, nbytes):
-        self._memory = np.full(nbytes + 2 * _MARGIN + 64, _GUARD, np.uint8)
-        self._begin = _MARGIN + -(self._memory.ctypes.data + _MARGIN) % 64
+    def __init__(self, nbytes, alignment=1):
+        pages = -(-nbytes // mmap.PAGESIZE) + 1
+        self._memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+        everything = np.frombuffer(self._memory, np.uint8)
+        end = pages * mmap.PAGESIZE
+        if _libc.mprotect(ctypes.c_void_p(everything.ctypes.data + end), ctypes.c_size_t(mmap.PAGESIZE), 0) != 0:
+            raise OSError(ctypes.get_errno(), "mprotect")
+        begin = (end - nbytes) // alignment * alignment
+        self._before, self._inside, self._after = (
+            everything[:begin],
+            everything[begin:][:nbytes],
+            everything[begin + nbytes : end],
+        )
+        self._before[:], self._inside[:], self._after[:] = _GUARD, 0xA5, _GUARD
         self.nbytes = nbytes
-        self.address = self._memory.ctypes.data + self._begin
-        self._inside[:] = 0xA5
+        self.address = everything.ctypes.data + begin
 
     @classmethod
     def of(cls, data):
@@ -82,16 +93,11 @@ class _Room:
         return room
 
     @property
-    def _inside(self):
-        return self._memory[self._begin : self._begin + self.nbytes]
-
-    @property
     def bytes(self):
         return self._inside.tobytes()
 
     def is_guarded(self):
-        outside = self._memory[: self._begin], self._memory[self._begin + self.nbytes :]
-        return all((part == _GUARD).all() for part in outside)
+        return all((part == _GUARD).all() for part in (self._before, self._after))
 
 
 @lru_cache

@@ -31,7 +31,7 @@ class IndexedArray(StoredArray):
         return array
 
     @classmethod
-    def create(cls, location: Location, spec, absent=AbsentChunks.OMITTED) -> IndexedArray:
+    def create(cls, location: Location, spec, extent=None, axes=None, absent=AbsentChunks.OMITTED) -> IndexedArray:
         location.store.write((location / "spec.pickle").key, pickle.dumps((spec, absent)))
         return cls.open(location)
 

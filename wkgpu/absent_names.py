@@ -27,8 +27,7 @@ _IN_THE_LIBRARY: dict[str, str] = {
     "Dataset": """ConversionLayerMapping add_copy_layer add_fs_copy_layer add_layer_from_images add_symlink_layer
         from_images fs_copy_dataset resolved_path shallow_copy_dataset""",
     "Layer": """add_copy_mag add_fs_copy_mag add_mag_from_zarrarray add_symlink_mag coordinate_transformations
-        export is_foreign is_mag_view_foreign is_remote_to_dataset normalized_bounding_box resolved_path upsample""",
-    "View": "normalized_bounding_box",
+        export is_foreign is_mag_view_foreign is_remote_to_dataset resolved_path upsample""",
     "MagView": "create is_foreign",
 }
 

@@ -12,9 +12,8 @@ from numba import njit
 from ..compilation import cached_kernel
 from ..planning import CHUNK_NBYTES, CHUNK_STAGING_OFFSET
 from . import intrinsics
-from .codec import is_literal
 from .files import end_of_chunk, fetch_chunks, take
-from .pipeline import PLAIN, begin_decoding_all, decode, is_plain
+from .pipeline import PLAIN, begin_decoding_all, decode, is_plain, may_be_plain
 from .primitives import fill_bytes
 
 
@@ -66,9 +65,8 @@ def _voxels(encoded, row, side, pipelines, size, wanted, scratch, work, failure)
         fill_bytes(scratch, wanted, side[4])
         return scratch
     pipeline, nbytes = pipelines[side[3][row]], side[2][CHUNK_NBYTES, row]
-    header = pipeline[PLAIN]
-    if is_plain(pipeline, nbytes, size) and (header == 0 or is_literal(encoded, size)):
-        return encoded + header
+    if may_be_plain(pipeline, nbytes, size) and is_plain(pipeline, encoded, size):
+        return encoded + pipeline[PLAIN]
     return scratch if decode(pipeline, encoded, nbytes, scratch, wanted, size, work, row, failure) else 0
 
 

@@ -10,8 +10,9 @@ encodes first. LZ4 and LZ4HC are compiled in. Any other codec is two functions a
 - ``encode(source, nbytes, target, capacity, parameter, state)`` returns the encoded bytes, 0 where they do not fit.
 
 ``state`` is the address of memory that is the thread's own and holds anything. A codec that has to prepare it has
-``begin(parameter, state, state_bytes)`` for either, which each kernel calls once before the first chunk. All are called
-without the GIL.
+``begin(parameter, state, state_bytes)`` for either, which each kernel calls once before the first chunk. One that may
+store chunks as they are behind a header has ``is_plain(header, size)``, which is given the address of the header and
+the bytes of a decoded chunk. All are called without the GIL.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from numba.extending import intrinsic
 
 from ..failures import MALFORMED, WRONG_LENGTH
 from . import intrinsics
-from .codec import CALLED, LZ4, decode_lz4, encode_lz4
+from .codec import CALLED, LZ4, decode_lz4, encode_lz4, is_literal
 
 # The head of a row
-COUNT, PLAIN, SWAPPED, FIRST_BUFFER, SECOND_BUFFER, HEAD = range(6)
-"""How many codecs there are; bytes before a chunk that may lie in the file as it is, -1 where none does; bytes of an
-item whose bytes lie in the other order than this machine's, 0 where none do; and where in the working memory of a
-thread the two buffers are for what is between codecs."""
+COUNT, PLAIN, IS_PLAIN, SWAPPED, FIRST_BUFFER, SECOND_BUFFER, HEAD = range(7)
+"""How many codecs there are; bytes before a chunk that may lie in the file as it is, -1 where none does; the address of
+the function that tells by these bytes whether it does, 0 for LZ4; bytes of an item whose bytes lie in the other order
+than this machine's, 0 where none do; and where in the working memory of a thread the two buffers are for what is
+between codecs."""
 
 # Of each codec
 (
@@ -58,7 +60,7 @@ def _caller(count):
     return call
 
 
-_call_decode, _call_encode, _call_begin = _caller(7), _caller(6), _caller(3)
+_call_decode, _call_encode, _call_begin, _call_is_plain = _caller(7), _caller(6), _caller(3), _caller(2)
 
 
 @njit(nogil=True)
@@ -161,9 +163,19 @@ def encode(pipeline, source, nbytes, target, capacity, work, was_noise):
 
 
 @njit(nogil=True)
-def is_plain(pipeline, nbytes, size):
-    """Whether an encoded chunk may be the chunk itself, behind `PLAIN` bytes."""
+def may_be_plain(pipeline, nbytes, size):
+    """Whether an encoded chunk has the bytes of one that lies there as it is, behind `PLAIN` bytes."""
     return pipeline[PLAIN] >= 0 and nbytes == size + pipeline[PLAIN]
+
+
+@njit(nogil=True)
+def is_plain(pipeline, header, size):
+    """Whether a chunk that `may_be_plain` is; of it only the header is read."""
+    if pipeline[PLAIN] == 0:
+        return True
+    if pipeline[IS_PLAIN] != 0:
+        return _call_is_plain(pipeline[IS_PLAIN], (header, size)) != 0
+    return is_literal(header, size)
 
 
 @njit(nogil=True)

@@ -15,9 +15,8 @@ from ..bodies.workers import alone
 from ..compilation import cached_kernel
 from ..planning import CHUNK_BOX, CHUNK_CODEC, CHUNK_NBYTES, CHUNK_ORIGIN, CHUNK_STAGING_OFFSET, PLACEMENT_ORDER
 from . import intrinsics
-from .codec import is_literal
 from .files import end_of_chunk, fetch_chunks, fetch_segments, take
-from .pipeline import COUNT, PLAIN, SWAPPED, begin_decoding_all, decode, is_plain, swap_items
+from .pipeline import COUNT, PLAIN, SWAPPED, begin_decoding_all, decode, is_plain, may_be_plain, swap_items
 from .placement import corner_of, is_next_along_x, place_run
 
 
@@ -80,7 +79,7 @@ def _load_run(
         low, origin_z = chunks[CHUNK_STAGING_OFFSET, row], chunks[CHUNK_ORIGIN + 2, row]
         failure[1] = row
         pipeline = pipelines[chunks[CHUNK_CODEC, row]]
-        if is_plain(pipeline, chunks[CHUNK_NBYTES, row], size):
+        if may_be_plain(pipeline, chunks[CHUNK_NBYTES, row], size):
             part = 0, size
             if has_planes:
                 part = max(-origin_z, 0) * plane, min(box_z - origin_z, chunk_z) * plane
@@ -94,14 +93,16 @@ def _load_run(
                 continue
             if not _load_plain(low, header, part, descriptors, segments, size, slot, failure):
                 return False
-            if header == 0 or is_literal(slot - header, size):
+            if is_plain(pipeline, slot - header, size):
                 position += 1
                 continue
         together = 1
         while (
             position + together < last
             and chunks[PLACEMENT_ORDER, position + together] == row + together
-            and not is_plain(pipelines[chunks[CHUNK_CODEC, row + together]], chunks[CHUNK_NBYTES, row + together], size)
+            and not may_be_plain(
+                pipelines[chunks[CHUNK_CODEC, row + together]], chunks[CHUNK_NBYTES, row + together], size
+            )
             and end_of_chunk(chunks, row + together) - low <= capacity
         ):
             together += 1
@@ -157,7 +158,7 @@ def read_chunks(
         Address and bytes of a buffer that holds at least the largest encoded chunk.
     scratch, stride, slots : int
         Address for ``slots`` decoded chunks, the most that are placed together, and the bytes from one to the next. Of
-        LZ4 chunks there is room for the header of a run of literals before each.
+        chunks that may lie in the file as they are there is room for the header before each.
     work : int
         Address of the working memory of the pipelines.
     line : int

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import REAL_DATA
 from typer.testing import CliRunner
 
 import wkgpu as wk
 from wkgpu.cli.app import app
 
-DATA = Path(os.environ.get("WKGPU_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-ANNOTATION = DATA / "l4dense_volume_annotation.zip"
+ANNOTATION = REAL_DATA / "l4dense_volume_annotation.zip"
 
 
 @pytest.fixture

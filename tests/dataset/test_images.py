@@ -3,17 +3,24 @@
 import json
 import pickle
 import zipfile
+from math import prod
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from real_data import REAL_DATA
 
 import wkgpu as wk
 from wkgpu.cli.path_content import content_of
+from wkgpu.dataset.metadata.image_properties import _mag
+from wkgpu.dataset.metadata.ome import Multiscales
 from wkgpu.errors import NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
 
-REAL = Path(__file__).parents[2] / "shared/data/zarr/simple_zarr3_dataset.zip"
+REAL = REAL_DATA / "zarr" / "simple_zarr3_dataset.zip"
 SHAPES = {"c": 2, "t": 3, "z": 10, "y": 21, "x": 30}
 SCALES = {"z": 2.5, "y": 0.5, "x": 0.25}
 KINDS = {"c": "channel", "t": "time"}
@@ -200,6 +207,28 @@ def test_axes_of_arrays_and_of_the_image_have_to_fit(tmp_path):
         wk.Dataset.open(tmp_path / "bool")
 
 
+@given(
+    powers=st.lists(st.tuples(*[st.integers(0, 12)] * 3), unique=True, min_size=1, max_size=6),
+    size=st.tuples(*[st.floats(0.001, 1e5)] * 3),
+    axes=st.permutations("ctxyz"),
+)
+def test_what_is_listed_is_found_again(powers, size, axes):
+    """Scales that are written say the mags, in any order of mags and axes."""
+    image = Multiscales.new(axes, Path("zarr.json"))
+    mags = {wk.Mag(tuple(1 << power for power in found)) for found in [*powers, (0, 0, 0)]}
+    for mag in mags:
+        image.add(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
+    again = Multiscales.of(json.loads(json.dumps(image.document)), Path("zarr.json"))
+    array, finest = SimpleNamespace(axes=tuple(axes)), min(again.arrays, key=lambda found: prod(found.scale))
+    assert {_mag(array, found, finest, Path()): found.path for found in again.arrays} == {
+        mag: mag.to_long_layer_name() for mag in mags
+    }
+    sums = [sum(found.scale) for found in again.arrays]
+    assert sums == sorted(sums)
+    again.remove("1-1-1")
+    assert len(again.arrays) == len(mags) - 1
+
+
 def test_other_folders_are_no_datasets(tmp_path):
     save(tmp_path, {"ome": {"version": "0.5"}})
     with pytest.raises(NotFoundError, match=r"Zarr group without an OME-Zarr image"):
@@ -226,7 +255,7 @@ def test_the_commands_know_images_and_layers_of_datasets(tmp_path):
 
 def test_an_image_of_webknossos(tmp_path, webknossos):
     if not REAL.exists():
-        pytest.skip(f"{REAL} is not there")
+        pytest.skip(f"{REAL} is absent; set WKGPU_TEST_DATA")
     with zipfile.ZipFile(REAL) as archive:
         archive.extractall(tmp_path)
     path = tmp_path / "simple_zarr3_dataset"

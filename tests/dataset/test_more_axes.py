@@ -2,11 +2,11 @@
 
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import VOXEL_SIZE, read
+from real_data import REAL_DATA
 
 import wkgpu as wk
 from wkgpu.dataset.more_axes import extended
@@ -15,7 +15,7 @@ from wkgpu.errors import MismatchError, OutOfBoundsError, RegionError, ShapeErro
 SIZES = {"c": 2, "t": 3, "q": 2, "x": 20, "y": 24, "z": 28}
 PART = {"t": (1, 1), "q": (1, 1), "x": (2, 5), "y": (3, 6), "z": (4, 7)}
 ORDERS = ["txyz", "ctxyz", "ctzyx", "tcqxyz", "cxyzt", "xyz", "zyx", "czyx", "xyzc"]
-REAL = Path(__file__).parents[2] / "shared/data/zarr/4D_series_zarr3.zip"
+REAL = REAL_DATA / "zarr" / "4D_series_zarr3.zip"
 
 
 def box_of(library, axes, **bounds):
@@ -78,6 +78,10 @@ def same_box(one, other):
     )  # fmt: skip
 
 
+@pytest.mark.covers(
+    "Layer.bounding_box", "Layer.normalized_bounding_box", "View.normalized_bounding_box", "View.read_xyz",
+    "View.read_cxyz",
+)  # fmt: skip
 def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     assert same_box(ours.layer.bounding_box, theirs.layer.bounding_box)
     assert same_box(ours.layer.normalized_bounding_box, theirs.layer.normalized_bounding_box)
@@ -102,6 +106,7 @@ def test_both_read_the_same(axes, voxels, ours, theirs, webknossos):
     ]
 
 
+@pytest.mark.covers("View.write_cxyz", "MagView.write_cxyz")
 def test_both_read_what_is_written(axes, voxels, ours, theirs, random):
     box = part_of(wk, axes)
     data = random.integers(0, 60_000, sliced(voxels, box).shape).astype("uint16")
@@ -247,6 +252,16 @@ def test_operations_on_the_usual_axes_in_another_order(axes, voxels, ours, webkn
     np.testing.assert_array_equal(copy.get_layer("a").get_mag(1).read(), expected)
     theirs = webknossos.Dataset.open(tmp_path / "copy").get_layer("a").get_mag(1)
     np.testing.assert_array_equal(theirs.read(), expected)
+    layer.downsample_mag(1, 2, interpolation_mode="nearest", **shapes)
+    ours.rechunk(chunk_shape=8, shard_shape=16, compress=False)
+    layer.add_mag_as_copy(ours, mag=4)
+    halves = expected[:, ::2, ::2, ::2].transpose(["cxyz".index(axis) for axis in ("" if "c" in axes else "c") + axes])
+    found = webknossos.Dataset.open(layer.dataset.path).get_layer("a")
+    for reopened in (layer, found):  # new arrays have the order of the layer
+        np.testing.assert_array_equal(reopened.get_mag(2).read().reshape(halves.shape), halves)
+        np.testing.assert_array_equal(reopened.get_mag(1).read(), voxels)
+        assert tuple(reopened.get_mag(1).bounding_box.axes) == tuple(axes)
+    assert layer.get_mag(4).get_zarr_array().metadata.dimension_names == tuple(axes)
     other = layer.dataset.add_layer("b", "color", dtype="uint16", num_channels=layer.num_channels, data_format="zarr3")
     other.bounding_box = wk.BoundingBox((0, 0, 0), (20, 24, 28))
     other.downsample_mag(1, 2, interpolation_mode="nearest", from_mag_view=ours, **shapes)
@@ -280,7 +295,7 @@ def test_existing_files_are_found_with_their_axes(webknossos, tmp_path):
 
 def test_a_real_series(webknossos, tmp_path):
     if not REAL.exists():
-        pytest.skip(f"{REAL} is not there")
+        pytest.skip(f"{REAL} is absent; set WKGPU_TEST_DATA")
     with zipfile.ZipFile(REAL) as archive:
         archive.extractall(tmp_path)
     path = tmp_path / "4D_series_zarr3"

@@ -18,7 +18,7 @@ from wkgpu.engines.cuda import codecs as cuda_codecs
 from wkgpu.errors import ChunkError, ShardIndexError, UnsupportedError
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.operations.transfer import boxes_are_equal
-from wkgpu.storage.codecs import LZ4, LZ4HC, Codec, codec_named, register_codec
+from wkgpu.storage.codecs import BLOSC, CRC32C, GZIP, LZ4, LZ4HC, SIZED_LZ4, ZSTD, Codec, codec_named, register_codec
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.store import Location
@@ -81,6 +81,15 @@ IMPLEMENTATIONS = {
     ),
 }
 PIPELINES = [(), (LZ4,), (LZ4HC,), (INVERTED,), (ZLIB,), (INVERTED, ZLIB), (ZLIB, LZ4), (LZ4, INVERTED, ZLIB)]
+SHUFFLED = codec_named("blosc", cname="zstd", shuffle="bitshuffle", typesize=2)
+PIPELINES += [
+    (ZSTD,),
+    (ZSTD, CRC32C),
+    (CRC32C,),
+    (BLOSC,),
+    (SHUFFLED, GZIP),
+    (SIZED_LZ4, codec_named("numcodecs.zlib")),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +111,7 @@ def make(tmp_path):
 
     def make(codecs=(), dtype="uint16", channels=1, absent=AbsentChunks.OMITTED, chunk=(5, 3, 4), **facts):
         spec = ArraySpec(np.dtype(dtype), channels, chunk, (2, 2, 2), codecs, **facts)
-        return IndexedArray.create(Location(LocalStore(tmp_path / f"array-{next(numbers)}")), spec, absent)
+        return IndexedArray.create(Location(LocalStore(tmp_path / f"array-{next(numbers)}")), spec, absent=absent)
 
     return make
 

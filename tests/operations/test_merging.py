@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import shutil
 import threading
@@ -11,7 +10,6 @@ import time
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from math import prod
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -19,6 +17,7 @@ import pytest
 from arrays import given_on_engine, is_simulated, on_device, read_box, write_box
 from datasets import VOXEL_SIZE, read
 from hypothesis import strategies as st
+from real_data import REAL_DATA
 from strategies import codecs, layouts, voxel_boxes, voxels
 
 import wkgpu as wk
@@ -458,8 +457,7 @@ def around(mag_view):
 
 # ---- A volume annotation that the WEBKNOSSOS server has written
 
-DATA = Path(os.environ.get("WKGPU_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-ANNOTATION = DATA / "l4dense_volume_annotation.zip"
+ANNOTATION = REAL_DATA / "l4dense_volume_annotation.zip"
 ANNOTATED = wk.BoundingBox((2656, 4160, 1792), (384, 320, 32))
 
 

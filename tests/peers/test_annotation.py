@@ -1,19 +1,17 @@
 """A volume annotation that the WEBKNOSSOS server has written: every mag, voxel for voxel against wkw."""
 
-import os
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from arrays import is_simulated, read_box
+from real_data import REAL_DATA
 
 from wkgpu.storage.formats import open_array
 
 wkw = pytest.importorskip("wkw")
 
-DATA = Path(os.environ.get("WKGPU_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-ANNOTATION = DATA / "l4dense_volume_annotation.zip"
+ANNOTATION = REAL_DATA / "l4dense_volume_annotation.zip"
 MAGS = ["1", "2-2-1", "4-4-2", "8-8-4", "16-16-8", "32-32-16", "64-64-32", "128-128-64", "256-256-128", "512-512-256"]
 MAGS.append("1024-1024-512")
 

@@ -85,7 +85,7 @@ def test_any_writes_and_reads_touch_nothing_but_the_store(engine, config, monkey
         with file_system_calls() as calls:
             made = make_mag(spec)
             found, expected = used(formats.open_array(made.location), engine, writes, reads)
-            shards, codecs = made.existing_shards(), made.pipelines()
+            shards, codecs = made.current().existing_shards(), made.pipelines()
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
     # What is known by a descriptor alone is memory: a file would have been opened before.

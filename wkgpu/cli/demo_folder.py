@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wkgpu import LayerCategoryType
+from wkgpu.dataset.metadata.ome import GROUP_NAME
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import AlreadyExistsError
 from wkgpu.storage.formats import is_mag_file
@@ -107,7 +108,8 @@ def _is_made_by_name(name: str) -> bool:
     name = "/".join(hidden_place(part) or part for part in name.split("/"))
     of_mag = _MAG.fullmatch(name)
     if of_mag is None:
-        return name in (PROPERTIES_NAME, PICTURE_NAME)
+        is_group = name.rpartition("/")[2] == GROUP_NAME and name.count("/") <= 1
+        return is_group or name in (PROPERTIES_NAME, PICTURE_NAME)
     file = of_mag["file"]
     return file == "journal" or is_mag_file(file.removeprefix("content/"))
 

@@ -50,7 +50,7 @@ def disk_use(mag_view: MagView) -> DiskUse:
         If the mag cannot be opened.
     """
     info = mag_view.info
-    corners = np.array([box.topleft.to_tuple() for box in mag_view.get_bounding_boxes_on_disk()], np.int64)
+    corners = np.array([box.topleft_xyz.to_tuple() for box in mag_view.get_bounding_boxes_on_disk()], np.int64)
     corners = corners.reshape(-1, 3)
     mag = mag_view.mag.to_np()
     box = mag_view.bounding_box

@@ -99,7 +99,7 @@ class Excerpt:
             (corner.x, corner.y + y[0] * mag.y, corner.z + z[0] * mag.z),
             (size.x, (y[1] - y[0]) * mag.y, (z[1] - z[0]) * mag.z),
         )
-        voxels: NDArray[Any] = get_engine("cpu").asarray(self.mag_view.read(absolute_bounding_box=box))
+        voxels: NDArray[Any] = get_engine("cpu").asarray(self.mag_view.read_cxyz(absolute_bounding_box=box))
         return voxels
 
 

@@ -54,7 +54,7 @@ def read_to_file(
     console.print(f"[green]{escape(str(out))}[/]: {shape} voxels, {format_bytes(out.stat().st_size)}, {description}")
     if found.is_guessed and out.suffix.lower() == ".png":
         console.print(f"Taken for {_NOUNS[found.category]}, because the voxels are {excerpt.dtype.name}.", style="dim")
-    if not mag_view.bounding_box.intersected_with(box, dont_assert=True).volume():
+    if not BoundingBox.from_ndbbox(mag_view.bounding_box).intersected_with(box, dont_assert=True).volume():
         console.print(f"The box lies outside of the data, {mag_view.bounding_box}: all voxels are 0.", style="yellow")
 
 

@@ -555,7 +555,8 @@ class Dataset(TellsWhatIsAbsent):
         MismatchError
             If the layer that exists has another category, dtype or number of channels.
         UnsupportedError
-            If the layer has another format than WKW, a mag at a URL, or its path is a URL.
+            If the layer has a format that is not read, further axes with several coordinates, such as time, a mag at a
+            URL, or its path is a URL.
         InvalidNameError, NotFoundError, LayerNotFoundError, ShapeError, ArgumentError, ReadOnlyError
             For a name or a path that cannot be used, shapes that do not fit, and a read-only dataset.
 
@@ -622,8 +623,8 @@ class Dataset(TellsWhatIsAbsent):
         """Compress all raw mags of all layers in place; see `MagView.compress`.
 
         Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
-        `Dataset.open` was told to allow such writes. So are mags at a URL and layers of another format than WKW, which
-        a warning names.
+        `Dataset.open` was told to allow such writes. So are mags at a URL, layers of formats that are not read, and
+        layers with several points in time or along other further axes; warnings name them.
 
         Parameters
         ----------
@@ -657,8 +658,8 @@ class Dataset(TellsWhatIsAbsent):
         """Add to each layer the mags that are coarser than those it has; see `Layer.downsample`.
 
         A layer continues from its coarsest mag, and mags that exist stay as they are. Layers without mags, and those
-        that have one as coarse as asked for, are left alone. So are layers of another format than WKW, and those with
-        a mag at a URL, which a warning names.
+        that have one as coarse as asked for, are left alone. So are layers of formats that are not read, layers with
+        several points in time or along other further axes, and those with a mag at a URL, which a warning names.
 
         Parameters
         ----------
@@ -712,8 +713,9 @@ class Dataset(TellsWhatIsAbsent):
 
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
         attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
-        outside of this dataset's folder, mags at a URL, layers of another format than WKW, and layers that the
-        properties file does not describe in a way that can be understood, are left out, and a warning names them.
+        outside of this dataset's folder, mags at a URL, layers of formats that are not read, layers with several points
+        in time or along other further axes, and layers that the properties file does not describe in a way that can be
+        understood, are left out, and a warning names them.
 
         Parameters
         ----------

@@ -113,5 +113,5 @@ def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
 def _write_copy(
     mag: ArrayRegion, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    target = create_array(folder.building, spec, mag.array.data_format, mag.array.extent)
+    target = create_array(folder.building, spec, mag.array.data_format, mag.array.extent, mag.array.axes)
     rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc, mag.box)

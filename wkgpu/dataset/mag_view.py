@@ -93,7 +93,9 @@ class MagView(View):
             spec = new_spec(
                 layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
             )
-            self._opened = create_array(path, spec, data_format, extent_of(layer.bounding_box, mag))
+            self._opened = create_array(
+                path, spec, data_format, extent_of(layer.bounding_box, mag), layer._properties.axes
+            )
             self._opened.follows_links = self._allow_foreign_writes
 
     @classmethod
@@ -360,7 +362,7 @@ class MagView(View):
     ) -> None:
         """Give the mag another layout, in place or in another dataset; None only finishes what a crash has left."""
         if self._layer is not None:
-            check_axes(self._layer)
+            check_axes(self._layer, has_new_array=target_path is None)
         if target_path is not None and spec is not None:
             root, name = local_path(target_path), self._path.parent.name if self._layer is None else self._layer.name
             check_inside(root / name, root, False)

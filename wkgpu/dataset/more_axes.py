@@ -57,6 +57,11 @@ def further_axes(box: NDBoundingBox) -> dict[str, range]:
     return {axis: range(*box.get_bounds(axis)) for axis in box.axes if axis not in _VOXEL_AXES}
 
 
+def in_space(box: NDBoundingBox) -> BoundingBox:
+    """Return a box along x, y and z alone."""
+    return box if isinstance(box, BoundingBox) else BoundingBox(box.topleft_xyz, box.size_xyz)
+
+
 def normalized(box: NDBoundingBox, num_channels: int) -> NDBoundingBox:
     """Return a box with an axis of channels, unless it has the axes of arrays already."""
     if not isinstance(box, BoundingBox):
@@ -68,8 +73,7 @@ def extended(known: NDBoundingBox, box: NDBoundingBox) -> NDBoundingBox:
     """Return the smallest box around both, which has the axes of the first one."""
     if known.axes == box.axes:
         return known.extended_by(box)
-    one, other = (BoundingBox(one.topleft_xyz, one.size_xyz) for one in (known, box))
-    both = one.extended_by(other)
+    both = in_space(known).extended_by(in_space(box))
     return known.with_topleft_xyz(both.topleft).with_size_xyz(both.size)
 
 
@@ -304,10 +308,9 @@ def _several(ranges: Mapping[str, range]) -> str:
 
 
 def _in_space(box: NDBoundingBox | None) -> NDBoundingBox | None:
-    """Return a box along x, y and z alone."""
     if not isinstance(box, NDBoundingBox) or not {*XYZ_AXES} <= {*box.axes}:
         return box  # of which resolving makes an error
-    return BoundingBox(box.topleft_xyz, box.size_xyz)
+    return in_space(box)
 
 
 def _axes(frame: Frame) -> tuple[str, ...]:

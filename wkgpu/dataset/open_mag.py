@@ -35,7 +35,7 @@ def open_mag(
     NotFoundError, HeaderError
         If the folder does not exist, holds no mag, or its header is bad.
     UnsupportedError
-        If the path is a URL, such as ``s3://``, other than ``file://``, or the mag is Zarr.
+        If the path is a URL, such as ``s3://``, other than ``file://``, or the mag has a format that is not read.
 
     Examples
     --------

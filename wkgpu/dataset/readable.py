@@ -54,9 +54,18 @@ def axes_problem(layer: Layer) -> str | None:
     return f"it has the axes {several} besides channels, x, y and z; such layers are read and written only."
 
 
-def check_axes(layer: Layer) -> None:
-    """Raise an `UnsupportedError` for a layer with several coordinates along other axes than channels, x, y and z."""
-    if (problem := axes_problem(layer)) is not None:
+def check_axes(layer: Layer, *, has_new_array: bool = False) -> None:
+    """Raise an `UnsupportedError` for a layer with several coordinates along other axes than channels, x, y and z.
+
+    Parameters
+    ----------
+    has_new_array : bool
+        Whether an array is made for the layer, which would not even have the axis.
+    """
+    problem = axes_problem(layer)
+    if has_new_array and (axes := list(further_axes(layer.bounding_box))):
+        problem = f"it has the axes {axes} besides channels, x, y and z, and new arrays do not."
+    if problem is not None:
         raise UnsupportedError(f"Layer {layer.name!r} of {layer.dataset.path} cannot be used for this: {problem}")
 
 

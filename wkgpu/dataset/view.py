@@ -764,7 +764,7 @@ class View(TellsWhatIsAbsent):
     def min_max(
         self, executor: Executor | None = None, progress_desc: str | None = None
     ) -> tuple[int, int] | tuple[float, float]:
-        """Return the least and the greatest value of all voxels; what is not stored is 0.
+        """Return the least and the greatest value of all voxels; what is not stored has the fill value.
 
         Parameters
         ----------
@@ -829,7 +829,7 @@ class View(TellsWhatIsAbsent):
     def count_labels(
         self, executor: Executor | None = None, progress_desc: str | None = None
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Return which integers the voxels have, and how many voxels have each of them; what is not stored is 0.
+        """Return which integers the voxels have, and how many voxels have each; what is not stored has the fill value.
 
         Parameters
         ----------

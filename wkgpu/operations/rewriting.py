@@ -6,7 +6,7 @@ uses all threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -134,7 +134,7 @@ def rewrite_in_place(
         before = _state(source)
         old = [Path(shard).relative_to(path).as_posix() for shard in before]
         swap.check_folders(old)
-        target = create_array(swap.building, spec, source.data_format, source.extent)
+        target = create_array(swap.building, spec, source.data_format, source.extent, source.axes)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
             if _state(source) != before:
@@ -164,7 +164,7 @@ def rewrite_box(job: RewriteJob) -> None:
     """Write the shards of one job, in this process or another one."""
     source, target = open_array(job.source), open_array(job.target)
     stored = [VoxelBox(*box) for box in source.shard_boxes(job.box)]
-    if (source.data_format, source.spec) == (target.data_format, target.spec):
+    if _kind_of_files(source) == _kind_of_files(target):
         stored = [box for box in stored if not _copy_shard(source, target, shard_number(source, box))]
     filled = None if job.filled is None else job.filled.intersection(job.box)
     wanted = stored if filled is None else [*stored, filled]
@@ -175,6 +175,11 @@ def rewrite_box(job: RewriteJob) -> None:
     with engine.active():
         for part in _parts(_around(wanted, job.box), source.spec, target.spec):
             _rewrite_part(source, target, engine, part, kept)
+
+
+def _kind_of_files(array: StoredArray) -> tuple[str, ArraySpec, Hashable]:
+    """Return what is equal where files can be copied as they are."""
+    return array.data_format, array.spec, array.file_layout
 
 
 def _copy_shard(source: StoredArray, target: StoredArray, shard: Triple) -> bool:

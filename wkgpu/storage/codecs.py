@@ -113,8 +113,8 @@ def blosc_bound(nbytes: int) -> int:
 
 
 def deflate_bound(nbytes: int) -> int:
-    """Stored blocks of at least 16 KiB, RFC 1951, in a zlib or gzip frame without optional fields."""
-    return nbytes + 5 * (nbytes // 16384 + 1) + 32
+    """``libdeflate_gzip_compress_bound`` of libdeflate: stored blocks of at least 5,000 bytes, RFC 1951, in a frame."""
+    return nbytes + 5 * (nbytes // 5000 + 1) + 32
 
 
 def sized_lz4_bound(nbytes: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -202,8 +202,9 @@ def _check_folder(path: Path) -> None:
 
 
 def create_array(
-    place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT, extent: Triple | None = None
-) -> StoredArray:
+    place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT, extent: Triple | None = None,
+    axes: Sequence[str] | None = None,
+) -> StoredArray:  # fmt: skip
     """Make the folder of a mag, which may exist if it is empty, and write its header.
 
     Parameters
@@ -212,6 +213,8 @@ def create_array(
         The folder, of the file system or of any store.
     extent : tuple of int, optional
         Voxels ``(x, y, z)`` that it has room for, where a format has to know; writes beyond them make it larger.
+    axes : sequence of str, optional
+        The order of "c", "x", "y" and "z" in the files, where a format has a choice; by default this one.
 
     Raises
     ------
@@ -225,7 +228,7 @@ def create_array(
     if not isinstance(place, Location):
         refuse_remote(place)
         place = _in_its_store(place)
-    return format_named(data_format).load().create(place, spec, extent)
+    return format_named(data_format).load().create(place, spec, extent, axes)
 
 
 def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -58,7 +59,9 @@ class ShardFolder(ABC):
 
     @classmethod
     @abstractmethod
-    def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> Self:
+    def create(
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
+    ) -> Self:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
 
     @classmethod
@@ -197,6 +200,11 @@ class ShardFolder(ABC):
             If the format has no header that users of earlier versions know.
         """
         raise UnsupportedError(f"{self.path} has no header as mags of WKW have; use info.")
+
+    @property
+    def file_layout(self) -> Hashable:
+        """What has to be equal, besides the spec, where a file of one array can be one of another array as it is."""
+        return None
 
     @property
     def coordinates(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
-from wkgpu.dataset.more_axes import extended
+from wkgpu.dataset.more_axes import extended, in_space
 from wkgpu.dataset.readable import check_axes, format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, changed_spec
 from wkgpu.errors import MismatchError, NameTakenError, UnsupportedError
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from wkgpu.dataset.layer import Layer
     from wkgpu.dataset.mag_view import MagView
 
-_OF_THE_COPY = frozenset({"mags", "wkwResolutions", "attachments"})  # what lies in the copy, and not in the original
+_OF_THE_COPY = frozenset(
+    {"mags", "wkwResolutions", "attachments", "additionalAxes"}
+)  # what lies in the copy, and not in the original
 
 
 class LayoutOverrides(NamedTuple):
@@ -225,7 +227,7 @@ class LayerCopy:
             dtype=layer.dtype,
             num_channels=layer.num_channels,
             data_format=self._data_format,
-            bounding_box=layer.bounding_box,
+            bounding_box=in_space(layer.bounding_box),
         )
         original = layer._properties.document
         added = {key: value for key, value in original.items() if key not in _OF_THE_COPY}
@@ -273,7 +275,13 @@ def copy_layer(
     with ExitStack() as undone_if_it_fails:
         if is_new:
             listed = LayerProperties.new(
-                name, layer.category, layer.dtype, layer.num_channels, wanted.format_of(layer), layer.bounding_box, None
+                name,
+                layer.category,
+                layer.dtype,
+                layer.num_channels,
+                wanted.format_of(layer),
+                in_space(layer.bounding_box),
+                None,
             )
             with suppress(NameTakenError) if exists_ok else nullcontext():  # another process may be faster
                 undone_if_it_fails.enter_context(new_layer(dataset, listed))
@@ -313,7 +321,7 @@ def copy_mag(
     check_group(layer)
     with NewFolder(layer.path / name, dataset._file) as folder:
         extent = source._array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
-        target = create_array(folder.building, spec, layer.data_format.value, extent)
+        target = create_array(folder.building, spec, layer.data_format.value, extent, layer._properties.axes)
         array = source._array
         has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
         box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none
@@ -321,7 +329,7 @@ def copy_mag(
         with dataset._changing() as properties:
             listed = properties.layer(layer.name)
             _check_free(listed, mag, dataset.path)
-            listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
+            listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape, target.axes)
             extend_box(listed, box)
             folder.place()
     list_mags(layer)
@@ -331,8 +339,7 @@ def copy_mag(
 def extend_box(listed: LayerProperties, box: NDBoundingBox) -> None:
     """Let the box of a layer hold another one as well."""
     if not box.is_empty():
-        known = listed.bounding_box
-        listed.bounding_box = box if known.is_empty() else extended(known, box)
+        listed.bounding_box = extended(listed.bounding_box, box)
 
 
 def _check_free(listed: LayerProperties, mag: Mag, dataset: Path) -> None:

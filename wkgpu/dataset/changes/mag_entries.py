@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     """Add an empty mag; see `Layer.add_mag`."""
     check_layer_folder(layer)
-    check_axes(layer)
+    check_axes(layer, has_new_array=True)
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)
@@ -34,11 +34,12 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        create_array(folder.building, spec, layer.data_format.value, extent_of(layer.bounding_box, mag))
+        extent, axes = extent_of(layer.bounding_box, mag), layer._properties.axes
+        made = create_array(folder.building, spec, layer.data_format.value, extent, axes)
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)
             check_mag_is_free(listed, mag)
-            listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape)
+            listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape, made.axes)
             folder.place()
     list_mags(layer)
     return layer.get_mag(mag)

@@ -166,8 +166,8 @@ class MagPyramid:
         """
         if layer.read_only:
             raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
-        for used in (layer, source.layer):
-            check_axes(used)
+        check_axes(layer, has_new_array=True)
+        check_axes(source.layer)
         check_headers(layer)
         # Averaging segment ids is meaningless.
         default = InterpolationMode.MODE if layer.category == SEGMENTATION_CATEGORY else InterpolationMode.MEDIAN
@@ -224,14 +224,14 @@ class MagPyramid:
         layer, name = self.layer, mag.to_layer_name()
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
             extent = extent_of(layer.bounding_box, mag)
-            made = create_array(folder.building, self.spec, layer.data_format.value, extent)
+            made = create_array(folder.building, self.spec, layer.data_format.value, extent, layer._properties.axes)
             made.follows_links = layer.dataset._allow_foreign_writes
             self._fill(source, made, mag)
             with layer.dataset._changing() as properties:
                 listed = properties.layer(layer.name)
                 if listed.has_mag(mag):
                     raise NameTakenError(f"Mag {mag} of layer {layer.name!r} was added by another process.")
-                listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape)
+                listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape, made.axes)
                 folder.place()
         list_mags(layer)
         return layer.get_mag(mag)

@@ -119,9 +119,9 @@ def add_mag_copy(
     if (problem := remote_problem(source)) is not None:
         raise UnsupportedError(f"{problem} It cannot be copied; add_mag_as_ref() lists it where it is.")
     _check_kind(layer, source)
-    for used in (layer, _layer_of(source)):
-        if used is not None:
-            check_axes(used)
+    check_axes(layer, has_new_array=True)
+    if (own := _layer_of(source)) is not None:
+        check_axes(own)
     spec = wanted.of(source._array.current(), layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     text = progress_desc or f"Copying mag {source.mag} to layer {layer.name}"

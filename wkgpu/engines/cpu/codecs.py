@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -33,6 +34,9 @@ class CpuCodec(NamedTuple):
         Working memory that they are given.
     begin_decoding, begin_encoding : int
         Addresses of functions that prepare it; 0 where there is nothing to prepare.
+    plain_header, is_plain : int
+        Of a codec that may store chunks as they are: the bytes before them, and the address of a function that tells
+        by these.
     number : int
         For codecs that are compiled into the kernels: which one.
     kept : object
@@ -47,6 +51,8 @@ class CpuCodec(NamedTuple):
     encoder_bytes: int = 0
     begin_decoding: int = 0
     begin_encoding: int = 0
+    plain_header: int = -1
+    is_plain: int = 0
     number: int = pipeline.CALLED
     kept: object = None
 
@@ -76,7 +82,64 @@ def _zstd(codec: Codec, nbytes: int) -> CpuCodec:
     )  # fmt: skip
 
 
-CODECS: dict[str, Callable[[Codec, int], CpuCodec]] = {"lz4": _lz4, "lz4hc": _lz4hc, "zstd": _zstd}
+def _blosc(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import blosc
+
+    parameter = blosc.encode_parameter(**dict(codec.parameters))
+    if parameter is None:
+        return CpuCodec()
+    return CpuCodec(
+        blosc.decode.address, blosc.encode.address, parameter, encoder_bytes=blosc.ENCODER_BYTES,
+        plain_header=blosc.HEADER_BYTES, is_plain=blosc.is_plain.address,
+    )  # fmt: skip
+
+
+def _gzip(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import deflate
+
+    level = deflate.encode_parameter(int(dict(codec.parameters)["level"]))
+    return CpuCodec(
+        deflate.decode_gzip.address, deflate.encode_gzip.address, level, decoder_bytes=deflate.DECODER_BYTES
+    )  # fmt: skip
+
+
+def _zlib(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import deflate
+
+    level = deflate.encode_parameter(int(dict(codec.parameters)["level"]))
+    return CpuCodec(
+        deflate.decode_zlib.address, deflate.encode_zlib.address, level, decoder_bytes=deflate.DECODER_BYTES
+    )  # fmt: skip
+
+
+def _sized_lz4(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import sized_lz4
+
+    acceleration = int(dict(codec.parameters)["acceleration"])
+    return CpuCodec(
+        sized_lz4.decode.address, sized_lz4.encode.address, acceleration, encoder_bytes=intrinsics.LZ4_STATE_BYTES,
+        begin_encoding=sized_lz4.begin_encoding.address,
+    )  # fmt: skip
+
+
+def _zarr(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.engines.cpu import zarr_codecs
+
+    kept = zarr_codecs.functions(codec)
+    decode, encode = (ctypes.cast(function, ctypes.c_void_p).value or 0 for function in kept)
+    return CpuCodec(decode, encode, kept=kept)
+
+
+def _crc32c(codec: Codec, nbytes: int) -> CpuCodec:
+    from wkgpu.kernels.cpu import crc32c
+
+    return CpuCodec(crc32c.decode.address, crc32c.encode.address)
+
+
+CODECS: dict[str, Callable[[Codec, int], CpuCodec]] = {
+    "lz4": _lz4, "lz4hc": _lz4hc, "zstd": _zstd, "blosc": _blosc, "gzip": _gzip, "numcodecs.zlib": _zlib,
+    "numcodecs.lz4": _sized_lz4, "crc32c": _crc32c, "zarr": _zarr,
+}  # fmt: skip
 """By name. A function is called with a codec and the most bytes that it is given to encode when it is first needed."""
 
 
@@ -150,6 +213,7 @@ def _kernel_pipelines(pipelines: tuple[Pipeline, ...], size: int, swapped: int, 
     for row, codecs in zip(rows, found, strict=True):
         row[pipeline.COUNT] = len(codecs)
         row[pipeline.PLAIN] = _plain_header(codecs, size)
+        row[pipeline.IS_PLAIN] = codecs[0].is_plain if len(codecs) == 1 else 0
         row[pipeline.SWAPPED] = swapped
         row[pipeline.FIRST_BUFFER], row[pipeline.SECOND_BUFFER] = 0, between
         for step, codec in zip(_steps(row), codecs, strict=False):
@@ -198,8 +262,9 @@ def _codecs_of(number: int, codecs: Pipeline, nbytes: int, encodes: bool) -> tup
         if not decodes(codec):
             raise _MissingCodecError(number, codec.name, False)
         implementation = _implementation(codec, nbytes, CODECS[codec.name])
-        if encodes and implementation.number == pipeline.CALLED and not implementation.encode:
-            raise _MissingCodecError(number, codec.name, True)
+        needed = (implementation.decode, implementation.encode) if encodes else (implementation.decode,)
+        if implementation.number == pipeline.CALLED and not all(needed):
+            raise _MissingCodecError(number, codec.name, implementation.decode != 0)
         found.append(implementation)
         nbytes = codec.bound(nbytes)
     return tuple(found)
@@ -224,9 +289,11 @@ def _plain_header(codecs: Sequence[CpuCodec], size: int) -> int:
     """Return the bytes before a chunk that may lie in the file as it is, or -1."""
     if not codecs:
         return 0
-    if len(codecs) == 1 and codecs[0].number != pipeline.CALLED:
+    if len(codecs) > 1:
+        return -1
+    if codecs[0].number != pipeline.CALLED:
         return int(lz4.literal_header.py_func(size))  # compiled alone it would take a second in each process
-    return -1
+    return codecs[0].plain_header
 
 
 def _decoder(codec: CpuCodec) -> tuple[bool, int, int]:

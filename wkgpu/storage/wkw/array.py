@@ -8,6 +8,7 @@ offset. Source: the WKW format description and its reference implementation's be
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -72,7 +73,9 @@ class WkwArray(StoredArray):
         return cls(location, WkwHeader.parse(data, str(file)), version)
 
     @classmethod
-    def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> WkwArray:
+    def create(
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
+    ) -> WkwArray:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
         header, store = WkwHeader.for_spec(spec), location.store
         if store.exists(location.key) or any(True for _ in store.entries(location.key)):

@@ -6,6 +6,7 @@ Source: the Zarr 3 specification, https://zarr-specs.readthedocs.io.
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -38,6 +39,7 @@ from wkgpu.storage.zarr3.shard_table import max_encoded_bytes
 METADATA_NAME = "zarr.json"
 _ALL_LOCKS = 1 << 62  # of the shards
 _MAX_GROWTHS = 32
+_USUAL_AXES = ("c", "x", "y", "z")
 
 
 class Zarr3Array(StoredArray):
@@ -87,7 +89,9 @@ class Zarr3Array(StoredArray):
         return cls(location, ZarrMetadata.parse(data, str(file)), version)
 
     @classmethod
-    def create(cls, location: Location, spec: ArraySpec, extent: Triple | None = None) -> Self:
+    def create(
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
+    ) -> Self:
         """Make the folder of a mag and write its metadata; see `wkgpu.storage.formats.create_array`.
 
         All channels of a voxel get into one chunk, whatever the spec says.
@@ -95,7 +99,7 @@ class Zarr3Array(StoredArray):
         store = location.store
         if store.exists(location.key) or any(True for _ in store.entries(location.key)):
             raise AlreadyExistsError(f"{location} exists and is not an empty folder; choose another path or remove it.")
-        store.write((location / METADATA_NAME).key, new_metadata(spec, extent or spec.shard_shape))
+        store.write((location / METADATA_NAME).key, new_metadata(spec, extent or spec.shard_shape, axes or _USUAL_AXES))
         return cls.open(location)
 
     @classmethod
@@ -270,6 +274,13 @@ class Zarr3Array(StoredArray):
         if file is None and self.is_outdated():  # its voxels may be in a file of another name
             raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file
+
+    @property
+    def file_layout(self) -> Hashable:
+        """See `StoredArray.file_layout`."""
+        metadata = self.metadata
+        order = tuple(self.axes[axis] for axis in metadata.order)
+        return metadata.table, order, self.ordinal_strides, self.first_ordinal, self.extra_axes
 
     def shard_codecs(self, shard: Triple) -> Pipeline | None:
         """See `StoredArray.shard_codecs`; all files of an array have the same."""

@@ -149,19 +149,30 @@ class ZarrMetadata:
         return json.dumps(said | {"shape": shape}, indent=2).encode()
 
 
-def new_metadata(spec: ArraySpec, extent: Triple) -> bytes:
-    """Return ``zarr.json`` of a new array with the axes c, x, y and z, in shards, as WEBKNOSSOS makes them.
+def new_metadata(spec: ArraySpec, extent: Triple, axes: Sequence[str] = _DEFAULT_NAMES) -> bytes:
+    """Return ``zarr.json`` of a new array in shards, as WEBKNOSSOS makes them.
 
     Parameters
     ----------
     extent : tuple of int
         Voxels ``(x, y, z)`` that it has room for.
+    axes : sequence of str
+        "x", "y" and "z" in any order, and "c", which may be missing where there is one channel.
     """
     channels = spec.num_channels
-    fastest = [1 + axis for axis in spec.axis_order]
-    fastest.insert(spec.channel_position, 0)
+    names = [name for name in axes if name in _DEFAULT_NAMES]
+    if not {"x", "y", "z"} <= {*names} or (channels > 1 and "c" not in names):
+        raise UnsupportedError(f"A new Zarr array has the axes c, x, y and z, in any order, not {list(axes)}.")
+    fastest = [names.index("xyz"[axis]) for axis in spec.axis_order]
+    if "c" in names:
+        fastest.insert(spec.channel_position, names.index("c"))
+
+    def along_axes(lengths: Sequence[int]) -> tuple[int, ...]:
+        found = dict(zip("cxyz", (channels, *lengths), strict=True))
+        return tuple(found[name] for name in names)
+
     chain = CodecChain(
-        (channels, *spec.chunk_shape), ShardTable(), spec.dtype.str.startswith(">"), tuple(reversed(fastest)),
+        along_axes(spec.chunk_shape), ShardTable(), spec.dtype.str.startswith(">"), tuple(reversed(fastest)),
         spec.codecs,
     )  # fmt: skip
     shard = spec.shard_shape
@@ -169,13 +180,13 @@ def new_metadata(spec: ArraySpec, extent: Triple) -> bytes:
     said = {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": [channels, *shape],
+        "shape": list(along_axes(shape)),
         "data_type": spec.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [channels, *shard]}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(along_axes(shard))}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": _json_of(np.frombuffer(spec.memory_fill_bytes, spec.memory_dtype)[0]),
         "codecs": chain.described(spec.dtype.itemsize),
-        "dimension_names": list(_DEFAULT_NAMES),
+        "dimension_names": names,
         "attributes": {},
     }
     metadata = _checked(said, "A new zarr.json")
