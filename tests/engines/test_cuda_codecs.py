@@ -3,9 +3,9 @@
 import logging
 from pathlib import Path
 
-import codec_stand_ins
 import numpy as np
 import pytest
+import reference_codecs
 from arrays import is_simulated, on_host, read_box, read_boxes, write_box
 from indexed_array import HEADER, IndexedArray
 
@@ -42,8 +42,7 @@ def name_of(codecs):
 
 
 @pytest.fixture(autouse=True)
-def _codecs(monkeypatch):
-    codec_stand_ins.install(monkeypatch)
+def _what_is_said_once_is_said_again():
     for say in (cuda_codecs._say_once, cuda_codecs.say_left_to_host):
         say.cache_clear()
 
@@ -141,7 +140,7 @@ def test_single_chunks_without_a_checksum_are_left_to_the_cpu(make, cuda, caplog
     """Written by another encoder than the metadata says; in reads and under new voxels."""
     array = make((ZSTD,))
     content = volume()[0, :8, :8, :8].tobytes("F")
-    replaced(array, dict.fromkeys([0, 7, 40], lambda chunk: codec_stand_ins.encode(UNCHECKED, content)))
+    replaced(array, dict.fromkeys([0, 7, 40], lambda chunk: reference_codecs.encode(UNCHECKED, content)))
     expected = volume()
     for corner in ((0, 0, 0), (0, 8, 24), (16, 16, 0)):
         expected[0][tuple(slice(begin, begin + 8) for begin in corner)] = volume()[0, :8, :8, :8]
@@ -162,7 +161,7 @@ def test_chunks_of_blosc_that_are_not_what_the_metadata_says(make, cuda):
     array = make((blosc(blocksize=1024),))
     others = [blosc(cname="zstd"), blosc(shuffle="shuffle", typesize=2), blosc(cname="blosclz"), blosc(clevel=0)]
     content = volume()[0, :8, :8, :8].tobytes("F")
-    encoded = [codec_stand_ins.encode(codec, content) for codec in others]
+    encoded = [reference_codecs.encode(codec, content) for codec in others]
     replaced(array, {number: lambda chunk, new=new: new for number, new in enumerate(encoded)})
     expected = volume()
     for number in range(4):
@@ -385,10 +384,10 @@ def test_zstd_is_encoded_by_the_device_and_decoded_by_libzstd(empty, cuda, cpu, 
     chunks = [chunk for chunk in array.encoded() if chunk]
     assert 0 < len(chunks) <= CHUNKS
     for chunk in chunks:
-        frame = codec_stand_ins.decode(CRC32C, chunk) if len(codecs) > 1 else chunk
+        frame = reference_codecs.decode(CRC32C, chunk) if len(codecs) > 1 else chunk
         assert frame[4] >> 2 & 1 == dict(codecs[0].parameters)["checksum"]
         assert frame[4] >> 6 or frame[4] & 32  # the decoded size is in the header
-        assert len(codec_stand_ins.decode(ZSTD, frame)) == 1024
+        assert len(reference_codecs.decode(ZSTD, frame)) == 1024
     write_box(array, cuda, (5, 6, 7), expected[:, :11, :12, :13] + 1)
     expected[:, 5:16, 6:18, 7:20] = expected[:, :11, :12, :13] + 1
     np.testing.assert_array_equal(read_box(array, cpu, (0, 0, 0), SHAPE), expected)
