@@ -181,7 +181,11 @@ def test_what_a_device_lacks_is_decoded_by_the_cpu(make, simulated, monkeypatch,
             np.testing.assert_array_equal(read_box(array, simulated, (0, 0, 0), SHAPE), volume())
         monkeypatch.setattr(simulated.device, "chunk_kernels", None)
         np.testing.assert_array_equal(read_box(make((SIZED_LZ4,), number=9), simulated, (0, 0, 0), SHAPE), volume())
-    assert len(caplog.messages) == 5
+        monkeypatch.undo()
+        monkeypatch.setattr(cuda_codecs, "MAX_CHUNK_BYTES", 1023)
+        np.testing.assert_array_equal(read_box(make((ZLIB,), number=8), simulated, (0, 0, 0), SHAPE), volume())
+    assert len(caplog.messages) == 6
+    assert "too large" in caplog.messages[-1]
 
 
 # ---- Damage
