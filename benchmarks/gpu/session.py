@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from benchmarks.gpu import changes, decoders, patches, reads, steps, tuning, writes
+from benchmarks.gpu import changes, decoders, patches, reads, steps, tuning, writes, zarr
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.figures import GpuFigure, Skipped, Task, tidied
 
 GROUPS: dict[str, Callable[[Bench], Iterator[Task]]] = {
     "steps": steps.steps,
     "read": reads.reads,
+    "zarr": zarr.zarr,
     "patches": patches.patches,
     "write": writes.writes,
     "fetch-paths": tuning.fetch_paths,

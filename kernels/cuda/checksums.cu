@@ -29,14 +29,14 @@ __device__ __forceinline__ u64 with_input(u64 sum, u64 input) { return rotated(s
 
 __device__ __forceinline__ u64 with_sum(u64 hash, u64 sum) { return (hash ^ with_input(0, sum)) * PRIME_1 + PRIME_4; }
 
-// The 8 bytes at an address; only words that hold one of them are read.
+// The 8 bytes at an address; only words that hold one of them are read. No kernel here writes what it loads so.
 template <bool IS_ALIGNED>
 __device__ __forceinline__ u64 load_8(const u8* from)
 {
-    if (IS_ALIGNED) return *(const u64*)from;
+    if (IS_ALIGNED) return __ldg((const u64*)from);
     int shift = (int)((u64)from & 3) * 8;
     const u32* words = (const u32*)(from - ((u64)from & 3));
-    return joined(words[0], words[1], shift ? words[2] : 0, shift);
+    return joined(__ldg(words), __ldg(words + 1), shift ? __ldg(words + 2) : 0, shift);
 }
 
 template <bool IS_ALIGNED>
@@ -142,7 +142,7 @@ template <bool IS_ALIGNED>
 __device__ __forceinline__ u32 load_4(u64 address)
 {
     const u32* words = (const u32*)(address & ~(u64)3);
-    return load_word<IS_ALIGNED>(words, 0, (int)(address & 3) * 8);
+    return IS_ALIGNED ? __ldg(words) : __funnelshift_r(__ldg(words), __ldg(words + 1), (u32)(address & 3) * 8);
 }
 
 // ---- CRC-32: the remainder of the bytes as a polynomial. Bit 31 of a word is its lowest power

@@ -3,10 +3,10 @@
 import gzip
 import zlib
 
-import codec_stand_ins
 import google_crc32c
 import numpy as np
 import pytest
+import reference_codecs
 from numcodecs.zstd import Zstd
 
 from wkgpu.kernels.failures import MALFORMED, OK
@@ -118,7 +118,7 @@ def test_chunks_of_blosc(gpu, shuffle, typesize, blocksize):
     labels = np.repeat(random.integers(0, 1 << 7, 40_000), 9).astype(f"u{typesize}").tobytes()
     contents = [labels[at : at + 32**3] for at in range(0, 40 * 8192 * min(typesize, 4), 8192)]
     contents = [content for content in contents if len(content) == 32**3] + [random.bytes(32**3), labels[:5001]]
-    batch = Batch(gpu, [codec_stand_ins.encode(codec, content) for content in contents])
+    batch = Batch(gpu, [reference_codecs.encode(codec, content) for content in contents])
     targets, shuffled = (Batch(gpu, [bytes(len(content)) for content in contents]) for _ in range(2))
     statuses = batch.column([OK] * batch.count, np.int32)
     columns = batch.addresses, batch.lengths, targets.addresses, shuffled.addresses, targets.lengths, batch.count, 4

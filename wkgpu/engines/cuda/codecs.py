@@ -105,6 +105,9 @@ def _is_vouched_for(codecs: Pipeline) -> bool:
     return bool(dict(codecs[0].parameters)["checksum"]) or not needs_checksum(codecs)
 
 
+MAX_CHUNK_BYTES = 256 << 20
+"""Decoded, of codecs of Zarr: nvCOMP works in three times as much, and is no faster than the CPU with few chunks."""
+
 CODECS: dict[str, CudaCodec] = {
     "lz4": CudaCodec(Decoding, lambda device, codecs: device.codec("lz4")),
     "lz4hc": CudaCodec(Decoding),  # nvCOMP has no encoder that searches as long
@@ -122,12 +125,12 @@ def is_placed_as_fetched(codecs: Pipeline, dtype: np.dtype[np.generic]) -> bool:
     return not codecs and dtype.isnative
 
 
-def codec_of(codecs: Pipeline, dtype: np.dtype[np.generic], device: Device) -> CudaCodec | None:
-    """Return what decodes chunks on a device.
+def codec_of(codecs: Pipeline, dtype: np.dtype[np.generic], device: Device, size: int) -> CudaCodec | None:
+    """Return what decodes chunks of ``size`` bytes on a device.
 
     None where the CPU has to, because the codec is not in the table, because there are several of them, because numbers
-    lie in another byte order, or because no checksum would show whether nvCOMP has decoded chunks rightly. The user is
-    told so, once for each pipeline.
+    lie in another byte order, because chunks are too large, or because no checksum would show whether nvCOMP has
+    decoded chunks rightly. The user is told so, once for each pipeline.
     """
     codec = CODECS.get(codecs[0].name) if codecs else None
     if codec is None or not dtype.isnative or not _is_single(codecs, codec):
@@ -135,6 +138,9 @@ def codec_of(codecs: Pipeline, dtype: np.dtype[np.generic], device: Device) -> C
         return None
     if codec.is_of_zarr and (device.chunk_kernels is None or (codec.nvcomp and device.codec(codec.nvcomp) is None)):
         _say_once(codecs, f"{device.name} has no decoder of them")
+        return None
+    if codec.is_of_zarr and size > MAX_CHUNK_BYTES:
+        _say_once(codecs, f"chunks of more than {MAX_CHUNK_BYTES >> 20} MiB are too large for a GPU's batches")
         return None
     if not codec.takes(codecs):
         unchecked = "they have no checksums, without which damage could reach other chunks: see cuda_decode_unchecked"
@@ -150,7 +156,7 @@ def _is_single(codecs: Pipeline, codec: CudaCodec) -> bool:
 
 def encoder_of(spec: ArraySpec, device: Device) -> BatchCodec | None:
     """Return what encodes the chunks of a plan on a device; None where the CPU has to."""
-    codec = codec_of(spec.codecs, spec.dtype, device)
+    codec = codec_of(spec.codecs, spec.dtype, device, spec.chunk_bytes)
     return None if codec is None or codec.encoder is None else codec.encoder(device, spec.codecs)
 
 
@@ -169,7 +175,8 @@ def batch_sizes(device: Device, plan: ReadPlan) -> BatchSizes:
     size = plan.pieces.nbytes
     limit, max_chunks = batch_limit(plan), []
     for codecs in plan.pipelines:
-        codec = None if is_placed_as_fetched(codecs, plan.spec.dtype) else codec_of(codecs, plan.spec.dtype, device)
+        is_raw = is_placed_as_fetched(codecs, plan.spec.dtype)
+        codec = None if is_raw else codec_of(codecs, plan.spec.dtype, device, size)
         work = 0
         if codec is not None and codec.is_of_zarr:  # LZ4 works in next to nothing
             work = sum(codec.decoding.working_bytes(device, codecs, np.array([size]), size).values())

@@ -87,7 +87,9 @@ class CudaEncoder:
             self._words = layout_in_words(_as_chunks(plan, data), corner_bits, size)
         # A slot holds as many encoded chunks, packed ones, and what the encoder works with for each chunk.
         work = 0 if codec is None else codec.encode_temp_bytes(1, size)
-        described = None if codec is None or plan.old is None else codec_of(plan.spec.codecs, plan.spec.dtype, device)
+        described = (
+            None if codec is None or plan.old is None else codec_of(plan.spec.codecs, plan.spec.dtype, device, size)
+        )
         if described is not None:  # and the decoder of old ones
             one = np.array([size])
             work += sum(described.decoding.working_bytes(device, plan.spec.codecs, one, size).values())
@@ -233,7 +235,7 @@ class _Encoding:
         self._partly = partly = encoder.partly(first, last)
         self._old_lengths = encoder.plan.touched.nbytes[first + partly]
         size = encoder.size
-        described = codec_of(encoder.plan.spec.codecs, encoder.plan.spec.dtype, encoder.device)
+        described = codec_of(encoder.plan.spec.codecs, encoder.plan.spec.dtype, encoder.device, size)
         assert described is not None  # the engine has looked
         self._kind = described.decoding
         refused = self._kind.first_refused(self._old_lengths, size)

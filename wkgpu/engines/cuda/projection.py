@@ -38,7 +38,7 @@ def _of_batch(device: Device, plan: ReadPlan, batch: ReadBatch) -> dict[str, int
     codecs, items = plan.pipelines[batch.codec], items_described(count)
     if is_placed_as_fetched(codecs, plan.spec.dtype):
         return {"staging": batch.nbytes_staged, "table": 8 * items}
-    codec = codec_of(codecs, plan.spec.dtype, device)
+    codec = codec_of(codecs, plan.spec.dtype, device, size)
     if codec is None:
         return {"decoded": heads * size, "table": 8 * items}
     decoding = codec.decoding

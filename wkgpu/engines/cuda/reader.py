@@ -29,7 +29,6 @@ from wkgpu.storage.codecs import Pipeline
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 from wkgpu.storage.plans.sources import Sources, Window
-from wkgpu.storage.spec import ArraySpec
 
 
 class CudaReader:
@@ -58,7 +57,7 @@ class CudaReader:
         self._stack = stack
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
-        self._decoders = [_Decoder(codecs, plan.spec, device) for codecs in plan.pipelines]
+        self._decoders = [_Decoder(codecs, plan, device) for codecs in plan.pipelines]
 
     def run(self) -> None:
         """Fill the output."""
@@ -217,9 +216,10 @@ class _Decoder:
         What else decodes them on the device; None where the host does.
     """
 
-    def __init__(self, codecs: Pipeline, spec: ArraySpec, device: Device) -> None:
-        self.is_raw = is_placed_as_fetched(codecs, spec.dtype)
-        self.codec = None if self.is_raw else codec_of(codecs, spec.dtype, device)
+    def __init__(self, codecs: Pipeline, plan: ReadPlan, device: Device) -> None:
+        dtype = plan.spec.dtype
+        self.is_raw = is_placed_as_fetched(codecs, dtype)
+        self.codec = None if self.is_raw else codec_of(codecs, dtype, device, plan.pieces.nbytes)
 
 
 def _wanted_bytes(plan: ReadPlan, batch: ReadBatch) -> Ints:

@@ -1,8 +1,7 @@
-"""Codecs of Zarr for the CPU engine by way of numcodecs, where the engine's table has none of that name."""
+"""Codecs of Zarr as other libraries have them, by their descriptions."""
 
 from __future__ import annotations
 
-import ctypes
 import gzip
 import struct
 import zlib
@@ -13,13 +12,7 @@ import numpy as np
 from numcodecs import blosc
 from numcodecs.zstd import Zstd
 
-from wkgpu.engines.cpu import codecs as cpu_codecs
-from wkgpu.engines.cpu.codecs import CpuCodec
-
-_DECODER = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 7)
-_ENCODER = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 6)
 _SHUFFLES = {"noshuffle": blosc.NOSHUFFLE, "shuffle": blosc.SHUFFLE, "bitshuffle": blosc.BITSHUFFLE}
-_kept = []  # functions that C calls
 
 
 def encode(codec, content):
@@ -64,37 +57,3 @@ def decode(codec, encoded):
         return bytes(blosc.decompress(encoded))
     except (RuntimeError, OSError, EOFError, zlib.error, struct.error, lz4.block.LZ4BlockError) as error:
         raise ValueError(str(error)) from error
-
-
-def implementation(codec):
-    """Return functions that the kernels of the CPU call."""
-
-    @_DECODER
-    def decoder(source, nbytes, target, wanted, capacity, parameter, state):
-        try:
-            content = decode(codec, ctypes.string_at(source, nbytes))
-        except ValueError:
-            return -1
-        ctypes.memmove(target, content, min(len(content), capacity))
-        return len(content)
-
-    @_ENCODER
-    def encoder(source, nbytes, target, capacity, parameter, state):
-        encoded = encode(codec, ctypes.string_at(source, nbytes))
-        if len(encoded) > capacity:
-            return 0
-        ctypes.memmove(target, encoded, len(encoded))
-        return len(encoded)
-
-    _kept.append((decoder, encoder))
-    address = [ctypes.cast(function, ctypes.c_void_p).value for function in (decoder, encoder)]
-    return CpuCodec(*address)
-
-
-def install(monkeypatch):
-    """Give the CPU engine what it lacks."""
-    for name in ("zstd", "gzip", "numcodecs.zlib", "numcodecs.lz4", "crc32c", "blosc"):
-        if name not in cpu_codecs.CODECS:
-            monkeypatch.setitem(cpu_codecs.CODECS, name, implementation)
-    cpu_codecs._kernel_pipelines.cache_clear()
-    cpu_codecs._implementation.cache_clear()
