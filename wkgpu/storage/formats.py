@@ -42,6 +42,10 @@ class Format:
         Whether the properties file lists the edge of shards, as ``cubeLength``.
     has_other_markers : bool
         Whether folders that are no mags have a file of this name, too, so that its content has to be asked.
+    has_groups : bool
+        Whether the folders of datasets and layers have files of their own that say what is in them.
+    has_own_axes : bool
+        Whether the axes of arrays may have another order than channel, x, y, z, which the properties file then says.
     """
 
     name: str
@@ -50,6 +54,8 @@ class Format:
     load: Callable[[], type[StoredArray]]
     lists_shard_edge: bool = False
     has_other_markers: bool = False
+    has_groups: bool = False
+    has_own_axes: bool = False
 
     def is_format_of(self, folder: Path) -> bool:
         """Whether a folder is that of a mag of this format. What is damaged there, is said when it is read."""
@@ -66,9 +72,10 @@ def _class_in(module: str, name: str) -> type[StoredArray]:
 _FORMATS = {
     "wkw": Format("wkw", "WKW", "header.wkw", partial(_class_in, "wkgpu.storage.wkw.array", "WkwArray"), True),
     "zarr3": Format(
-        "zarr3", "Zarr 3", "zarr.json", partial(_class_in, "wkgpu.storage.zarr3.array", "Zarr3Array"), False, True
+        "zarr3", "Zarr 3", "zarr.json", partial(_class_in, "wkgpu.storage.zarr3.array", "Zarr3Array"),
+        has_other_markers=True, has_groups=True, has_own_axes=True,
     ),
-}
+}  # fmt: skip
 
 
 def register(found: Format) -> None:
@@ -106,6 +113,11 @@ def markers() -> str:
 def is_supported(name: str) -> bool:
     """Whether mags of a format are read and written."""
     return name in _FORMATS
+
+
+def known_format(name: str) -> Format | None:
+    """Return a format, None if mags of it are not read."""
+    return _FORMATS.get(name)
 
 
 def format_named(name: str) -> Format:

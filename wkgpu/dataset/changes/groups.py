@@ -18,6 +18,7 @@ from wkgpu.dataset.metadata.ome import Multiscales, is_group, new_group
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.errors import LayerNotFoundError
 from wkgpu.geometry.mag import Mag
+from wkgpu.storage.formats import known_format
 from wkgpu.storage.stores.local.paths import listed_path
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def make_dataset_group(dataset: Dataset, data_format: DataFormat) -> None:
     """Let the folder of a dataset be a group, if a layer of this format needs one; one that is there stays."""
     file = GroupFile(dataset.path, dataset._allow_foreign_writes)
-    if data_format is DataFormat.Zarr3 and not file.exists():
+    if _has_groups(data_format) and not file.exists():
         file.save(new_group())
 
 
@@ -93,9 +94,14 @@ def _update(
     return True
 
 
+def _has_groups(data_format: DataFormat) -> bool:
+    known = known_format(data_format.value)
+    return known is not None and known.has_groups
+
+
 def _group_of(layer: Layer) -> GroupFile | None:
     """Return the file of a layer's group; None for other formats, and for a layer without a folder of its own."""
-    if layer.data_format is not DataFormat.Zarr3 or layer.path.is_symlink() or not layer.path.is_dir():
+    if not _has_groups(layer.data_format) or layer.path.is_symlink() or not layer.path.is_dir():
         return None
     return GroupFile(layer.path, layer.dataset._allow_foreign_writes)
 

@@ -34,7 +34,7 @@ from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.settings import config
-from wkgpu.storage.formats import format_named
+from wkgpu.storage.formats import format_named, known_format
 
 _LAYER_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
 _MAX_MAG = 1 << 31
@@ -212,7 +212,8 @@ class LayerProperties:
             if box.get("additionalAxes"):
                 return NDBoundingBox.from_wkw_dict(box)
             found = BoundingBox.from_wkw_dict(box)
-            is_usual = self.data_format is not DataFormat.Zarr3 or self.axes == USUAL_AXES
+            known = known_format(self.data_format.value)
+            is_usual = known is None or not known.has_own_axes or self.axes == USUAL_AXES
             if is_usual and not self.document.get("additionalAxes"):
                 return found
             return with_stored_axes(found, self.document, self.num_channels)
