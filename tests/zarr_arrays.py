@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 import zarr
 from hypothesis import strategies as st
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, TransposeCodec
+from zarr.codecs import (
+    BloscCodec,
+    BytesCodec,
+    Crc32cCodec,
+    GzipCodec,
+    ShardingCodec,
+    TransposeCodec,
+    ZstdCodec,
+)
 
 DTYPES = ["uint8", "int16", "uint32", "float32", "float64", "bool", "float16", "complex64", "uint64"]
 FILLS = {
@@ -19,6 +27,15 @@ FILLS = {
     "c": [0j, 1 - 2j],
 }
 KEYS = [None, {"name": "default", "separator": "."}, {"name": "v2", "separator": "/"}, {"name": "v2"}]
+COMPRESSORS = [
+    (),
+    (ZstdCodec(level=5, checksum=True),),
+    (ZstdCodec(level=1), Crc32cCodec()),
+    (GzipCodec(),),
+    (BloscCodec(cname="lz4", shuffle="noshuffle", typesize=4),),
+    (BloscCodec(cname="zstd", shuffle="bitshuffle", typesize=2),),
+    (Crc32cCodec(),),
+]
 AXES = ["cxyz", "xyz", "zyx", "zyxc", "xcyz", "yx"]
 
 
@@ -77,7 +94,7 @@ class ZarrCase:
 
 
 @st.composite
-def zarr_cases(draw, compressors=((),), longest=9):
+def zarr_cases(draw, compressors=COMPRESSORS, longest=9):
     """Arrays whose last chunks are mostly cut."""
     axes = draw(st.sampled_from(AXES))
     ndim = len(axes)
@@ -90,7 +107,7 @@ def zarr_cases(draw, compressors=((),), longest=9):
         axes, shape, chunk, per_shard, dtype, draw(st.sampled_from(FILLS[np.dtype(dtype).kind])), order,
         draw(st.sampled_from(["little", "big"])),
         draw(st.sampled_from(KEYS)), draw(st.tuples(st.sampled_from(["start", "end"]), st.booleans())),
-        tuple(draw(st.sampled_from(list(compressors)))),
+        draw(st.sampled_from(compressors)),
     )  # fmt: skip
 
 
@@ -105,7 +122,7 @@ def boxes(draw, extent, beyond=4):
 
 
 @st.composite
-def histories(draw, compressors=((),), longest=9):
+def histories(draw, compressors=COMPRESSORS, longest=9):
     """An array, boxes to write one after another, and boxes to read."""
     case = draw(zarr_cases(compressors, longest))
     inside = st.lists(boxes(case.extent, 0), min_size=1, max_size=3)

@@ -14,6 +14,7 @@ from wkgpu.cli.processing import _are_medians, _are_modes, correction
 from wkgpu.errors import AlreadyExistsError
 from wkgpu.synthetic import Tissue
 
+ZARR = ["image-zarr3", "segmentation-zarr3"]
 ARGUMENTS = ("demo", "--size", "64", "--seed", "3")
 
 
@@ -37,7 +38,7 @@ def test_the_main_job(command, tmp_path):
     assert result.exit_code == 0, result.output
     assert "on engine cpu" in result.output
     assert "All that was read equals what was written, and what was made of it is what NumPy makes." in result.output
-    steps = re.findall(r"^(\w+|64³).* (image|segmentation)  +[\d.]+ ", result.output, re.MULTILINE)
+    steps = re.findall(r"^(\w+|64³).* ((?:image|segmentation)(?:-zarr3)?)  +[\d.]+ ", result.output, re.MULTILINE)
     assert Counter(steps) == {
         ("write", "image"): 1,
         ("read", "image"): 2,
@@ -52,6 +53,8 @@ def test_the_main_job(command, tmp_path):
         ("merge", "segmentation"): 1,
         ("compress", "segmentation"): 1,
         ("downsample", "segmentation"): 1,
+        **{("write", name): 1 for name in ZARR},
+        **{(step, name): 2 for step in ("read", "64³") for name in ZARR},
     }
     assert "wkgpu info demo-output" in result.output
 
@@ -64,9 +67,8 @@ def test_the_main_job(command, tmp_path):
     layer = dataset.get_segmentation_layer("segmentation")
     np.testing.assert_array_equal(layer.get_mag(1).read()[0], segmentation)
     assert layer.largest_segment_id >= segmentation.max()
-    assert {mag_view.info.codec for name in dataset.layers for mag_view in [dataset.get_layer(name).get_mag(1)]} == {
-        "lz4hc"
-    }
+    codecs = {name: dataset.get_layer(name).get_mag(1).info.codec for name in dataset.layers}
+    assert codecs == {"image": "lz4hc", "segmentation": "lz4hc", **dict.fromkeys(ZARR, "zstd")}
     assert len(layer.mags) > 1
     assert images.open("demo-output/picture.png").size[0] > 1000
 
@@ -90,8 +92,11 @@ def test_an_earlier_demo_is_replaced(command, tmp_path):
         ".made-by-wkgpu-demo",
         "datasource-properties.json",
         "image",
+        "image-zarr3",
         "picture.png",
         "segmentation",
+        "segmentation-zarr3",
+        "zarr.json",
     ]
 
 

@@ -19,7 +19,7 @@ def mixed(tmp_path):
     document = json.loads(file.read_text())
     url, zarr, broken, _ = document["dataLayers"]
     url["mags"][0]["path"] = "s3://bucket/url/1"
-    zarr["dataFormat"] = "zarr3"
+    zarr["dataFormat"] = "n5"
     broken["mags"] = 5
     file.write_text(json.dumps(document))
     return dataset.path

@@ -368,7 +368,7 @@ class TestFailures:
             ({"chunk_shape": 12, "shard_shape": 24}, ShapeError),
             ({"chunk_shape": (8, 8, 16)}, ShapeError),
             ({"compress": "zip"}, ArgumentError),
-            ({"data_format": "zarr3"}, UnsupportedError),
+            ({"data_format": "n5"}, UnsupportedError),
             ({"voxel_size": (1, 2)}, ArgumentError),
         ],
     )
@@ -378,8 +378,8 @@ class TestFailures:
         assert not (tmp_path / "copy").exists()
 
     def test_layers_of_another_format_are_left_out(self, original, tmp_path, recwarn):
-        original = change(original, plan__dataFormat="zarr3")
-        with pytest.warns(UserWarning, match="'plan' .* is not copied: it is zarr3"):
+        original = change(original, plan__dataFormat="n5")
+        with pytest.warns(UserWarning, match="'plan' .* is not copied: it is n5"):
             copied = original.copy_dataset(tmp_path / "copy")
         assert set(copied.layers) == set(original.layers) - {"plan"}
         original.copy_dataset(tmp_path / "other", layers_to_ignore=["plan"])

@@ -163,7 +163,7 @@ def test_names_that_are_folders(dataset, name):
         ({"category": "color", "num_channels": 0}, ShapeError),
         ({"category": "color", "num_channels": 1.5}, ShapeError),
         ({"category": "color", "data_format": "tiff"}, UnsupportedError),
-        ({"category": "color", "data_format": "zarr3"}, UnsupportedError),
+        ({"category": "color", "data_format": "n5"}, UnsupportedError),
         ({"category": "color", "bounding_box": wk.BoundingBox((-1, 0, 0), (1, 1, 1))}, RegionError),
         ({"category": "color", "bounding_box": ((0, 0, 0), (1, 1, 1))}, RegionError),
         ({"category": "color", "largest_segment_id": 5}, ArgumentError),

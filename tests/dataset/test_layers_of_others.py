@@ -155,7 +155,7 @@ def test_layers_that_cannot_be_read_are_listed(dataset, cells):
                 {
                     "name": "zarr",
                     "category": "color",
-                    "dataFormat": "zarr3",
+                    "dataFormat": "n5",
                     "elementClass": "uint8",
                     "boundingBox": {"topLeft": [0, 0, 0], "width": 1, "height": 1, "depth": 1},
                     "mags": [{"mag": [1, 1, 1], "path": "./zarr/1", "zarr": "kept"}],
@@ -178,7 +178,7 @@ def test_layers_that_cannot_be_read_are_listed(dataset, cells):
         layer.add_mag_as_copy(remote, mag=4)
     with pytest.raises(UnsupportedError, match="s3://bucket"):
         dataset.add_layer_as_copy(cells.dataset.get_layer("cells"), "copied")
-    with pytest.raises(UnsupportedError, match="zarr3"):
+    with pytest.raises(UnsupportedError, match="n5"):
         dataset.add_layer_as_copy(cells.dataset.get_layer("zarr"), "copied")
     assert "copied" not in dataset.layers
 
@@ -347,13 +347,13 @@ def test_what_kind_a_layer_is(webknossos, layer, cells):
 @pytest.mark.covers("Dataset.get_or_add_layer")
 def test_a_layer_that_exists_has_the_format_that_is_asked_for(dataset, layer):
     assert dataset.get_or_add_layer("color", "color", data_format="wkw") is layer
-    with pytest.raises(MismatchError, match="data_format=wkw, not zarr3"):
-        dataset.get_or_add_layer("color", "color", data_format="zarr3")
+    with pytest.raises(MismatchError, match="data_format=wkw, not n5"):
+        dataset.get_or_add_layer("color", "color", data_format="n5")
     with dataset._changing() as properties:
-        properties.layer("color").document["dataFormat"] = "zarr3"
-    assert dataset.get_or_add_layer("color", "color", data_format="zarr3") is layer
+        properties.layer("color").document["dataFormat"] = "n5"
+    assert dataset.get_or_add_layer("color", "color", data_format="n5") is layer
     with pytest.raises(UnsupportedError, match="cannot be written"):
-        dataset.get_or_add_layer("new", "color", data_format="zarr3")
+        dataset.get_or_add_layer("new", "color", data_format="n5")
 
 
 @pytest.mark.covers("SegmentationLayer.refresh_largest_segment_id")

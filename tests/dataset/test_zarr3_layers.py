@@ -10,20 +10,20 @@ import wkgpu as wk
 from wkgpu.errors import UnsupportedError
 from wkgpu.operations import tiling
 
-BOX = wk.BoundingBox((0, 0, 0), (70, 60, 50))
-SHAPES = {"chunk_shape": 16, "shard_shape": 32}
+BOX = wk.BoundingBox((0, 0, 0), (35, 30, 25))
+SHAPES = {"chunk_shape": 8, "shard_shape": 16}
 
 
 @pytest.fixture(autouse=True)
 def several_jobs(monkeypatch):
-    monkeypatch.setattr(tiling, "_JOB_BYTES", 1 << 15)
+    monkeypatch.setattr(tiling, "_JOB_BYTES", 1 << 12)
 
 
 @pytest.fixture
 def labels(random):
     """Voxels (x, y, z) of which some chunks are zero."""
     found = random.integers(0, 9, BOX.size).astype("uint32")
-    found[32:48, :, :32] = 0
+    found[16:24, :, :16] = 0
     return found
 
 
@@ -59,40 +59,53 @@ def test_both_libraries_read_it(make, labels, webknossos, compress):
     theirs = webknossos.Dataset.open(mag_view.layer.dataset.path).get_layer("cells").get_mag(1)
     np.testing.assert_array_equal(theirs.read()[0], labels)
     said = json.loads((mag_view.path / "zarr.json").read_text())
-    assert said["shape"] == [1, 96, 64, 64]
-    theirs.write(labels[:32, :32, :32] + 1, absolute_offset=(32, 0, 0))
-    labels[32:64, :32, :32] = labels[:32, :32, :32] + 1
+    assert said["shape"] == [1, 48, 32, 32]
+    theirs.write(labels[:16, :16, :16] + 1, absolute_offset=(16, 0, 0))
+    labels[16:32, :16, :16] = labels[:16, :16, :16] + 1
     np.testing.assert_array_equal(mag_view.read()[0], labels)
 
 
-def test_what_webknossos_writes_by_default(device, tmp_path, webknossos, random):
-    """Read, downsampled, compressed, merged, compared; and it reads the result."""
-    em = random.integers(0, 256, (3, 80, 60, 40)).astype("uint8")
+def test_what_webknossos_makes_by_default(tmp_path, webknossos, random):
+    """Shards of 1024³ voxels and chunks of 32³, in zstd; it takes 20 s to write a part of one."""
     cells = random.integers(0, 9, (80, 60, 40)).astype("uint32")
     theirs = webknossos.Dataset(tmp_path / "d", (11, 11, 24))
     box = webknossos.BoundingBox((0, 0, 0), (80, 60, 40))
-    small = {"chunk_shape": (16, 16, 16), "shard_shape": (64, 64, 64)}  # else it is 512 KB for each shard
+    layer = theirs.add_layer("cells", "segmentation", dtype="uint32", bounding_box=box, largest_segment_id=9)
+    layer.add_mag(1)
+    mag_view = wk.Dataset.open(tmp_path / "d").get_layer("cells").get_mag(1)
+    info = mag_view.info
+    assert (info.codec, tuple(info.chunk_shape), tuple(info.shard_shape)) == ("zstd", (32,) * 3, (1024,) * 3)
+    mag_view.write(cells)
+    np.testing.assert_array_equal(layer.get_mag(1).read()[0], cells)
+
+
+def test_the_main_jobs_on_what_webknossos_has_written(device, tmp_path, webknossos, random):
+    """Read, downsampled, compressed, merged, compared; and it reads the result."""
+    em = random.integers(0, 256, (3, 40, 30, 20)).astype("uint8")
+    cells = random.integers(0, 9, (40, 30, 20)).astype("uint32")
+    theirs = webknossos.Dataset(tmp_path / "d", (11, 11, 24))
+    box = webknossos.BoundingBox((0, 0, 0), (40, 30, 20))
+    small = {"chunk_shape": (8, 8, 8), "shard_shape": (32, 32, 32)}  # else it is 512 KB for each shard
     rgb = theirs.add_layer("rgb", "color", dtype="uint8", num_channels=3, bounding_box=box)
     rgb.add_mag(1, **small).write(em, allow_unaligned=True)
     layer = theirs.add_layer("cells", "segmentation", dtype="uint32", bounding_box=box, largest_segment_id=9)
-    layer.add_mag(1).write(cells, allow_unaligned=True)
+    layer.add_mag(1, **small).write(cells, allow_unaligned=True)
     dataset = wk.Dataset.open(tmp_path / "d")
     assert [layer.data_format for layer in dataset.layers.values()] == ["zarr3", "zarr3"]
     mags = dataset.get_layer("rgb").get_mag(1), dataset.get_layer("cells").get_mag(1)
     np.testing.assert_array_equal(read(mags[0]), em)
     np.testing.assert_array_equal(read(mags[1])[0], cells)
-    assert (mags[1].info.codec, tuple(mags[1].info.chunk_shape), mags[1].info.num_channels) == ("zstd", (32,) * 3, 1)
-    copy = wk.Dataset.open(tmp_path / "d").copy_dataset(tmp_path / "copy", data_format="wkw", chunk_shape=32)
+    copy = dataset.copy_dataset(tmp_path / "copy", data_format="wkw", chunk_shape=8, shard_shape=32)
     assert copy.get_layer("cells").get_mag(1).content_is_equal(mags[1])
     mags[0].compress(codec="lz4")
     assert mags[0].info.codec == "lz4"
-    dataset.downsample(coarsest_mag=2)
+    dataset.downsample(coarsest_mag=2, sampling_mode="isotropic")
     half = read(dataset.get_layer("rgb").get_mag(2))
     annotation = dataset.add_layer("annotation", "segmentation", dtype="uint32", bounding_box=BOX)
-    painted = annotation.add_mag(1, chunk_shape=32, shard_shape=32)
-    painted.write(np.full((32, 32, 32), 77, "uint32"), absolute_offset=(32, 0, 0))
+    painted = annotation.add_mag(1, chunk_shape=8, shard_shape=8)
+    painted.write(np.full((8, 8, 8), 77, "uint32"), absolute_offset=(16, 0, 0))
     mags[1].merge_with_view(painted)
-    cells[32:64, :32, :32] = 77
+    cells[16:24, :8, :8] = 77
     np.testing.assert_array_equal(read(mags[1])[0], cells)
     theirs = webknossos.Dataset.open(tmp_path / "d")
     np.testing.assert_array_equal(theirs.get_layer("rgb").get_mag(1).read(), em)
@@ -126,8 +139,8 @@ class TestOperations:
             assert len(list(copy.get_bounding_boxes_on_disk())) == len(list(source.get_bounding_boxes_on_disk()))
 
     def test_rechunk_and_compress(self, source, labels):
-        source.rechunk(8, 16, compress="lz4hc")
-        assert (tuple(source.info.chunk_shape), source.info.codec) == ((8, 8, 8), "lz4hc")
+        source.rechunk(4, 32, compress="lz4hc")
+        assert (tuple(source.info.chunk_shape), source.info.codec) == ((4, 4, 4), "lz4hc")
         np.testing.assert_array_equal(read(source)[0], labels)
         source.compress(codec=True)
         np.testing.assert_array_equal(read(source)[0], labels)
@@ -136,7 +149,7 @@ class TestOperations:
         twin = make("twin", other(data_format))
         twin.write(labels)
         for mag_view in (source, twin):
-            mag_view.layer.downsample(coarsest_mag=4)
+            mag_view.layer.downsample(coarsest_mag=4, sampling_mode="isotropic")
         assert list(source.layer.mags) == list(twin.layer.mags)
         for mag in (2, 4):
             assert source.layer.get_mag(mag).content_is_equal(twin.layer.get_mag(mag))
@@ -145,9 +158,9 @@ class TestOperations:
     def test_chunks_and_reductions(self, source, labels, make, data_format):
         target = make("target", other(data_format))
         with wk.get_executor("threads", max_workers=2) as executor:
-            maxima = source.map_chunk(_maximum, chunk_shape=(32, 32, 32), executor=executor)
+            maxima = source.map_chunk(_maximum, chunk_shape=(16, 16, 16), executor=executor)
             source.for_zipped_chunks(
-                _add_one, target, source_chunk_shape=(32, 32, 32), target_chunk_shape=(32, 32, 32), executor=executor
+                _add_one, target, source_chunk_shape=(16, 16, 16), target_chunk_shape=(16, 16, 16), executor=executor
             )
         assert max(maxima) == labels.max()
         np.testing.assert_array_equal(read(target)[0], labels + 1)
@@ -165,10 +178,10 @@ class TestOperations:
         np.testing.assert_array_equal(read(target)[0], labels)
 
     def test_merge(self, source, labels, make, data_format):
-        annotation = make("annotation", other(data_format), shard_shape=16)
-        annotation.write(np.full((16, 16, 16), 5, "uint32"), absolute_offset=(48, 16, 16))
+        annotation = make("annotation", other(data_format), shard_shape=8)
+        annotation.write(np.full((8, 8, 8), 5, "uint32"), absolute_offset=(24, 8, 8))
         source.merge_with_view(annotation)
-        labels[48:64, 16:32, 16:32] = 5
+        labels[24:32, 8:16, 8:16] = 5
         np.testing.assert_array_equal(read(source)[0], labels)
 
 
@@ -183,9 +196,9 @@ def _add_one(args):
 
 def test_a_layer_that_grows(mag_view, labels, webknossos):
     mag_view.write(labels[:10], absolute_offset=(200, 0, 0), allow_resize=True)
-    assert json.loads((mag_view.path / "zarr.json").read_text())["shape"] == [1, 224, 64, 64]
+    assert json.loads((mag_view.path / "zarr.json").read_text())["shape"] == [1, 224, 32, 32]
     theirs = webknossos.Dataset.open(mag_view.layer.dataset.path).get_layer("cells").get_mag(1)
-    np.testing.assert_array_equal(theirs.read(absolute_offset=(200, 0, 0), size=(10, 60, 50))[0], labels[:10])
+    np.testing.assert_array_equal(theirs.read(absolute_offset=(200, 0, 0), size=(10, 30, 25))[0], labels[:10])
 
 
 def test_mags_that_are_opened_alone(mag_view, labels):

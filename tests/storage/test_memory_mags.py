@@ -38,7 +38,7 @@ def npy_specs():
 
 
 def zarr_specs():
-    shapes = st.tuples(*[st.integers(2, 5)] * 3)
+    shapes = st.tuples(*[st.integers(2, 4)] * 3)
     dtypes = st.sampled_from(["uint8", ">u2", "float32"]).map(np.dtype)
     codecs = st.sampled_from([(), (ZSTD,), (ZSTD, CRC32C)])
     return st.builds(ArraySpec, dtypes, st.integers(1, 3), shapes, shapes, codecs, st.just(3), st.just((2, 0, 1)))

@@ -27,6 +27,7 @@ from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_tabl
 from wkgpu.cli.demo_folder import (
     LAYERS,
     PICTURE_NAME,
+    ZARR_LAYERS,
     check_demo_folder,
     clear_demo_folder,
     mark_demo_folder,
@@ -42,6 +43,7 @@ from wkgpu.synthetic import Tissue
 
 _SHARD_EDGE = 128  # several shards, and none that is mostly empty: the default of 1024 is for larger volumes
 _DTYPES: dict[str, np.dtype[Any]] = {"image": np.dtype(np.uint8), "segmentation": np.dtype(np.uint32)}
+_LAYERS = [(name, in_zarr) for in_zarr in (False, True) for name in LAYERS]  # all steps are done in WKW alone
 _KERNEL_COUNT = 9  # that the demo runs on the CPU, all of which its steps need
 _NUMERIC_COLUMNS = ("Decoded", "ms", "GB/s", "Patches/s")
 
@@ -83,10 +85,12 @@ def run_demo(size: int, folder: Path, device: str | None, seed: int, console: Co
 
     table = new_table("Step", "Layer", "Decoded", "ms", "GB/s", "Patches/s", numbers=_NUMERIC_COLUMNS)
     mags = {}
-    for name, voxels in volumes.items():
-        mags[name] = dataset.add_layer(name, LAYERS[name], dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
+    for volume, in_zarr in _LAYERS:
+        name = ZARR_LAYERS[volume] if in_zarr else volume
+        mags[name] = _add_mag(dataset, volume, in_zarr)
+        steps = _steps(mags[name], volumes[volume], seed)
         try:
-            _measure(name, _steps(mags[name], voxels, seed), table, console)
+            _measure(name, steps, table, console)
         except DifferenceError as difference:
             print_error(f"layer {name!r} of {folder}: {difference}. This is a bug in wkgpu.")
             return False
@@ -109,9 +113,9 @@ def _start_engine(device: str | None, console: Console) -> None:
         engine = get_engine(device)
         with TemporaryDirectory(prefix="wkgpu-demo-") as scratch:
             dataset = Dataset(Path(scratch) / "warm-up", voxel_size=(1, 1, 1), device=device)
-            for name, category in LAYERS.items():
+            for name, in_zarr in _LAYERS:
                 voxels = np.ones((PATCH_EDGE + 1,) * 3, _DTYPES[name], order="F")
-                mag_view = dataset.add_layer(name, category, dtype=voxels.dtype).add_mag(1, shard_shape=_SHARD_EDGE)
+                mag_view = _add_mag(dataset, name, in_zarr)
                 with suppress(DifferenceError):  # it will be found again, and reported
                     deque(_steps(mag_view, voxels, 0), maxlen=0)
     console.print(
@@ -140,10 +144,19 @@ def _make_volumes(size: int, seed: int, console: Console) -> tuple[Tissue, dict[
     return tissue, volumes
 
 
+def _add_mag(dataset: Dataset, name: str, in_zarr: bool) -> MagView:
+    layer = dataset.add_layer(
+        ZARR_LAYERS[name] if in_zarr else name, LAYERS[name], dtype=_DTYPES[name],
+        data_format="zarr3" if in_zarr else "wkw",
+    )  # fmt: skip
+    return layer.add_mag(1, shard_shape=_SHARD_EDGE)
+
+
 def _steps(mag_view: MagView, voxels: NDArray[Any], seed: int) -> Iterator[Measurement]:
     """Do all that the demo does with a layer. The voxels are changed as the layer is."""
     yield from Trial(mag_view, voxels, seed).measurements()
-    yield from Processing(mag_view, voxels, _SHARD_EDGE).measurements()
+    if mag_view.data_format == "wkw":
+        yield from Processing(mag_view, voxels, _SHARD_EDGE).measurements()
 
 
 def _measure(name: str, steps: Iterator[Measurement], table: Table, console: Console) -> None:

@@ -21,10 +21,12 @@ from wkgpu.storage.formats import is_mag_file
 from wkgpu.storage.stores.local.hidden import hidden_place
 
 LAYERS: dict[str, LayerCategoryType] = {"image": "color", "segmentation": "segmentation"}
+ZARR_LAYERS = {name: f"{name}-zarr3" for name in LAYERS}
+"""The same layers once more, in the other format."""
 PICTURE_NAME = "picture.png"
 _MARKER_NAME = ".made-by-wkgpu-demo"
 _MAX_MARKER_BYTES = 16 << 20
-_MAG = re.compile(rf"(?:{'|'.join(LAYERS)})/\d+(?:-\d+-\d+)?/(?P<file>.+)")
+_MAG = re.compile(rf"(?:{'|'.join([*LAYERS, *ZARR_LAYERS.values()])})/\d+(?:-\d+-\d+)?/(?P<file>.+)")
 
 
 def check_demo_folder(folder: Path) -> None:

@@ -361,7 +361,8 @@ class View(TellsWhatIsAbsent):
         write_box(self._array, self._engine, topleft, voxels)
 
     def _write_at(self, data: Array, absolute_offset: Triple) -> None:
-        self._write(data, (None, None, absolute_offset), (None, None), as_cxyz=True)
+        write = self.write if self._frame.more is None else self.write_cxyz
+        write(data, absolute_offset=absolute_offset)
 
     def write_cxyz(
         self,

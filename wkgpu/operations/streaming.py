@@ -85,6 +85,8 @@ class StreamJob(NamedTuple):
         The part of whole target shards that is to be written.
     follows_links : bool
         As for the target's `StoredArray`.
+    coordinates : tuple
+        Of the sources and of the target along their extra axes; see `StoredArray.at`.
     """
 
     sources: tuple[Path, ...]
@@ -93,6 +95,7 @@ class StreamJob(NamedTuple):
     transformation: Transformation
     box: VoxelBox
     follows_links: bool = False
+    coordinates: tuple[tuple[int, ...], ...] = ()
 
 
 def stream(
@@ -118,9 +121,10 @@ def stream(
     device : str
         Name of the engine that does it.
     """
-    paths = tuple(source.path for source in sources)
+    paths, coordinates = tuple(source.path for source in sources), tuple(map(_coordinates, (*sources, target)))
+    follows_links = target.follows_links or config.foreign_writes
     jobs = [
-        StreamJob(paths, target.path, device, transformation, box, target.follows_links or config.foreign_writes)
+        StreamJob(paths, target.path, device, transformation, box, follows_links, coordinates)
         for box in _job_boxes(sources, target, region, transformation)
     ]
     boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
@@ -129,10 +133,10 @@ def stream(
 
 def stream_box(job: StreamJob) -> None:
     """Compute and write the box of one job, in this process or another one."""
-    sources, target = (
-        [open_array(path) for path in job.sources],
-        open_array(job.target, follows_links=job.follows_links),
-    )
+    *sources, target = (*map(open_array, job.sources), open_array(job.target, follows_links=job.follows_links))
+    if any(job.coordinates):
+        pairs = zip((*sources, target), job.coordinates, strict=True)
+        *sources, target = (array.at(coordinates) for array, coordinates in pairs)
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
     max_voxels = _PART_BYTES // target.spec.voxel_bytes
@@ -146,6 +150,10 @@ def stream_box(job: StreamJob) -> None:
                 del arrays  # before the one after the next tile is read
             _write(target, engine, part, out)
             del out  # before the memory of the next part is taken
+
+
+def _coordinates(array: StoredArray) -> tuple[int, ...]:
+    return array.coordinates
 
 
 def prefetched(

@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import zarr
 from arrays import given_on_engine, read_box, read_boxes, write_box
 from hypothesis import strategies as st
 from reference import Volume
-from zarr.codecs import BytesCodec, ShardingCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
 from zarr_arrays import ZarrCase, histories, numbers
 
 from wkgpu.engines import get_engine
 from wkgpu.errors import (
     AlreadyExistsError,
+    ChunkError,
     HeaderError,
     ShapeError,
     ShardIndexError,
@@ -207,6 +209,45 @@ def test_comparison(make, engine):
     assert not boxes_are_equal(one, other, engine, ((0, 0, 0), (0, 0, 0)), (60, 20, 20))
 
 
+@pytest.mark.parametrize(
+    "codecs",
+    [
+        [ShardingCodec(chunk_shape=(4, 4, 4), codecs=[BytesCodec()]), GzipCodec()],
+        [TransposeCodec(order=(2, 0, 1)), ShardingCodec(chunk_shape=(4, 4, 4), codecs=[BytesCodec(), ZstdCodec()])],
+    ],
+)
+def test_codecs_outside_of_shards(tmp_path, engine, codecs):
+    """A file is one chunk then, which zarr-python decodes and encodes."""
+    filters, serializer, compressors = codecs[:-1], codecs[-1], []
+    if isinstance(codecs[0], ShardingCodec):
+        filters, serializer, compressors = [], codecs[0], codecs[1:]
+    theirs = zarr.create_array(
+        store=str(tmp_path / "a"), shape=(20, 18, 10), chunks=(8, 8, 8), dtype="uint16", dimension_names="xyz",
+        filters=filters, serializer=serializer, compressors=compressors, fill_value=3,
+    )  # fmt: skip
+    data = np.random.default_rng(0).integers(0, 99, (20, 18, 10)).astype(np.uint16)
+    theirs[...] = data
+    array = formats.open_array(tmp_path / "a")
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), data.shape)[0], data)
+    write_box(array, engine, (2, 3, 4), np.full((1, 9, 9, 3), 7, np.uint16))
+    data[2:11, 3:12, 4:7] = 7
+    np.testing.assert_array_equal(theirs[...], data)
+
+
+@given_on_engine(st.integers(0, 1 << 30), examples=60, simulated=20)
+def test_damaged_chunks_name_the_file(make, engine, seed):
+    """What a checksum vouches for is right or an error, and never a crash."""
+    case = replace(PLAIN, compressors=(ZstdCodec(level=5, checksum=True), Crc32cCodec()), index=("start", False))
+    array, path = full(make, case)
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    at = int(rng.integers(128, len(data)))
+    data[at] ^= 1 << int(rng.integers(8))
+    path.write_bytes(data)
+    with pytest.raises(ChunkError, match="c/0/0/0/0: "):
+        read_box(array, engine, (0, 0, 0), (16, 16, 16))
+
+
 class TestFurtherAxes:
     SHAPE = (2, 3, 20, 18, 10)
 
@@ -265,8 +306,8 @@ class TestFurtherAxes:
 # ---- Damage
 
 
-def full(make):
-    array = make()
+def full(make, case=PLAIN):
+    array = make(case)
     write_box(array, get_engine("cpu"), (0, 0, 0), np.arange(40 * 30 * 20, dtype=np.uint16).reshape(1, 40, 30, 20))
     return array, array.path / "c/0/0/0/0"
 
@@ -300,7 +341,7 @@ def test_a_damaged_index_names_the_file(make, engine, damage, message):
     ],
 )
 def test_entries_that_cannot_be(make, engine, entry, message):
-    case = ZarrCase(**{**PLAIN.__dict__, "index": ("start", False)})
+    case = replace(PLAIN, index=("start", False))
     array = make(case)
     write_box(array, engine, (0, 0, 0), np.ones((1, 16, 16, 16), np.uint16))
     path = array.path / "c/0/0/0/0"
@@ -311,7 +352,7 @@ def test_entries_that_cannot_be(make, engine, entry, message):
 
 def test_chunks_that_overlap_and_lie_in_any_order(make, engine):
     """Two chunks may share their bytes; a partial write gives each its own."""
-    case = ZarrCase(**{**PLAIN.__dict__, "index": ("start", False)})
+    case = replace(PLAIN, index=("start", False))
     array = make(case)
     write_box(array, engine, (0, 0, 0), np.repeat(np.arange(16, dtype=np.uint16), 256).reshape(1, 16, 16, 16))
     path = array.path / "c/0/0/0/0"

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
 from wkgpu.dataset.metadata.json_document import Document
+from wkgpu.dataset.metadata.layer_axes import USUAL_AXES, stored_axes, with_stored_axes
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
 from wkgpu.dataset.metadata.layer_schema import MAX_CHANNELS, MAX_COORDINATE, check_types
 from wkgpu.dataset.metadata.segment_ids import checked_segment_id, segment_id_from_json, segment_id_to_json
@@ -37,7 +38,6 @@ from wkgpu.storage.formats import format_named
 
 _LAYER_NAME = re.compile(r"(?!\.)[A-Za-z0-9_$.@-]{1,255}")
 _MAX_MAG = 1 << 31
-_USUAL_AXES = ("c", "x", "y", "z")
 
 
 class MagProperties(NamedTuple):
@@ -212,9 +212,10 @@ class LayerProperties:
             if box.get("additionalAxes"):
                 return NDBoundingBox.from_wkw_dict(box)
             found = BoundingBox.from_wkw_dict(box)
-            if not self._additional_axes and (self.data_format is not DataFormat.Zarr3 or self.axes == _USUAL_AXES):
+            is_usual = self.data_format is not DataFormat.Zarr3 or self.axes == USUAL_AXES
+            if is_usual and not self.document.get("additionalAxes"):
                 return found
-            return self._with_stored_axes(found)
+            return with_stored_axes(found, self.document, self.num_channels)
         except (AttributeError, KeyError, TypeError, ValueError, AssertionError, OverflowError) as error:
             raise PropertiesError(f"{self._where}: boundingBox is {box!r}, which cannot be read: {error!r}") from error
 
@@ -233,42 +234,10 @@ class LayerProperties:
                 self.document["additionalAxes"] = changed
         known |= found
 
-    def _with_stored_axes(self, box: BoundingBox) -> NDBoundingBox:
-        """Return a box with the axes of the stored arrays, in their order."""
-        axes = self._additional_axes
-        bounds = {axis["name"]: (int(axis["bounds"][0]), int(axis["bounds"][1])) for axis in axes}
-        bounds["c"] = (0, self.num_channels)
-        bounds |= {axis: box.get_bounds(axis) for axis in "xyz"}
-        positions = self._axis_positions
-        first, end = zip(*(bounds[axis] for axis in self.axes), strict=True)
-        sizes = [high - low for low, high in zip(first, end, strict=True)]
-        return NDBoundingBox(first, sizes, self.axes, [positions[axis] for axis in self.axes])
-
     @property
     def axes(self) -> tuple[str, ...]:
         """The axes of the stored arrays, in their order."""
-        positions = self._axis_positions
-        return tuple(sorted(positions, key=positions.__getitem__))
-
-    @property
-    def _axis_positions(self) -> dict[str, int]:
-        return self._axis_order | {axis["name"]: int(axis["index"]) for axis in self._additional_axes}
-
-    @property
-    def _additional_axes(self) -> list[Document]:
-        return self.document.get("additionalAxes") or []
-
-    @property
-    def _axis_order(self) -> dict[str, int]:
-        """Positions of channels, x, y and z in the stored arrays, which the mags of current files say."""
-        for entry in self.document.get("mags") or ():
-            order = entry.get("axisOrder") or {}
-            if {"x", "y"} <= order.keys():
-                return {axis: int(at) for axis, at in ({"z": max(order.values()) + 1} | order).items()}
-        taken = [int(axis["index"]) for axis in self._additional_axes]
-        first = 1 + max(taken, default=0)
-        order = {axis: first + position for position, axis in enumerate("xyz")}
-        return order if 0 in taken else {"c": 0} | order
+        return stored_axes(self.document)
 
     @property
     def largest_segment_id(self) -> int | None:
@@ -311,9 +280,7 @@ class LayerProperties:
         """Whether the layer lists this mag."""
         return any(listed.mag == mag for listed in self.mags)
 
-    def add_mag(
-        self, mag: Mag, path: str, shard_shape: Sequence[int], axes: Sequence[str] = ("c", "x", "y", "z")
-    ) -> None:
+    def add_mag(self, mag: Mag, path: str, shard_shape: Sequence[int], axes: Sequence[str] = USUAL_AXES) -> None:
         """Append a mag whose files lie in this folder, and have these axes."""
         key, entries = self._mag_entries
         if mag.max_dim > _MAX_MAG:
@@ -326,7 +293,7 @@ class LayerProperties:
         if format_named(self.data_format.value).lists_shard_edge:
             entry["cubeLength"] = shard_shape[0]
         if key == "mag":
-            entry["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in ("c", "x", "y", "z")}
+            entry["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in USUAL_AXES}
         entries.append(entry)
 
     def remove_mag(self, mag: Mag) -> None:

@@ -175,7 +175,7 @@ def _of_zarr(
         _unknown_bound,
         (
             ("codecs", json.dumps(said)),
-            ("dtype", json.dumps(data_type)),
+            ("dtype", str(data_type)),
             ("shape", ",".join(map(str, shape))),
             ("fill_value", json.dumps(fill_value)),
         ),
