@@ -83,6 +83,11 @@ class CheckedDecoding(ABC):
     def _describe(self, lengths: Ints, size: int) -> None:  # noqa: B027 - many have nothing more
         """Add to the table what else the decoder has to know."""
 
+    def _add_chunk(self, encoded: bytes) -> tuple[int, int]:
+        """Add an encoded chunk to the table; its address, a multiple of 8, and its bytes."""
+        numbers = np.frombuffer(encoded + bytes(-len(encoded) % 8), np.int64)
+        return self._table.address(self._table.add(numbers)), len(encoded)
+
     @abstractmethod
     def _decode(self) -> None:
         """Queue decoding the chunks whose verdict is OK, and finding those that it has not decoded rightly."""
