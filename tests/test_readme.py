@@ -57,6 +57,12 @@ def test_python_runs_as_it_is(run, number, monkeypatch):
         run(BLOCKS[number], "here")
 
 
+def test_the_first_sample_works_with_zarr_3(run, monkeypatch):
+    monkeypatch.setattr(config, "data_format", "zarr3")
+    sample = next(block for block in BLOCKS if "wk.Dataset(" in block)
+    assert run(sample, "here")["mag"].data_format == "zarr3"
+
+
 def test_the_migration_script_gives_the_same(run, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
