@@ -98,8 +98,8 @@ class Config:
         change the voxels of other chunks that are decoded with it, unseen where these have no checksum either, or end
         the process's use of CUDA. Headers of all chunks are checked first, which finds truncated files and bytes that
         are no zstd, but not a bit that has changed in compressed data. So set it for files whose bytes are known to be
-        right. What remains without it: a damaged chunk of zstd, gzip or zlib, without crc32c, is never taken for
-        right, but may still end the process's use of CUDA.
+        right. What remains without it: a damaged chunk of zstd, gzip or zlib, without crc32c, is always an error, but
+        it may still end the process's use of CUDA, or change memory of the GPU beside the chunks of its batch.
     pool_bytes : int
         Most bytes of released outputs that are kept for the next reads, which then need no fresh pages of memory;
         0 keeps none.

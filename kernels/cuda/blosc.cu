@@ -42,11 +42,11 @@ __device__ __forceinline__ bool is_blosc(const u8* source, i64 length, i64 size,
     int flags = source[2], voxel = source[3];
     if (voxel < 1 || word_at(source + 4) != (u32)size || (i64)word_at(source + 12) != length) return false;
     i64 block = (i64)word_at(source + 8);
+    if (block < 1 || block > size || flags >> 3 & 1) return false;  // a bit without a meaning
     found = {size, block, voxel, 1, NO_SHUFFLE, false, false};
     found.is_stored = flags >> 1 & 1;
     if (found.is_stored) return length == BLOSC_HEADER + size;
     if (flags >> 5 != 1 || source[1] != 1) return false;  // LZ4, in its first format
-    if (block < 1 || block > size) return false;
     if (flags >> 2 & 1)
         found.shuffle = BIT_SHUFFLE;
     else if ((flags & 1) && voxel > 1)

@@ -56,6 +56,7 @@ class Kind(NamedTuple):
 KINDS = (
     Kind("shards", "damaged shards and headers, used in seven ways each", 20_000, 2000),
     Kind("lz4_chunks", "damaged LZ4 chunks in the CUDA kernels, which are compiled for the CPU", 20_000, 2000),
+    Kind("zarr_chunks", "damaged chunks of Zarr's codecs in the CUDA kernels, also compiled for the CPU", 40_000, 4000),
     Kind("properties", "damaged properties files", 5000, 1000),
     Kind("kills", "kills (SIGKILL) of what changes files", 1500, 250),
     Kind("interrupts", "interrupts (Ctrl+C) of all operations", 50_000, 2500),

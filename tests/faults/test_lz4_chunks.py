@@ -31,9 +31,11 @@ def test_damaged_chunks():
 )
 def test_a_wrong_kernel_is_seen(right, wrong, count, fault, tmp_path, monkeypatch):
     """A read past the source, a missing barrier, another rule than liblz4's."""
-    text = (building.KERNELS / "lz4.cu").read_text()
-    assert text.count(right) == 1
-    (tmp_path / "lz4.cu").write_text(text.replace(right, wrong))
+    texts = {path.name: path.read_text() for path in building.KERNELS.glob("*.cu")}
+    (changed,) = [name for name in ("lz4.cu", "lz4_chunk.cu") if right in texts[name]]
+    assert texts[changed].count(right) == 1
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text.replace(right, wrong) if name == changed else text)
     source, options = building.HERE / "lz4_program.cpp", building.SANITIZERS
     program = building.build(source, tmp_path / "program", *options, kernels=tmp_path, W=64)
     monkeypatch.setattr(building, "program", lambda window: program)

@@ -9,8 +9,9 @@ All that are found, before and after, are decoded once more, by the host: its ve
 error the one that is raised. A read does not end before their voxels have been placed over what was there. A chunk
 whose bytes were right before (CRC-32C) needs no other checksum: sound chunks harm none.
 
-What remains: a chunk that is damaged behind its headers does reach nvCOMP, and may end the process's use of CUDA. That
-is an error, and no wrong voxel.
+What remains: a chunk that is damaged behind its headers does reach nvCOMP. It may end the process's use of CUDA, which
+is an error. Or it may change memory that is no target of its batch, such as arrays of the process; the call that met
+the chunk fails then, because the chunk is damaged, but nothing tells of the rest.
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ class CheckedDecoding(ABC):
 
     def _describe(self, lengths: Ints, size: int) -> None:  # noqa: B027 - many have nothing more
         """Add to the table what else the decoder has to know."""
+
+    def _add_chunk(self, encoded: bytes) -> tuple[int, int]:
+        """Add an encoded chunk to the table; its address, a multiple of 8, and its bytes."""
+        numbers = np.frombuffer(encoded + bytes(-len(encoded) % 8), np.int64)
+        return self._table.address(self._table.add(numbers)), len(encoded)
 
     @abstractmethod
     def _decode(self) -> None:

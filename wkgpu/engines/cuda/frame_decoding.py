@@ -6,8 +6,6 @@ import zlib
 from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
-
 from wkgpu.engines.cuda.checked_decoding import CRC32_POLYNOMIAL, CheckedDecoding, needs_checksum
 from wkgpu.engines.cuda.device import Device
 from wkgpu.storage.codecs import Pipeline
@@ -28,7 +26,7 @@ class ZstdDecoding(CheckedDecoding):
     min_batch_chunks: ClassVar[int] = 8192
 
     def _describe(self, lengths: Ints, size: int) -> None:
-        self._zeros = _address_of(self, _zeros_of_zstd(size))
+        self._zeros = self._add_chunk(_zeros_of_zstd(size))
 
     @classmethod
     def items(cls, count: int, size: int) -> int:
@@ -51,7 +49,7 @@ class DeflateDecoding(CheckedDecoding):
     nvcomp: ClassVar[str | None] = "deflate"
 
     def _describe(self, lengths: Ints, size: int) -> None:
-        self._zeros = _address_of(self, _zeros_of_deflate(size))
+        self._zeros = self._add_chunk(_zeros_of_deflate(size))
         rooms = _rooms(lengths)
         places = rooms.cumsum() - rooms + self.memory["aligned"].address
         self._aligned = self._table.address(self._table.add(places))
@@ -85,12 +83,6 @@ class DeflateDecoding(CheckedDecoding):
 def _rooms(lengths: Ints) -> Ints:
     rooms: Ints = (lengths + (_ALIGNMENT - 1)) & -_ALIGNMENT
     return rooms
-
-
-def _address_of(decoding: CheckedDecoding, zeros: bytes) -> tuple[int, int]:
-    """Add an encoded chunk to the table; its address, and its bytes."""
-    table = decoding._table
-    return table.address(table.add(np.frombuffer(zeros + bytes(-len(zeros) % 8), np.int64))), len(zeros)
 
 
 def _items_of_zeros(size: int) -> int:
