@@ -149,6 +149,8 @@ def _codec(name: str, configuration: dict[str, Any]) -> Codec | None:
         if number not in range(3):  # as -1 for one that depends on the dtype
             return None
         parameters["shuffle"] = _SHUFFLES[number]
+    if known.name == "zstd":
+        parameters.setdefault("checksum", False)  # Zarr's default, which is not that of WEBKNOSSOS
     try:
         return codec_named(known.name, **parameters)
     except UnsupportedError:
