@@ -18,8 +18,8 @@ LZ4, LZ4HC, CALLED = range(3)
 """Codecs, as `pipeline` has them: two that are compiled in, and functions at addresses."""
 
 _LONG_RUN = 15  # a run of literals from which on its length continues in further bytes
-_PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
-_KEPT_SHARE, _PROBED_SHARE = 16, 64  # a chunk that does not shrink by this part is kept as literals
+PROBE_ACCELERATION = 8  # LZ4 looks at fewer positions: several times faster, and sees what is worth a second look
+KEPT_SHARE, PROBED_SHARE = 16, 64  # a chunk that does not shrink by this part is kept as literals
 
 
 @njit(nogil=True)
@@ -93,10 +93,10 @@ def encode_lz4(codec, level, state, source, size, target, capacity, was_noise):
     if codec == LZ4HC:
         return np.int64(intrinsics.lz4hc_encode(state, source, target, short, room, np.int32(level))), False
     if was_noise:
-        probed = intrinsics.lz4_encode(state, source, target, short, room, np.int32(_PROBE_ACCELERATION))
-        if probed > size - size // _PROBED_SHARE:
+        probed = intrinsics.lz4_encode(state, source, target, short, room, np.int32(PROBE_ACCELERATION))
+        if probed > size - size // PROBED_SHARE:
             return store_literals(source, size, target), True
     written = np.int64(intrinsics.lz4_encode(state, source, target, short, room, np.int32(1)))
-    if written > size - size // _KEPT_SHARE:
+    if written > size - size // KEPT_SHARE:
         return store_literals(source, size, target), True
     return written, False

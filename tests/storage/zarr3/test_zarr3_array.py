@@ -27,6 +27,7 @@ from wkgpu.errors import (
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage import formats
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.zarr3.compression import zarr_pipeline
 
 PLAIN = ZarrCase("cxyz", (1, 40, 30, 20), (1, 8, 8, 8), (1, 2, 2, 2), "uint16", 0, (3, 2, 1, 0), "little", None)
 NUMBERS = iter(range(1 << 30))
@@ -442,3 +443,27 @@ def test_which_folders_are_mags(make, tmp_path):
     with pytest.raises(UnsupportedError, match=r"zarr\.json is that of a Zarr group"):
         formats.open_array(tmp_path / "group")
     assert [formats.is_mag_file(path) for path in ("zarr.json", "c/0/1/2", "c/0/x")] == [True, True, False]
+
+
+@pytest.mark.parametrize("word", ["lz4", "lz4hc"])
+def test_blosc_with_lz4_is_one_block_or_the_chunk_itself(tmp_path, word):
+    """Noise is stored as it is, also between chunks that shrink."""
+    codecs = zarr_pipeline(word, 16**3)
+    array = formats.create_array(tmp_path / "a", ArraySpec(np.dtype("uint8"), 1, (16,) * 3, (6, 1, 1), codecs), "zarr3")
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (96, 16, 16)).astype(np.uint8)
+    for first in (16, 48):
+        data[first : first + 16] = rng.integers(0, 2, (16, 16, 16))
+    data[64:80] = 7
+    write_box(array, get_engine("cpu"), (0, 0, 0), data[None])
+    np.testing.assert_array_equal(zarr.open_array(str(array.path))[0], data)
+    np.testing.assert_array_equal(read_box(array, get_engine("cpu"), (0, 0, 0), data.shape)[0], data)
+    stored = (array.path / "c/0/0/0/0").read_bytes()
+    with array.open_shard((0, 0, 0)).source as source:
+        offsets, lengths = array._read_index(source).extents(np.arange(6))
+    copied = [bool(stored[offset + 2] & 2) for offset in offsets]
+    assert copied == [True, False, True, False, False, True]
+    for offset, length, is_copied in zip(offsets, lengths, copied, strict=True):
+        header = np.frombuffer(stored, "<i4", 3, offset + 4)
+        assert header.tolist() == [16**3, 16**3, length]
+        assert length == 16**3 + 16 if is_copied else length < 16**3 * 15 // 16

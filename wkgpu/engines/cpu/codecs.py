@@ -90,7 +90,7 @@ def _blosc(codec: Codec, nbytes: int) -> CpuCodec:
         return CpuCodec()
     return CpuCodec(
         blosc.decode.address, blosc.encode.address, parameter, encoder_bytes=blosc.ENCODER_BYTES,
-        plain_header=blosc.HEADER_BYTES, is_plain=blosc.is_plain.address,
+        begin_encoding=blosc.begin_encoding.address, plain_header=blosc.HEADER_BYTES, is_plain=blosc.is_plain.address,
     )  # fmt: skip
 
 
