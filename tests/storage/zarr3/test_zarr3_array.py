@@ -133,6 +133,15 @@ def test_writes_beyond_the_end_make_the_array_larger(make, engine):
     assert other.extent == (48, 30, 32)
 
 
+def test_channels_in_several_chunks_are_read_where_a_write_made_room(make, engine):
+    """The write makes the array of each chunk's channels larger; the array itself learns it, too."""
+    array = make(replace(PLAIN, shape=(2, 40, 30, 20)))
+    data = np.full((2, 9, 9, 9), 5, np.uint16)
+    for x in (38, 50):
+        write_box(array, engine, (x, 0, 15), data)
+        np.testing.assert_array_equal(read_box(array, engine, (x, 0, 15), (9, 9, 9)), data)
+
+
 def test_what_lies_behind_the_end_is_not_read(make, engine):
     """Zarr gives the cut chunks of an array the fill value there; others may leave there what they like."""
     array = make()
