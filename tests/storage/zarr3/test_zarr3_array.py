@@ -24,8 +24,11 @@ from wkgpu.errors import (
     UnsupportedError,
     WkgpuError,
 )
+from wkgpu.geometry.mag import Mag
+from wkgpu.operations.rewriting import rewrite_in_place
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage import formats
+from wkgpu.storage.codecs import ZSTD
 from wkgpu.storage.spec import ArraySpec
 
 PLAIN = ZarrCase("cxyz", (1, 40, 30, 20), (1, 8, 8, 8), (1, 2, 2, 2), "uint16", 0, (3, 2, 1, 0), "little", None)
@@ -140,6 +143,17 @@ def test_channels_in_several_chunks_are_read_where_a_write_made_room(make, engin
     for x in (38, 50):
         write_box(array, engine, (x, 0, 15), data)
         np.testing.assert_array_equal(read_box(array, engine, (x, 0, 15), (9, 9, 9)), data)
+
+
+def test_a_rewrite_in_place_replaces_the_files_of_all_channels(make):
+    array = make(replace(PLAIN, shape=(2, 40, 30, 20)))
+    data = np.full((1, 40, 30, 20), 5, np.uint16)
+    write_box(array, get_engine("cpu"), (0, 0, 0), np.concatenate([0 * data, data]))
+    spec = replace(array.spec, channels_per_chunk=None, channel_position=3)
+    rewrite_in_place(array.path, Mag(1), spec, "cpu", None, None)
+    assert not [file for file in (array.path / "c/1").rglob("*") if file.is_file()]
+    found = read_box(formats.open_array(array.path), get_engine("cpu"), (0, 0, 0), (40, 30, 20))
+    np.testing.assert_array_equal(found, np.concatenate([0 * data, data]))
 
 
 def test_what_lies_behind_the_end_is_not_read(make, engine):
@@ -292,6 +306,12 @@ class TestFurtherAxes:
         for t in (2, 0):
             write_box(array.at((t,)), engine, (2, 2, 2), new + t)
             data[:, t, 2:7, 2:7, 2:7] = 7 + t
+        np.testing.assert_array_equal(theirs[...], data)
+
+    def test_a_rewrite_in_place_is_refused(self, tmp_path):
+        array, theirs, data = self.array(tmp_path, (1, 1, 8, 8, 8))
+        with pytest.raises(UnsupportedError, match=r"nd has the axes .* not rewritten in place"):
+            rewrite_in_place(array.path, Mag(1), replace(array.spec, codecs=(ZSTD,)), "cpu", None, None)
         np.testing.assert_array_equal(theirs[...], data)
 
     def test_coordinates_that_there_are_not(self, tmp_path):
