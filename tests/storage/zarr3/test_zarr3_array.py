@@ -423,6 +423,10 @@ METADATA = {
     "a transformer": (lambda said: said | {"storage_transformers": [{"name": "a"}]}, UnsupportedError, "transformers"),
     "other keys": (lambda said: said | {"chunk_key_encoding": {"name": "fanout"}}, WkgpuError, "fanout"),
     "an unknown codec": (lambda said: said | {"codecs": [{"name": "bytes"}, {"name": "bz9"}]}, UnsupportedError, "bz9"),
+    "a chunk of more bytes than numbers": (
+        lambda said: said | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 16, 16, 1 << 62]}}},
+        UnsupportedError, "address",
+    ),
     "no names of axes": (lambda said: said | {"dimension_names": ["a", "b", "c", "d"]}, UnsupportedError, "name them"),
     "a key that must be understood": (lambda said: said | {"later": 1}, HeaderError, "later"),
 }  # fmt: skip
