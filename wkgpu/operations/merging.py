@@ -189,14 +189,14 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     corners = cells.topleft.tolist()
     voxels = read_stack(source, engine, corners, cells.shape)
     keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
-    for part in target.parts:
+    for part in target.current().parts:
         own = channels_of_part(part, engine, voxels)
         for shard_write in part.array.stack_writes(corners, cells.shape):
             with shard_write as plan:
                 if keeping:  # read under the shard's lock, so no concurrent write is lost
                     old = read_stack(part.array, engine, corners[:keeping], cells.shape)
                     _keep(engine, own, old, ~cells.is_new[:keeping])
-                engine.write(plan, in_storage_order(target.spec, own))
+                engine.write(plan, in_storage_order(part.array.spec, own))
 
 
 def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wkgpu.engines import Engine, get_engine
-from wkgpu.errors import HeaderError, MismatchError
+from wkgpu.errors import HeaderError, MismatchError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
@@ -124,6 +124,8 @@ def rewrite_in_place(
         If another process has written to the mag since; it then stays as it is.
     StorageAccessError
         If a folder of shards is a link: files are only swapped in folders of the mag itself.
+    UnsupportedError
+        If the mag has axes besides channels, x, y and z.
     """
     path = path.resolve()
     found = open_array(path)
@@ -131,13 +133,18 @@ def rewrite_in_place(
         source = open_array(path)
         if source.has_spec(spec):  # another process was faster
             return
+        if source.extra_axes:  # new files have none, and would get names that are folders of the old ones
+            raise UnsupportedError(
+                f"{path} has the axes {dict(source.extra_axes)} besides channels, x, y and z; such an array is not "
+                "rewritten in place. Copy the coordinates that you need into layers of their own."
+            )
         before = _state(source)
         old = [Path(shard).relative_to(path).as_posix() for shard in before]
         swap.check_folders(old)
         target = create_array(swap.building, spec, source.data_format, source.extent, source.axes)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
-            if _state(source) != before:
+            if source.is_outdated() or _state(source) != before:
                 raise MismatchError(f"{path} was written to while it was rewritten. It stays as it is; try again.")
             swap.commit(old)
         for shard in before:
@@ -249,7 +256,8 @@ def _around(boxes: list[VoxelBox], outer: VoxelBox) -> VoxelBox:
 def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
     """Return what changes when a mag is written to: its shard files, and inode, size and time of each."""
     state = {}
-    for shard in array.existing_shards():
-        status = Path(path := array.shard_path(shard)).stat()
-        state[path] = status.st_ino, status.st_size, status.st_mtime_ns
+    for part in array.parts:
+        for shard in part.array.existing_shards():
+            status = Path(path := part.array.shard_path(shard)).stat()
+            state[path] = status.st_ino, status.st_size, status.st_mtime_ns
     return state

@@ -93,7 +93,7 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({spec.num_channels}, x, y, z).")
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
-    for part in array.parts:
+    for part in array.current().parts:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 _write_part(part, engine, topleft, voxels)
@@ -218,6 +218,7 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
+    array = array.current()  # whose parts and end other objects may have changed, such as the parts in a write
     for part, channels, selected, _ in array.parts:
         own = out[channels]
         is_whole = own.shape[0] == part.spec.num_channels
@@ -235,7 +236,7 @@ def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 
 def _is_one_part(array: StoredArray) -> bool:
-    return len(array.parts) == 1 and array.parts[0].array is array
+    return len(array.parts) == 1 and array.spec.channels_per_chunk is None
 
 
 def _is_inside(array: StoredArray, toplefts: Sequence[Triple], shape: Triple) -> bool:

@@ -24,8 +24,11 @@ from wkgpu.errors import (
     UnsupportedError,
     WkgpuError,
 )
+from wkgpu.geometry.mag import Mag
+from wkgpu.operations.rewriting import rewrite_in_place
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage import formats
+from wkgpu.storage.codecs import ZSTD
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.zarr3.compression import zarr_pipeline
 
@@ -132,6 +135,26 @@ def test_writes_beyond_the_end_make_the_array_larger(make, engine):
     assert before == after
     np.testing.assert_array_equal(read_box(other, engine, (38, 0, 15), (9, 9, 9)), data)
     assert other.extent == (48, 30, 32)
+
+
+def test_channels_in_several_chunks_are_read_where_a_write_made_room(make, engine):
+    """The write makes the array of each chunk's channels larger; the array itself learns it, too."""
+    array = make(replace(PLAIN, shape=(2, 40, 30, 20)))
+    data = np.full((2, 9, 9, 9), 5, np.uint16)
+    for x in (38, 50):
+        write_box(array, engine, (x, 0, 15), data)
+        np.testing.assert_array_equal(read_box(array, engine, (x, 0, 15), (9, 9, 9)), data)
+
+
+def test_a_rewrite_in_place_replaces_the_files_of_all_channels(make):
+    array = make(replace(PLAIN, shape=(2, 40, 30, 20)))
+    data = np.full((1, 40, 30, 20), 5, np.uint16)
+    write_box(array, get_engine("cpu"), (0, 0, 0), np.concatenate([0 * data, data]))
+    spec = replace(array.spec, channels_per_chunk=None, channel_position=3)
+    rewrite_in_place(array.path, Mag(1), spec, "cpu", None, None)
+    assert not [file for file in (array.path / "c/1").rglob("*") if file.is_file()]
+    found = read_box(formats.open_array(array.path), get_engine("cpu"), (0, 0, 0), (40, 30, 20))
+    np.testing.assert_array_equal(found, np.concatenate([0 * data, data]))
 
 
 def test_what_lies_behind_the_end_is_not_read(make, engine):
@@ -286,6 +309,12 @@ class TestFurtherAxes:
             data[:, t, 2:7, 2:7, 2:7] = 7 + t
         np.testing.assert_array_equal(theirs[...], data)
 
+    def test_a_rewrite_in_place_is_refused(self, tmp_path):
+        array, theirs, data = self.array(tmp_path, (1, 1, 8, 8, 8))
+        with pytest.raises(UnsupportedError, match=r"nd has the axes .* not rewritten in place"):
+            rewrite_in_place(array.path, Mag(1), replace(array.spec, codecs=(ZSTD,)), "cpu", None, None)
+        np.testing.assert_array_equal(theirs[...], data)
+
     def test_coordinates_that_there_are_not(self, tmp_path):
         array, _, _ = self.array(tmp_path, (1, 1, 8, 8, 8))
         for coordinates in ((), (3,), (-1,), (0, 0)):
@@ -395,6 +424,10 @@ METADATA = {
     "a transformer": (lambda said: said | {"storage_transformers": [{"name": "a"}]}, UnsupportedError, "transformers"),
     "other keys": (lambda said: said | {"chunk_key_encoding": {"name": "fanout"}}, WkgpuError, "fanout"),
     "an unknown codec": (lambda said: said | {"codecs": [{"name": "bytes"}, {"name": "bz9"}]}, UnsupportedError, "bz9"),
+    "a chunk of more bytes than numbers": (
+        lambda said: said | {"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 16, 16, 1 << 62]}}},
+        UnsupportedError, "address",
+    ),
     "no names of axes": (lambda said: said | {"dimension_names": ["a", "b", "c", "d"]}, UnsupportedError, "name them"),
     "a key that must be understood": (lambda said: said | {"later": 1}, HeaderError, "later"),
 }  # fmt: skip

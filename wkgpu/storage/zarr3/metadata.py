@@ -22,6 +22,7 @@ from wkgpu.storage.zarr3.codec_chain import CodecChain
 from wkgpu.storage.zarr3.shard_table import ShardTable
 
 MAX_BYTES = 16 << 20  # of a zarr.json, whose attributes may hold anything
+_MAX_SHARD_ELEMENTS = 1 << 56  # so that numbers of bytes fit into 63 bits
 _DEFAULT_NAMES = ("c", "x", "y", "z")
 
 
@@ -69,8 +70,10 @@ class ZarrMetadata:
         said = _document(data, path)
         metadata = _checked(said, path)
         shape, outer = tuple(metadata.shape), _chunk_shape(said, path)
-        if len(outer) != len(shape) or min(outer, default=1) < 1:
+        if len(outer) != len(shape) or not all(type(length) is int and length >= 1 for length in outer):
             raise HeaderError(f"{path}: chunk_shape {outer} does not fit the shape {shape}.")
+        if prod(outer) > _MAX_SHARD_ELEMENTS:
+            raise UnsupportedError(f"{path}: chunk_shape {outer} has more elements than wkgpu can address.")
         dtype = metadata.data_type.to_native_dtype()
         chain = CodecChain.of(said["codecs"], outer, said["data_type"], said["fill_value"], path)
         return cls(
