@@ -194,6 +194,16 @@ def _add_one(args):
     target.write(source.read() + 1)
 
 
+def test_attributes_stay_when_a_mag_is_rewritten(mag_view, labels):
+    file = mag_view.path / "zarr.json"
+    further = {"attributes": {"mine": [7]}, "later": {"must_understand": False}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | further))
+    mag_view.rechunk(4, 16)
+    said = json.loads(file.read_text())
+    assert {key: said[key] for key in further} == further
+    np.testing.assert_array_equal(read(mag_view)[0], labels)
+
+
 def test_a_layer_that_grows(mag_view, labels, webknossos):
     mag_view.write(labels[:10], absolute_offset=(200, 0, 0), allow_resize=True)
     assert json.loads((mag_view.path / "zarr.json").read_text())["shape"] == [1, 224, 32, 32]

@@ -142,6 +142,7 @@ def rewrite_in_place(
         old = [Path(shard).relative_to(path).as_posix() for shard in before]
         swap.check_folders(old)
         target = create_array(swap.building, spec, source.data_format, source.extent, source.axes)
+        target.take_over(source)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
             if source.is_outdated() or _state(source) != before:

@@ -190,6 +190,9 @@ class ShardFolder(ABC):
         """Names and lengths of the axes besides channels, x, y and z, of which `StoredArray.at` takes coordinates."""
         return ()
 
+    def take_over(self, other: Self) -> None:  # noqa: B027 - only some formats say more than a spec
+        """Say what the lock file of another mag says besides its spec, such as attributes of users."""
+
     @property
     def legacy_header(self) -> Any:
         """What `View.header` returns.

@@ -181,6 +181,8 @@ class ArraySpec:
 
 
 def _item_bytes(value: Any, dtype: np.dtype[np.generic]) -> bytes:
+    if np.ndim(value):
+        raise DtypeError(f"fill_value {value!r} is no {dtype.name}: it is not one number.")
     try:
         item = np.array([value], dtype)
     except (OverflowError, TypeError, ValueError) as error:

@@ -33,7 +33,7 @@ from wkgpu.storage.stores.files import Source, Version
 from wkgpu.storage.stores.store import Location
 from wkgpu.storage.zarr3 import chunk_keys
 from wkgpu.storage.zarr3.compression import zarr_pipeline
-from wkgpu.storage.zarr3.metadata import MAX_BYTES, ZarrMetadata, new_metadata
+from wkgpu.storage.zarr3.metadata import MAX_BYTES, ZarrMetadata, new_metadata, with_further_keys
 from wkgpu.storage.zarr3.shard_table import max_encoded_bytes
 
 METADATA_NAME = "zarr.json"
@@ -355,6 +355,12 @@ class Zarr3Array(StoredArray):
             return b"", b""
         index = table.pack(extents)
         return (index, b"") if table.location == "start" else (b"", index)
+
+    def take_over(self, other: Self) -> None:
+        """See `StoredArray.take_over`: attributes and keys that wkgpu does not know."""
+        own, theirs = (array.location.store.read(array.lock_key, MAX_BYTES) for array in (self, other))
+        if own is not None and theirs is not None:
+            self.location.store.write(self.lock_key, with_further_keys(own[0], theirs[0]))
 
     def ensure_extent(self, end: Triple) -> None:
         """Make the array larger, if voxels up to an end lie beyond it; writers of all shards are waited for."""

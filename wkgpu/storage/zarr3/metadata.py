@@ -196,6 +196,13 @@ def new_metadata(spec: ArraySpec, extent: Triple, axes: Sequence[str] = _DEFAULT
     return metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
 
 
+def with_further_keys(data: bytes, other: bytes) -> bytes:
+    """Return ``zarr.json`` with the attributes of another one, and what that says besides the specification's keys."""
+    said, theirs = json.loads(data), json.loads(other)
+    kept = {key: value for key, value in theirs.items() if key not in said or key == "attributes"}
+    return json.dumps(said | kept, indent=2).encode()
+
+
 def _json_of(value: Any) -> Any:
     """Return a fill value as Zarr's JSON has it, with all its bits."""
     if value.dtype.kind == "c":
