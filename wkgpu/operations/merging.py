@@ -21,7 +21,7 @@ from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor, run_jobs
-from wkgpu.operations.transfer import channels_of_part, in_storage_order, read_stack
+from wkgpu.operations.transfer import channels_of_part, in_storage_order, read_stack, with_its_end
 from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -189,7 +189,7 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     corners = cells.topleft.tolist()
     voxels = read_stack(source, engine, corners, cells.shape)
     keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
-    for part in target.current().parts:
+    for part in with_its_end(target).parts:
         own = channels_of_part(part, engine, voxels)
         for shard_write in part.array.stack_writes(corners, cells.shape):
             with shard_write as plan:

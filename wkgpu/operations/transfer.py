@@ -93,7 +93,7 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
         raise ShapeError(f"data has shape {voxels.shape}; a write needs ({spec.num_channels}, x, y, z).")
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
-    for part in array.current().parts:
+    for part in with_its_end(array).parts:
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 _write_part(part, engine, topleft, voxels)
@@ -218,7 +218,7 @@ def _read(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
 
 def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
-    array = array.current()  # whose parts and end other objects may have changed, such as the parts in a write
+    array = with_its_end(array)
     for part, channels, selected, _ in array.parts:
         own = out[channels]
         is_whole = own.shape[0] == part.spec.num_channels
@@ -233,6 +233,11 @@ def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
                 own[...] = voxels[selected]
     if not _is_inside(array, toplefts, shape):
         _fill_outside(array, engine, toplefts, shape, out)
+
+
+def with_its_end(array: StoredArray) -> StoredArray:
+    """Return an array as it is stored now, if it has an end: other objects may have moved that, such as its parts."""
+    return array if array.extent is None else array.current()
 
 
 def _is_one_part(array: StoredArray) -> bool:
