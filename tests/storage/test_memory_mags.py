@@ -73,6 +73,7 @@ def used(array, engine, writes, reads):
     return found, expected
 
 
+@pytest.mark.computes
 @given_on_engine(
     histories, st.sampled_from([1 << 20, 2000]), st.sampled_from([64 << 20, 100]), examples=80, simulated=25
 )

@@ -61,6 +61,7 @@ def of_zarr(array, case):
     return case.as_voxels(zarr.open_array(str(array.path))[...])
 
 
+@pytest.mark.computes
 @given_on_engine(histories(), st.sampled_from([1 << 20, 50]), examples=120, simulated=30)
 def test_any_writes_and_reads(make, engine, config, history, staging):
     """Of chunks of all shapes, in shards or not, with channels in one chunk or several."""
@@ -81,6 +82,7 @@ def test_any_writes_and_reads(make, engine, config, history, staging):
         np.testing.assert_array_equal(box, volume.read(corner, shape))
 
 
+@pytest.mark.computes
 @given_on_engine(histories(), examples=60, simulated=10)
 def test_what_zarr_has_written(make, engine, history):
     case, _, reads = history
@@ -157,6 +159,7 @@ def test_a_rewrite_in_place_replaces_the_files_of_all_channels(make):
     np.testing.assert_array_equal(found, np.concatenate([0 * data, data]))
 
 
+@pytest.mark.computes
 def test_what_lies_behind_the_end_is_not_read(make, engine):
     """Zarr gives the cut chunks of an array the fill value there; others may leave there what they like."""
     array = make()
