@@ -1,8 +1,8 @@
-"""What the C functions of codecs take on all cores, from memory to memory, without plans, files or arrays."""
+"""What the C functions of codecs take on all cores, from memory into a chunk in the cache, without plans and arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from benchmarks.figures import Side
-from benchmarks.limits import on_all_cores
+from benchmarks.limits import chunks_in_memory, on_all_cores
 from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.kernels.cpu import pipeline
 from wkgpu.kernels.cpu.files import take
@@ -21,20 +21,20 @@ _TAKEN = 16
 """Chunks that a core takes at a time: it need not be given the harder half."""
 
 
-def decoding(array: StoredArray, chunks: NDArray[np.int64]) -> Side:
-    """Decode chunks of the first shard, given ``(n, 3)`` by their places in it."""
+def decoding(array: StoredArray, rounds: Sequence[NDArray[np.int64]]) -> Side:
+    """Decode chunks of the first shard: for each round, or for all of them, ``(n, 3)`` by their places in it."""
     spec = array.spec
     file = array.open_shard((0, 0, 0))
     assert file is not None
-    offsets, lengths = file.index.extents(array.chunk_ordinals(chunks))
+    extents = [file.index.extents(array.chunk_ordinals(chunks)) for chunks in rounds]
     stored = np.fromfile(file.path, np.uint8)
     file.close()
     kernel = kernel_pipelines([spec.codecs], spec.chunk_bytes, 0, lambda _: file.path)
 
-    def work(taken: NDArray[np.int64]) -> None:
+    def work(number: int, taken: NDArray[np.int64]) -> None:
         memory, target = np.zeros(kernel.decoder_bytes + 64, np.uint8), np.empty(spec.chunk_bytes, np.uint8)
         failure = np.zeros(3, np.int64)
-        _decode(taken, kernel.rows, stored, offsets, lengths, _aligned(memory), target, failure)
+        _decode(taken, kernel.rows, stored, *extents[number % len(extents)], _aligned(memory), target, failure)
         assert failure[0] == 0
 
     return Side("the codec alone", _on_all(work))
@@ -43,13 +43,10 @@ def decoding(array: StoredArray, chunks: NDArray[np.int64]) -> Side:
 def encoding(array: StoredArray, volume: NDArray[Any]) -> Side:
     """Encode a volume ``(x, y, z)`` of whole chunks, which lie in memory one after another."""
     spec = array.spec
-    edges = [length // edge for length, edge in zip(volume.shape, spec.chunk_shape, strict=True)]
-    (a, b, c), (i, j, k) = spec.chunk_shape, edges
-    blocks = volume.reshape(a, i, b, j, c, k, order="F").transpose(0, 2, 4, 1, 3, 5)
-    chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(i * j * k, -1)
+    chunks = chunks_in_memory(volume)
     kernel = kernel_pipelines([spec.codecs], spec.chunk_bytes, 0, lambda _: "a chunk", encodes=True)
 
-    def work(taken: NDArray[np.int64]) -> None:
+    def work(number: int, taken: NDArray[np.int64]) -> None:
         memory = np.zeros(kernel.nbytes + 64, np.uint8)
         target = np.empty(pipeline_bound(spec.codecs, spec.chunk_bytes), np.uint8)
         _encode(taken, kernel.rows, chunks, _aligned(memory), target)
@@ -57,10 +54,10 @@ def encoding(array: StoredArray, volume: NDArray[Any]) -> Side:
     return Side("the codec alone", _on_all(work))
 
 
-def _on_all(work: Callable[[NDArray[np.int64]], None]) -> Callable[[int], None]:
+def _on_all(work: Callable[[int, NDArray[np.int64]], None]) -> Callable[[int], None]:
     def run(number: int) -> None:
         taken = np.zeros(1, np.int64)
-        on_all_cores(lambda _: work(taken), 1 << 20)
+        on_all_cores(lambda _: work(number, taken), 1 << 20)
 
     return run
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks import peers
 from benchmarks.figures import Figure, Side, measure
+from benchmarks.volumes import Shape
 from benchmarks.workbench import KINDS, PATCH, Workbench
 from wkgpu.kernels.cpu import intrinsics
 from wkgpu.storage.formats import open_array
@@ -60,12 +61,7 @@ def _decode_patches(bench: Workbench) -> Side:
     assert file is not None
     rounds = []
     for number in range(bench.sizes.rounds):
-        chunks = []
-        for offset in bench.patch_offsets(number, bench.sizes.patches):
-            spans = [
-                np.arange(o // peers.CHUNK, (o + n - 1) // peers.CHUNK + 1) for o, n in zip(offset, PATCH, strict=True)
-            ]
-            chunks.append(np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3))
+        chunks = [chunks_of_box(offset, PATCH) for offset in bench.patch_offsets(number, bench.sizes.patches)]
         rounds.append(file.index.extents(morton.codes_of(np.concatenate(chunks))))
 
     def run(number: int) -> None:
@@ -81,16 +77,27 @@ def _decode_patches(bench: Workbench) -> Side:
     return Side("liblz4", run)
 
 
+def chunks_of_box(offset: Shape, shape: Shape) -> NDArray[np.int64]:
+    """List the chunks ``(n, 3)`` that a box touches."""
+    spans = [np.arange(o // peers.CHUNK, (o + n - 1) // peers.CHUNK + 1) for o, n in zip(offset, shape, strict=True)]
+    return np.stack(np.meshgrid(*spans, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
 def _encode(volume: NDArray[Any]) -> Side:
-    side = peers.CHUNK
-    edges = [length // side for length in volume.shape]
-    blocks = volume.reshape(side, edges[0], side, edges[1], side, edges[2], order="F").transpose(0, 2, 4, 1, 3, 5)
-    chunks = np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(np.prod(edges), -1)
+    chunks = chunks_in_memory(volume)
 
     def run(number: int) -> None:
         on_all_cores(lambda part: _encode_rows(chunks[part], np.empty(1 << 20, np.uint8)), len(chunks))
 
     return Side("liblz4", run)
+
+
+def chunks_in_memory(volume: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the chunks of a volume ``(x, y, z)`` one after another, as bytes ``(chunks, bytes)``."""
+    side = peers.CHUNK
+    i, j, k = (length // side for length in volume.shape)
+    blocks = volume.reshape(side, i, side, j, side, k, order="F").transpose(0, 2, 4, 1, 3, 5)
+    return np.asfortranarray(blocks).reshape(-1, order="F").view(np.uint8).reshape(i * j * k, -1)
 
 
 def _copy(path: Path) -> Side:

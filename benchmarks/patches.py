@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ def read_patches(bench: Workbench) -> Iterator[Figure]:
     yield compare(
         "patches",
         "random 64³ patches, one by one",
-        None if bench.wkgpu is None else _one_by_one(bench, bench.wkgpu),
-        _one_by_one(bench, bench.webknossos),
+        None if bench.wkgpu is None else one_by_one(bench, bench.wkgpu, bench.dataset("shard")),
+        one_by_one(bench, bench.webknossos, bench.dataset("shard")),
         bench.sizes.rounds,
         count=bench.sizes.patches,
         at_least=5,
@@ -34,8 +35,8 @@ def read_many(bench: Workbench) -> Iterator[Figure]:
     yield compare(
         "patches-many",
         f"random 64³ patches, read_many of {BATCH}",
-        None if bench.wkgpu is None else _batches(bench, bench.wkgpu),
-        _one_by_one(bench, bench.webknossos),
+        None if bench.wkgpu is None else batches(bench, bench.wkgpu, bench.dataset("shard")),
+        one_by_one(bench, bench.webknossos, bench.dataset("shard")),
         bench.sizes.rounds,
         count=bench.sizes.patches,
         at_least=8,
@@ -51,8 +52,9 @@ def _expected(bench: Workbench, offset: Shape) -> Any:
     return bench.shard[tuple(slice(begin, begin + length) for begin, length in zip(offset, PATCH, strict=True))]
 
 
-def _one_by_one(bench: Workbench, module: Any) -> Side:
-    mag = peers.open_mag(module, bench.dataset("shard"))
+def one_by_one(bench: Workbench, module: Any, path: Path) -> Side:
+    """Read patches of a dataset that holds the shard volume, one after the other."""
+    mag = peers.open_mag(module, path)
     rounds = [_offsets(bench, number) for number in range(bench.sizes.rounds)]
     for offset in rounds[0]:
         np.testing.assert_array_equal(mag.read(absolute_offset=offset, size=PATCH)[0], _expected(bench, offset))
@@ -64,8 +66,9 @@ def _one_by_one(bench: Workbench, module: Any) -> Side:
     return Side(module.__name__, read)
 
 
-def _batches(bench: Workbench, module: Any) -> Side:
-    mag = peers.open_mag(module, bench.dataset("shard"))
+def batches(bench: Workbench, module: Any, path: Path) -> Side:
+    """Read the same patches in batches."""
+    mag = peers.open_mag(module, path)
     rounds = []
     for number in range(bench.sizes.rounds):
         boxes = [module.BoundingBox(offset, PATCH) for offset in _offsets(bench, number)]

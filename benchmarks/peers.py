@@ -39,12 +39,14 @@ def installed_wkw() -> Any:
     return wkw
 
 
-def create(module: Any, path: Path, dtype: DTypeLike, shape: Shape, shard: int) -> Any:
-    """Make a dataset of one compressed layer with wkgpu or webknossos; returns the mag."""
+def create(
+    module: Any, path: Path, dtype: DTypeLike, shape: Shape, shard: int, data_format: str = "wkw", compress: Any = True
+) -> Any:
+    """Make a dataset of one layer, which is compressed, with wkgpu or webknossos; returns the mag."""
     box = module.BoundingBox((0, 0, 0), shape)
     dataset = module.Dataset(path, voxel_size=VOXEL_SIZE)
-    layer = dataset.add_layer(LAYER, "color", dtype=dtype, data_format="wkw", bounding_box=box)
-    return layer.add_mag(1, chunk_shape=CHUNK, shard_shape=shard, compress=True)
+    layer = dataset.add_layer(LAYER, "color", dtype=dtype, data_format=data_format, bounding_box=box)
+    return layer.add_mag(1, chunk_shape=CHUNK, shard_shape=shard, compress=compress)
 
 
 def open_mag(module: Any, path: Path) -> Any:

@@ -14,27 +14,27 @@ from benchmarks.figures import Figure, Side, compare
 from benchmarks.workbench import KINDS, ORIGIN, Workbench
 
 
-def read_fresh(bench: Workbench) -> Iterator[Figure]:
+def readfresh(bench: Workbench) -> Iterator[Figure]:
     """Each read returns a new array, and nothing keeps the one before."""
     for kind, label in KINDS.items():
         path, volume = bench.dataset(kind), bench.volume(kind)
-        ours = None if bench.wkgpu is None else _fresh(bench.wkgpu, path, volume)
+        ours = None if bench.wkgpu is None else fresh(bench.wkgpu, path, volume)
         yield compare(
             f"read-fresh-{kind}",
             f"whole read, fresh output: {label}",
             ours,
-            _fresh(bench.webknossos, path, volume),
+            fresh(bench.webknossos, path, volume),
             bench.sizes.rounds,
             nbytes=volume.nbytes,
             at_least=4,
         )
 
 
-def read_into(bench: Workbench) -> Iterator[Figure]:
+def readinto(bench: Workbench) -> Iterator[Figure]:
     """Each read of wkgpu fills the same array; wkw cannot, and returns a new one."""
     for kind, label in KINDS.items():
         path, volume = bench.dataset(kind), bench.volume(kind)
-        ours = None if bench.wkgpu is None else _into(bench.wkgpu, path, volume)
+        ours = None if bench.wkgpu is None else into(bench.wkgpu, path, volume)
         yield compare(
             f"read-into-{kind}",
             f"whole read, out=: {label}",
@@ -46,7 +46,8 @@ def read_into(bench: Workbench) -> Iterator[Figure]:
         )
 
 
-def _fresh(module: Any, path: Path, volume: NDArray[Any]) -> Side:
+def fresh(module: Any, path: Path, volume: NDArray[Any]) -> Side:
+    """Read the volume of a dataset into new arrays."""
     mag = peers.open_mag(module, path)
 
     def read(number: int) -> Any:
@@ -56,7 +57,8 @@ def _fresh(module: Any, path: Path, volume: NDArray[Any]) -> Side:
     return Side(module.__name__, read)
 
 
-def _into(module: Any, path: Path, volume: NDArray[Any]) -> Side:
+def into(module: Any, path: Path, volume: NDArray[Any], name: str = "") -> Side:
+    """Read the volume of a dataset into one array, again and again."""
     mag = peers.open_mag(module, path)
     out = np.zeros((1, *volume.shape), volume.dtype, order="F")
 
@@ -64,7 +66,7 @@ def _into(module: Any, path: Path, volume: NDArray[Any]) -> Side:
         return mag.read(absolute_offset=ORIGIN, size=volume.shape, out=out)
 
     np.testing.assert_array_equal(read(0)[0], volume)
-    return Side(module.__name__, read)
+    return Side(name or module.__name__, read)
 
 
 def _wkw(path: Path, volume: NDArray[Any]) -> Side:
