@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from wkgpu.engines.cuda.decoding import Failed
-from wkgpu.engines.cuda.device import BatchCodec, Bytes, ChunkKernels, Columns, Device, Memory
+from wkgpu.engines.cuda.device import BatchCodec, Bytes, ChunkKernels, Device, Memory
 from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.settings import config
 from wkgpu.storage.codecs import CRC32C, Pipeline
@@ -61,20 +61,12 @@ class CheckedDecoding(ABC):
         self, device: Device, slot: Slot, table: BatchTable, codecs: Pipeline, sources: Ints, lengths: Ints,
         targets: Ints, size: int, wanted: Ints | int,
     ) -> None:  # fmt: skip
-        self.count = count = len(sources)
+        self.count = len(sources)
         self.codecs = codecs
         self._device = device
         self._slot = slot
         self._table = table
-        add = table.add
-        self.columns = Columns(
-            sources=table.address(add(sources)),
-            lengths=table.address(add(lengths)),
-            targets=table.address(add(targets)),
-            capacities=table.address(add(np.full(count, size, np.int64))),
-            wanted=0,
-            count=count,
-        )
+        self.columns = table.add_chunks(sources, lengths, targets, size, None)
         memory = self.working_bytes(device, codecs, lengths, size)
         self.memory: dict[str, Memory] = {name: slot.memory(name, nbytes) for name, nbytes in memory.items()}
         self._host: Bytes | None = None
@@ -82,11 +74,6 @@ class CheckedDecoding(ABC):
 
     def _describe(self, lengths: Ints, size: int) -> None:  # noqa: B027 - many have nothing more
         """Add to the table what else the decoder has to know."""
-
-    def _add_chunk(self, encoded: bytes) -> tuple[int, int]:
-        """Add an encoded chunk to the table; its address, a multiple of 8, and its bytes."""
-        numbers = np.frombuffer(encoded + bytes(-len(encoded) % 8), np.int64)
-        return self._table.address(self._table.add(numbers)), len(encoded)
 
     @abstractmethod
     def _decode(self) -> None:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import lz4.block
 import numpy as np
 
-from wkgpu.engines.cuda.device import BatchCodec, Bytes, Columns, Device
+from wkgpu.engines.cuda.device import BatchCodec, Bytes, Device
 from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.errors import ConfigurationError
 from wkgpu.kernels.cpu import intrinsics
@@ -118,20 +118,11 @@ class Decoding:
         self._device = device
         self._slot = slot
         self.decoder = chosen_decoder(codecs[0].name, count)
-        add = table.add
-        self.columns = Columns(
-            sources=table.address(add(sources)),
-            lengths=table.address(add(lengths)),
-            targets=table.address(add(targets)),
-            capacities=table.address(add(np.full(count, size, np.int64))),
-            wanted=table.address(add(np.broadcast_to(np.asarray(wanted, np.int64), count))),
-            count=count,
-        )
+        self.columns = table.add_chunks(sources, lengths, targets, size, wanted)
         self._results = slot.memory("results", _RESULT_BYTES * count)
         self._host: Bytes | None = None
         if self.decoder == "nvcomp":
-            zeros = _encoded_zeros(size)
-            self._zeros = table.address(add(np.frombuffer(zeros + bytes(-len(zeros) % 8), np.int64))), len(zeros)
+            self._zeros = table.add_bytes(_encoded_zeros(size))
             self._found = slot.memory("found", _RESULT_BYTES * count)
             self._temp = slot.memory("temp", self._codec.decode_temp_bytes(count, size))
 

@@ -26,7 +26,7 @@ class ZstdDecoding(CheckedDecoding):
     min_batch_chunks: ClassVar[int] = 8192
 
     def _describe(self, lengths: Ints, size: int) -> None:
-        self._zeros = self._add_chunk(_zeros_of_zstd(size))
+        self._zeros = self._table.add_bytes(_zeros_of_zstd(size))
 
     @classmethod
     def items(cls, count: int, size: int) -> int:
@@ -49,7 +49,7 @@ class DeflateDecoding(CheckedDecoding):
     nvcomp: ClassVar[str | None] = "deflate"
 
     def _describe(self, lengths: Ints, size: int) -> None:
-        self._zeros = self._add_chunk(_zeros_of_deflate(size))
+        self._zeros = self._table.add_bytes(_zeros_of_deflate(size))
         rooms = _rooms(lengths)
         places = rooms.cumsum() - rooms + self.memory["aligned"].address
         self._aligned = self._table.address(self._table.add(places))

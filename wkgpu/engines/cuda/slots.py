@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from wkgpu.engines.cuda.device import Bytes, Device, Event, Memory
+from wkgpu.engines.cuda.device import Bytes, Columns, Device, Event, Memory
 from wkgpu.errors import DeviceLostError, DeviceMemoryError
 from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints
@@ -195,6 +195,35 @@ class BatchTable:
         self._end += len(numbers)
         self._numbers[begin : self._end] = numbers
         return begin
+
+    def add_bytes(self, data: bytes) -> tuple[int, int]:
+        """Append bytes to upload; returns their address on the device, a multiple of 8, and how many they are."""
+        begin = self.add(np.frombuffer(data + bytes(-len(data) % 8), np.int64))
+        return self.address(begin), len(data)
+
+    def add_chunks(self, sources: Ints, lengths: Ints, targets: Ints, size: int, wanted: Ints | int | None) -> Columns:
+        """Append the columns of chunks to decode.
+
+        Parameters
+        ----------
+        sources, targets : int64 (n,)
+            Addresses on the device of the encoded chunks, and of where they are decoded to.
+        lengths : int64 (n,)
+            Encoded bytes.
+        size : int
+            Decoded bytes of each.
+        wanted : int64 (n,) or int or None
+            How many of these are needed; None for decoders that do not ask.
+        """
+        count = len(sources)
+
+        def column(numbers: Ints | int) -> int:
+            return self.address(self.add(np.broadcast_to(np.asarray(numbers, np.int64), count)))
+
+        return Columns(
+            column(sources), column(lengths), column(targets), column(size), 0 if wanted is None else column(wanted),
+            count,
+        )  # fmt: skip
 
     def upload(self) -> None:
         """Queue the upload of all numbers."""
