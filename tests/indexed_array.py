@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from wkgpu.storage.shard_file import open_shard
 from wkgpu.storage.shard_index import TableIndex
 from wkgpu.storage.spec import AbsentChunks
 from wkgpu.storage.stored_array import StoredArray
@@ -60,10 +59,7 @@ class IndexedArray(StoredArray):
             found = [shard for shard in found if (first <= shard).all() and (shard <= last).all()]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard, wait=False):
-        return open_shard(self.location.store, self.shard_key(shard), self._read_index, wait)
-
-    def _read_index(self, source):
+    def read_index(self, source):
         nbytes = 16 * self.spec.chunks_in_shard
         offset, nbytes = np.frombuffer(source.read(source.nbytes - nbytes, nbytes), np.int64).reshape(2, -1)
         return TableIndex(offset, offset + nbytes, self.spec.codecs)

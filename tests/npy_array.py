@@ -17,7 +17,6 @@ import numpy as np
 
 from wkgpu.errors import NotFoundError, UnsupportedError
 from wkgpu.storage import formats
-from wkgpu.storage.shard_file import open_shard
 from wkgpu.storage.shard_index import UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -80,9 +79,8 @@ class NpyArray(StoredArray):
             found = [shard for shard in found if (first <= shard).all() and (shard <= last).all()]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard, wait=False):
-        index = UniformIndex(len(self._header), self.spec.chunk_bytes)
-        return open_shard(self.location.store, self.shard_key(shard), lambda _: index, wait)
+    def read_index(self, source):
+        return UniformIndex(len(self._header), self.spec.chunk_bytes)
 
     @property
     def ordinal_strides(self):

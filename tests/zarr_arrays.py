@@ -93,6 +93,9 @@ class ZarrCase:
         return [data.shape[self.axes.index(axis)] if axis in self.axes else 1 for axis in "xyz"]
 
 
+PLAIN = ZarrCase("cxyz", (1, 40, 30, 20), (1, 8, 8, 8), (1, 2, 2, 2), "uint16", 0, (3, 2, 1, 0), "little", None)
+
+
 @st.composite
 def zarr_cases(draw, compressors=COMPRESSORS, longest=9):
     """Arrays whose last chunks are mostly cut."""
@@ -135,3 +138,8 @@ def numbers(case: ZarrCase, shape, seed):
     voxels = rng.integers(0, 2 if case.dtype == "bool" else 100, (case.channels, *shape)).astype(case.dtype)
     voxels[rng.integers(0, 3, voxels.shape) == 0] = case.fill
     return voxels
+
+
+def of_zarr(array, case):
+    """What zarr-python reads of an array."""
+    return case.as_voxels(zarr.open_array(str(array.path))[...])

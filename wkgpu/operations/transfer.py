@@ -11,7 +11,8 @@ import numpy as np
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError, UnsupportedError
-from wkgpu.geometry.voxel_box import Triple
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
+from wkgpu.operations.tiling import shards_in
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
@@ -104,22 +105,22 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
 
 
 def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> None:
-    x, y, z = voxels.shape[1:]
-    own = channels_of_part(part, engine, voxels) if part.is_alone else None
-    for shard_write in part.array.shard_writes(topleft, (x, y, z)):
-        with shard_write as plan:
-            # What else its chunks hold is read under the shard's lock.
-            written = _with_others(part, engine, topleft, voxels) if own is None else own
-            engine.write(plan, in_storage_order(part.array.spec, written))  # which a rewrite may just have changed
-
-
-def _with_others(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> Any:
-    """Return all that the chunks of a part hold in a box, with new voxels in it."""
-    x, y, z = voxels.shape[1:]
-    found = read_box(part.array, engine, topleft, (x, y, z))
-    with engine.active():
-        found[part.selected] = engine.asarray(voxels[part.channels])
-    return found
+    box = VoxelBox(topleft, triple(voxels.shape[1:]))
+    if part.is_alone:
+        own = channels_of_part(part, engine, voxels)
+        for shard_write in part.array.shard_writes(*box):
+            with shard_write as plan:
+                engine.write(plan, in_storage_order(part.array.spec, own))  # which a rewrite may just have changed
+        return
+    for shard in shards_in(part.array, box):
+        inside = shard.intersection(box)
+        assert inside is not None
+        for shard_write in part.array.shard_writes(*inside):
+            with shard_write as plan:  # what else its chunks hold is read under the shard's lock
+                own = read_box(part.array, engine, *inside)
+                with engine.active():
+                    own[part.selected] = engine.asarray(voxels[part.channels, *inside.slices_in(box)])
+                engine.write(plan, in_storage_order(part.array.spec, own))
 
 
 def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from wkgpu.errors import FormatError, NotFoundError, UnsupportedError
+from wkgpu.errors import AlreadyExistsError, FormatError, NotFoundError, UnsupportedError
 from wkgpu.forking import loading
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Compression, Pipeline
@@ -240,7 +240,10 @@ def create_array(
     if not isinstance(place, Location):
         refuse_remote(place)
         place = _in_its_store(place)
-    return format_named(data_format).load().create(place, spec, extent, axes)
+    kind = format_named(data_format).load()
+    if place.store.exists(place.key) or any(True for _ in place.store.entries(place.key)):
+        raise AlreadyExistsError(f"{place} exists and is not an empty folder; choose another path or remove it.")
+    return kind.create(place, spec, extent, axes)
 
 
 def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpec:

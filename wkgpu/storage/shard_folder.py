@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wkgpu.errors import UnsupportedError
+from wkgpu.errors import HeaderError, UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Compression, Pipeline, pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
 from wkgpu.storage.plans.read_planner import ReadPlanner
-from wkgpu.storage.shard_file import ShardFile
-from wkgpu.storage.shard_index import Extents
+from wkgpu.storage.shard_file import ShardFile, open_shard
+from wkgpu.storage.shard_index import Extents, ShardIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
-from wkgpu.storage.stores.files import Version
+from wkgpu.storage.stores.files import Source, Version
 from wkgpu.storage.stores.store import Location
 
 
@@ -128,13 +128,13 @@ class ShardFolder(ABC):
         """
 
     @abstractmethod
-    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
-        """Open a shard, its index checked; None where it does not exist.
+    def read_index(self, source: Source) -> ShardIndex:
+        """Read and check where the chunks of an open shard lie.
 
-        Parameters
-        ----------
-        wait : bool
-            Whether to wait until other threads have closed files, where there are too many.
+        Raises
+        ------
+        FormatError
+            Naming the file, and of a bad index the chunk.
         """
 
     @property
@@ -225,6 +225,19 @@ class ShardFolder(ABC):
         raise UnsupportedError(f"{self.path} is stored as {self.data_format}, not as Zarr; use read() and write().")
 
     # ---- What all formats share
+
+    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
+        """Open a shard, its index checked; None where it does not exist.
+
+        Parameters
+        ----------
+        wait : bool
+            Whether to wait until other threads have closed files, where there are too many.
+        """
+        file = open_shard(self.location.store, self.shard_key(shard), self.read_index, wait)
+        if file is None and self.is_outdated():  # its voxels may be in a file of another name
+            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
+        return file
 
     @property
     def follows_links(self) -> bool:

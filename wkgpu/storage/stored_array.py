@@ -31,6 +31,7 @@ from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import ArraySpec
 
+_MAX_GROWTHS = 10_000  # by other writers, while one waits for a lock
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
@@ -103,6 +104,17 @@ class StoredArray(ShardFolder):
             )
         self.__dict__ = fresh.__dict__  # one step: another thread sees the old spec or the new one
 
+    def check_is_one_part(self) -> None:
+        """Check that the channels of a voxel lie in one chunk, so that one plan is that of the array.
+
+        Raises
+        ------
+        HeaderError
+            If another program has made such a mag of it.
+        """
+        if self.spec.channels_per_chunk is not None:
+            raise HeaderError(f"{self.path} has its channels in several chunks by now; open it again.")
+
     def _opened_again(self) -> Self:
         return type(self).open(self.location)
 
@@ -136,8 +148,8 @@ class StoredArray(ShardFolder):
             rewritten before the last plan is made, they start again, with plans of the new files.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
-        for _ in range(_MAX_ATTEMPTS):
-            array = self.current()
+        for array in self._attempts():
+            array.check_is_one_part()
             spec, at, lengths, open_shard = array.spec, corners, shape, array.open_shard
             if not spec.is_in_xyz_order:
                 at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
@@ -149,7 +161,6 @@ class StoredArray(ShardFolder):
                     raise
             else:
                 return
-        raise self._restless()
 
     def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
         return self.open_shard(spec.from_storage_order(shard), wait)
@@ -197,10 +208,11 @@ class StoredArray(ShardFolder):
     ) -> Iterator[ShardWrite]:
         """Yield locked writes; if the mag is rewritten before the last one, begin again with its new shards."""
         for array in self._attempts():
+            array.check_is_one_part()
             pieces = array.pieces  # once: they depend on settings
             for rows in rows_of(array, pieces):
-                write = ShardWrite(array, rows, pieces, array.spec.in_storage_order(shape))
-                if not write.lock():
+                write = self._locked_write(array, rows, pieces, array.spec.in_storage_order(shape))
+                if write is None:
                     break
                 try:
                     yield write
@@ -208,6 +220,17 @@ class StoredArray(ShardFolder):
                     write.unlock()
             else:
                 return
+
+    def _locked_write(self, array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple) -> ShardWrite | None:
+        """Return a write with its lock; None if the mag has been rewritten, and not only been made larger."""
+        for _ in range(_MAX_GROWTHS):
+            write = ShardWrite(array, rows, pieces, shape)
+            if write.lock():
+                return write
+            before, array = array, self.current()
+            if (array.spec, array.file_layout) != (before.spec, before.file_layout):
+                return None
+        raise self._restless()
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that scattered boxes of one shape touch; every chunk in them is re-encoded.

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wkgpu.errors import (
-    AlreadyExistsError,
     HeaderError,
     NotFoundError,
     ShardIndexError,
@@ -27,7 +26,6 @@ from wkgpu.geometry.voxel_box import FARTHEST, Triple
 from wkgpu.storage.codecs import Pipeline, pipeline_bound, word_of
 from wkgpu.storage.numbered_entries import numbered
 from wkgpu.storage.plans.chunk_lookup import Ints
-from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import Extents, ShardIndex, TableIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -77,10 +75,8 @@ class WkwArray(StoredArray):
         cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
     ) -> WkwArray:
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
-        header, store = WkwHeader.for_spec(spec), location.store
-        if store.exists(location.key) or any(True for _ in store.entries(location.key)):
-            raise AlreadyExistsError(f"{location} exists and is not an empty folder; choose another path or remove it.")
-        store.write((location / HEADER_NAME).key, header.pack())
+        header = WkwHeader.for_spec(spec)
+        location.store.write((location / HEADER_NAME).key, header.pack())
         return cls.open(location)
 
     @classmethod
@@ -130,13 +126,6 @@ class WkwArray(StoredArray):
                 found += [(x, y, z) for x, _ in numbered(row, "x", ".wkw", along_x, in_x, files=True)]
         return sorted(found, key=lambda shard: shard[::-1])
 
-    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
-        """See `StoredArray.open_shard`."""
-        file = open_shard(self.location.store, self.shard_key(shard), self._read_index, wait)
-        if file is None and self.is_outdated():  # its voxels may be in a file of another name
-            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
-        return file
-
     def shard_codecs(self, shard: Triple) -> Pipeline | None:
         """See `StoredArray.shard_codecs`."""
         path = self.shard_path(shard)
@@ -178,8 +167,8 @@ class WkwArray(StoredArray):
         header = self.header.in_shard(codecs).pack()
         return (header + (extents.offset + extents.nbytes).astype("<u8").tobytes() if codecs else header), b""
 
-    def _read_index(self, source: Source) -> ShardIndex:
-        """Read and check the header and the jump table of a shard.
+    def read_index(self, source: Source) -> ShardIndex:
+        """Read and check the header and the jump table of an open shard.
 
         Raises
         ------

@@ -14,8 +14,6 @@ from typing import Any, ClassVar, Self
 import zarr
 
 from wkgpu.errors import (
-    AlreadyExistsError,
-    HeaderError,
     NotFoundError,
     OutdatedFileError,
     ShapeError,
@@ -25,7 +23,6 @@ from wkgpu.errors import (
 from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import FARTHEST, Triple, triple
 from wkgpu.storage.codecs import Compression, Pipeline, word_of
-from wkgpu.storage.shard_file import ShardFile, open_shard
 from wkgpu.storage.shard_index import Extents, ShardIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
@@ -96,10 +93,8 @@ class Zarr3Array(StoredArray):
 
         All channels of a voxel get into one chunk, whatever the spec says.
         """
-        store = location.store
-        if store.exists(location.key) or any(True for _ in store.entries(location.key)):
-            raise AlreadyExistsError(f"{location} exists and is not an empty folder; choose another path or remove it.")
-        store.write((location / METADATA_NAME).key, new_metadata(spec, extent or spec.shard_shape, axes or _USUAL_AXES))
+        metadata = new_metadata(spec, extent or spec.shard_shape, axes or _USUAL_AXES)
+        location.store.write((location / METADATA_NAME).key, metadata)
         return cls.open(location)
 
     @classmethod
@@ -268,13 +263,6 @@ class Zarr3Array(StoredArray):
             return range(number, number + 1)
         return range(-(-self.metadata.shape[axis] // edge))
 
-    def open_shard(self, shard: Triple, wait: bool = False) -> ShardFile | None:
-        """See `StoredArray.open_shard`."""
-        file = open_shard(self.location.store, self.shard_key(shard), self._read_index, wait)
-        if file is None and self.is_outdated():  # its voxels may be in a file of another name
-            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
-        return file
-
     @property
     def file_layout(self) -> Hashable:
         """See `StoredArray.file_layout`."""
@@ -290,7 +278,7 @@ class Zarr3Array(StoredArray):
         """See `StoredArray.pipelines`."""
         return {self.spec.codecs}
 
-    def _read_index(self, source: Source) -> ShardIndex:
+    def read_index(self, source: Source) -> ShardIndex:
         """Read and check the index of a shard, or of a file that is a chunk.
 
         Raises
@@ -366,16 +354,16 @@ class Zarr3Array(StoredArray):
         """Make the array larger, if voxels up to an end lie beyond it; writers of all shards are waited for."""
         store = self.location.store
         for _ in range(_MAX_GROWTHS):
-            array = self.current()
-            if all(length >= wanted for length, wanted in zip(array.extent, end, strict=True)):
+            if self.current().metadata.has_room(end, self.path):
                 return
             with store.lock(self._lock_key, 0, _ALL_LOCKS):
                 found = store.read(self._lock_key, MAX_BYTES)
-                if array.is_outdated() or found is None:
+                if found is None or store.is_swapping(self._lock_key):
                     continue
-                data, version = found
+                data, version = found  # which may be larger by now
+                resized = ZarrMetadata.parse(data, str(self.lock_file)).resized(data, end)
                 try:
-                    store.write(self._lock_key, array.metadata.resized(data, end), replacing=version, is_locked=True)
+                    store.write(self._lock_key, resized, replacing=version, is_locked=True)
                 except OutdatedFileError:  # by a program that takes no locks
                     continue
         raise self._restless()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from wkgpu.storage.zarr3.shard_table import ShardTable
 
 MAX_BYTES = 16 << 20  # of a zarr.json, whose attributes may hold anything
 _MAX_SHARD_ELEMENTS = 1 << 56  # so that numbers of bytes fit into 63 bits
+_MAX_TABLE_BYTES = 1 << 30  # of the index of a shard
 _DEFAULT_NAMES = ("c", "x", "y", "z")
 
 
@@ -88,6 +90,11 @@ class ZarrMetadata:
             self.spec  # noqa: B018 - its errors
         except (DtypeError, ShapeError, UnsupportedError) as error:
             raise type(error)(f"{path}: {error}") from error
+        if self.table is not None and self.table.nbytes(self.spec.chunks_in_shard) > _MAX_TABLE_BYTES:
+            raise UnsupportedError(
+                f"{path}: shards of {self.shard_shape} have {self.spec.chunks_in_shard} chunks of {self.chunk_shape}; "
+                "wkgpu reads an index whole, and of 1 GiB at most."
+            )
         return self
 
     # ---- In the terms of wkgpu
@@ -141,6 +148,19 @@ class ZarrMetadata:
         return sum(axis in self.axes.space for axis in faster)
 
     # ---- New and changed metadata
+
+    def has_room(self, end: Triple, path: Path) -> bool:
+        """Whether the array has all voxels up to an end ``(x, y, z)``.
+
+        Raises
+        ------
+        ShapeError
+            If it lacks an axis along which there are several.
+        """
+        for name, axis, length in zip("xyz", self.axes.space, end, strict=True):
+            if axis is None and length > 1:
+                raise ShapeError(f"{path} has no axis {name!r}, along which {length} voxels would be needed.")
+        return all(length >= wanted for length, wanted in zip(self.extent, end, strict=True))
 
     def resized(self, data: bytes, end: Triple) -> bytes:
         """Return ``zarr.json`` with a shape that has room up to an end ``(x, y, z)``, rounded up to whole shards."""
