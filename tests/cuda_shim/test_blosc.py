@@ -8,19 +8,13 @@ from numcodecs import blosc
 
 from wkgpu.kernels.failures import MALFORMED, OK
 
-from . import building
 from .chunk_kernels import Script
 
 SHUFFLES = (blosc.NOSHUFFLE, blosc.SHUFFLE, blosc.BITSHUFFLE)
 UNTOUCHED = b"\xee"
 
 
-@pytest.fixture(autouse=True)
-def _program():
-    try:
-        building.chunk_kernels_program()
-    except building.CannotBuildError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("chunk_program")
 
 
 def content_of(kind, size, voxel):

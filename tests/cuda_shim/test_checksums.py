@@ -9,7 +9,6 @@ from numcodecs.zstd import Zstd
 
 from wkgpu.kernels.failures import MALFORMED, OK
 
-from . import building
 from .chunk_kernels import Script
 
 CRC32, CRC32C = 0xEDB88320, 0x82F63B78
@@ -31,12 +30,7 @@ KERNELS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _program():
-    try:
-        building.chunk_kernels_program()
-    except building.CannotBuildError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("chunk_program")
 
 
 def contents():

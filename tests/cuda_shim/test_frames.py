@@ -11,19 +11,13 @@ from numcodecs.zstd import Zstd
 
 from wkgpu.kernels.failures import MALFORMED, OK, UNCHECKED, WRONG_LENGTH
 
-from . import building
 from .chunk_kernels import Region, Script
 
 ZEROS, ZEROS_BYTES = 0x5A50, 77  # what a chunk that is refused gets; never read here
 random = np.random.default_rng(8)
 
 
-@pytest.fixture(autouse=True)
-def _program():
-    try:
-        building.chunk_kernels_program()
-    except building.CannotBuildError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("chunk_program")
 
 
 @cache
