@@ -14,7 +14,7 @@ from benchmarks.figures import Figure, Side, compare
 from benchmarks.workbench import KINDS, ORIGIN, Workbench
 
 
-def readfresh(bench: Workbench) -> Iterator[Figure]:
+def read_fresh(bench: Workbench) -> Iterator[Figure]:
     """Each read returns a new array, and nothing keeps the one before."""
     for kind, label in KINDS.items():
         path, volume = bench.dataset(kind), bench.volume(kind)
@@ -30,7 +30,7 @@ def readfresh(bench: Workbench) -> Iterator[Figure]:
         )
 
 
-def readinto(bench: Workbench) -> Iterator[Figure]:
+def read_into(bench: Workbench) -> Iterator[Figure]:
     """Each read of wkgpu fills the same array; wkw cannot, and returns a new one."""
     for kind, label in KINDS.items():
         path, volume = bench.dataset(kind), bench.volume(kind)
