@@ -43,7 +43,7 @@ class NpyArray(StoredArray):
         return cls(location, spec, version)
 
     @classmethod
-    def create(cls, location: Location, spec: ArraySpec, extent=None, axes=None) -> NpyArray:
+    def create(cls, location: Location, spec: ArraySpec, extent=None, axes=None, extra_axes=()) -> NpyArray:
         cls.check_spec(spec)
         said = {"dtype": spec.dtype.str, "channels": spec.num_channels, "chunk_shape": spec.chunk_shape}
         location.store.write((location / "array.json").key, json.dumps(said).encode())

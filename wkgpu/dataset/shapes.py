@@ -116,7 +116,7 @@ def changed_spec(
         per_shard = _positive("chunks_per_shard", chunks_per_shard)
     if compress is None or compress == found.codecs:
         compress = _as_it_is(found, found_format, data_format)
-    cut = replace(found, chunk_shape=chunk, chunks_per_shard=per_shard)
+    cut = replace(found.of_new_array, chunk_shape=chunk, chunks_per_shard=per_shard)
     spec = cut if data_format == found_format else adapted_spec(cut, data_format)
     return spec.encoded_as(pipeline_of(compress, data_format, spec.chunk_bytes))
 

@@ -45,7 +45,8 @@ class Format:
     has_groups : bool
         Whether the folders of datasets and layers have files of their own that say what is in them.
     has_own_axes : bool
-        Whether the axes of arrays may have another order than channel, x, y, z, which the properties file then says.
+        Whether arrays may have other axes than channel, x, y and z, and these in another order; the properties file
+        then says which.
     """
 
     name: str
@@ -215,7 +216,7 @@ def _check_folder(path: Path) -> None:
 
 def create_array(
     place: Path | Location, spec: ArraySpec, data_format: str = DEFAULT_FORMAT, extent: Triple | None = None,
-    axes: Sequence[str] | None = None,
+    axes: Sequence[str] | None = None, extra_axes: Sequence[tuple[str, int]] = (),
 ) -> StoredArray:  # fmt: skip
     """Make the folder of a mag, which may exist if it is empty, and write its header.
 
@@ -226,12 +227,15 @@ def create_array(
     extent : tuple of int, optional
         Voxels ``(x, y, z)`` that it has room for, where a format has to know; writes beyond them make it larger.
     axes : sequence of str, optional
-        The order of "c", "x", "y" and "z" in the files, where a format has a choice; by default this one.
+        The order of "c", "x", "y", "z" and the extra axes in the files, where a format has a choice; by default
+        channels, x, y and z in this order.
+    extra_axes : sequence of (str, int), optional
+        Names and lengths of axes besides channels, x, y and z.
 
     Raises
     ------
     UnsupportedError
-        For a format that wkgpu does not write, and for a URL.
+        For a format that wkgpu does not write, for extra axes that the format lacks, and for a URL.
     AlreadyExistsError
         Where the folder holds something.
     ShapeError, DtypeError
@@ -240,10 +244,16 @@ def create_array(
     if not isinstance(place, Location):
         refuse_remote(place)
         place = _in_its_store(place)
-    kind = format_named(data_format).load()
+    found = format_named(data_format)
+    if extra_axes and not found.has_own_axes:
+        raise UnsupportedError(
+            f"{place} would have the axes {dict(extra_axes)} besides channels, x, y and z, which {found.title} does "
+            "not have."
+        )
+    kind = found.load()
     if place.store.exists(place.key) or any(True for _ in place.store.entries(place.key)):
         raise AlreadyExistsError(f"{place} exists and is not an empty folder; choose another path or remove it.")
-    return kind.create(place, spec, extent, axes)
+    return kind.create(place, spec, extent, axes, extra_axes)
 
 
 def adapted_spec(spec: ArraySpec, data_format: str = DEFAULT_FORMAT) -> ArraySpec:

@@ -60,8 +60,9 @@ class ShardFolder(ABC):
     @classmethod
     @abstractmethod
     def create(
-        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
-    ) -> Self:
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None,
+        extra_axes: Sequence[tuple[str, int]] = (),
+    ) -> Self:  # fmt: skip
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
 
     @classmethod

@@ -148,6 +148,12 @@ class ArraySpec:
             return self
         return replace(self, num_channels=self.channels_per_chunk, channels_per_chunk=None)
 
+    @cached_property
+    def of_new_array(self) -> ArraySpec:
+        """The same spec with all channels of a voxel in one chunk, and nothing else there, as new arrays have it."""
+        position = self.channel_position if self.num_channels > 1 else 0
+        return replace(self, channel_position=position, channels_per_chunk=None, parts_per_shard=1)
+
     def encoded_as(self, codecs: Pipeline) -> ArraySpec:
         """Return this spec with another pipeline."""
         return self if codecs == self.codecs else replace(self, codecs=codecs)

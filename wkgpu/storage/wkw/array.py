@@ -72,8 +72,9 @@ class WkwArray(StoredArray):
 
     @classmethod
     def create(
-        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
-    ) -> WkwArray:
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None,
+        extra_axes: Sequence[tuple[str, int]] = (),
+    ) -> WkwArray:  # fmt: skip
         """Make the folder of a mag and write its header; see `wkgpu.storage.formats.create_array`."""
         header = WkwHeader.for_spec(spec)
         location.store.write((location / HEADER_NAME).key, header.pack())
@@ -88,10 +89,7 @@ class WkwArray(StoredArray):
     def adapted_spec(cls, spec: ArraySpec) -> ArraySpec:
         """Of what users do not choose, WKW has one value each."""
         dtype = spec.dtype.newbyteorder("<")
-        return replace(
-            spec, dtype=dtype, fill_value=0, axis_order=(0, 1, 2), channel_position=0, channels_per_chunk=None,
-            parts_per_shard=1,
-        )  # fmt: skip
+        return replace(spec.of_new_array, dtype=dtype, fill_value=0, axis_order=(0, 1, 2), channel_position=0)
 
     @property
     def legacy_header(self) -> WkwHeader:

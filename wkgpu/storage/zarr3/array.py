@@ -87,13 +87,14 @@ class Zarr3Array(StoredArray):
 
     @classmethod
     def create(
-        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None
-    ) -> Self:
+        cls, location: Location, spec: ArraySpec, extent: Triple | None = None, axes: Sequence[str] | None = None,
+        extra_axes: Sequence[tuple[str, int]] = (),
+    ) -> Self:  # fmt: skip
         """Make the folder of a mag and write its metadata; see `wkgpu.storage.formats.create_array`.
 
-        All channels of a voxel get into one chunk, whatever the spec says.
+        All channels of a voxel get into one chunk, and nothing else, whatever the spec says.
         """
-        metadata = new_metadata(spec, extent or spec.shard_shape, axes or _USUAL_AXES)
+        metadata = new_metadata(spec, extent or spec.shard_shape, axes or _USUAL_AXES, extra_axes)
         location.store.write((location / METADATA_NAME).key, metadata)
         return cls.open(location)
 

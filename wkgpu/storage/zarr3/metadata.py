@@ -172,40 +172,47 @@ class ZarrMetadata:
         return json.dumps(said | {"shape": shape}, indent=2).encode()
 
 
-def new_metadata(spec: ArraySpec, extent: Triple, axes: Sequence[str] = _DEFAULT_NAMES) -> bytes:
-    """Return ``zarr.json`` of a new array in shards, as WEBKNOSSOS makes them.
+def new_metadata(
+    spec: ArraySpec,
+    extent: Triple,
+    axes: Sequence[str] = _DEFAULT_NAMES,
+    extra_axes: Sequence[tuple[str, int]] = (),
+) -> bytes:
+    """Return ``zarr.json`` of a new array in shards, as WEBKNOSSOS makes them: with one coordinate in a shard.
 
     Parameters
     ----------
     extent : tuple of int
         Voxels ``(x, y, z)`` that it has room for.
     axes : sequence of str
-        "x", "y" and "z" in any order, and "c", which may be missing where there is one channel.
+        "x", "y" and "z" in any order, "c", which may be missing where there is one channel, and the extra axes.
+    extra_axes : sequence of (str, int)
+        Names and lengths of all others.
     """
-    channels = spec.num_channels
-    names = [name for name in axes if name in _DEFAULT_NAMES]
-    if not {"x", "y", "z"} <= {*names} or (channels > 1 and "c" not in names):
-        raise UnsupportedError(f"A new Zarr array has the axes c, x, y and z, in any order, not {list(axes)}.")
-    fastest = [names.index("xyz"[axis]) for axis in spec.axis_order]
-    if "c" in names:
-        fastest.insert(spec.channel_position, names.index("c"))
+    channels, more = spec.num_channels, dict(extra_axes)
+    names = [name for name in axes if name in _DEFAULT_NAMES or name in more]
+    if not {"x", "y", "z", *more} <= {*names} or (channels > 1 and "c" not in names):
+        raise UnsupportedError(
+            f"A new Zarr array has the axes {[*_DEFAULT_NAMES, *more]}, in any order, not {list(axes)}."
+        )
 
-    def along_axes(lengths: Sequence[int]) -> tuple[int, ...]:
-        found = dict(zip("cxyz", (channels, *lengths), strict=True))
+    def along_axes(lengths: Sequence[int], elsewhere: Mapping[str, int]) -> tuple[int, ...]:
+        found = {**elsewhere, **dict(zip("cxyz", (channels, *lengths), strict=True))}
         return tuple(found[name] for name in names)
 
+    ones = dict.fromkeys(more, 1)
     chain = CodecChain(
-        along_axes(spec.chunk_shape), ShardTable(), spec.dtype.str.startswith(">"), tuple(reversed(fastest)),
-        spec.codecs,
+        along_axes(spec.chunk_shape, ones), ShardTable(), spec.dtype.str.startswith(">"),
+        tuple(reversed(_fastest_first(spec, names))), spec.codecs,
     )  # fmt: skip
     shard = spec.shard_shape
     shape = [-(-length // edge) * edge for length, edge in zip(extent, shard, strict=True)]
     said = {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": list(along_axes(shape)),
+        "shape": list(along_axes(shape, more)),
         "data_type": spec.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(along_axes(shard))}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(along_axes(shard, ones))}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": _json_of(np.frombuffer(spec.memory_fill_bytes, spec.memory_dtype)[0]),
         "codecs": chain.described(spec.dtype.itemsize),
@@ -214,6 +221,17 @@ def new_metadata(spec: ArraySpec, extent: Triple, axes: Sequence[str] = _DEFAULT
     }
     metadata = _checked(said, "A new zarr.json")
     return metadata.to_buffer_dict(default_buffer_prototype())["zarr.json"].to_bytes()
+
+
+def _fastest_first(spec: ArraySpec, names: Sequence[str]) -> list[int]:
+    """Return the axes of a new array as they lie in a chunk, which has one coordinate along the extra ones."""
+    fastest = [names.index("xyz"[axis]) for axis in spec.axis_order]
+    if "c" in names:
+        fastest.insert(spec.channel_position, names.index("c"))
+    for axis, name in enumerate(names):
+        if name not in _DEFAULT_NAMES:  # wherever it is, the voxels stay where they are
+            fastest.insert(next(at for at, other in enumerate([*fastest, len(names)]) if other > axis), axis)
+    return fastest
 
 
 def with_further_keys(data: bytes, other: bytes) -> bytes:
