@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 from datasets import read
 
 import wkgpu as wk
@@ -217,3 +218,22 @@ def test_mags_that_are_opened_alone(mag_view, labels):
     np.testing.assert_array_equal(read(alone, absolute_offset=(0, 0, 0), size=BOX.size)[0], labels)
     with pytest.raises(UnsupportedError, match="no header as mags of WKW have"):
         _ = alone.header
+
+
+def test_a_second_rewrite_does_nothing(dataset, random):
+    """Also of an array of another program, with channels in chunks of their own: new chunks have all of them."""
+    voxels = random.integers(1, 255, (5, 16, 16, 16)).astype("uint8")
+    path = dataset.path / "a" / "1"
+    for chunk, rewrite in (
+        (8, lambda mag_view: mag_view.compress(codec="lz4")),
+        (4, lambda mag_view: mag_view.rechunk(chunk_shape=4, shard_shape=16, compress="lz4")),
+    ):
+        zarr.create_array(store=str(path), data=voxels, chunks=(1, 8, 8, 8), dimension_names="cxyz")
+        mag_view = dataset.add_layer_for_existing_files("a", "color").get_mag(1)
+        rewrite(mag_view)
+        assert dict(mag_view.info.codecs[0].parameters)["blocksize"] == 5 * chunk**3
+        files = {file: file.stat().st_ino for file in path.rglob("*")}
+        rewrite(mag_view)
+        assert {file: file.stat().st_ino for file in path.rglob("*")} == files
+        np.testing.assert_array_equal(read(mag_view), voxels)
+        dataset.delete_layer("a")

@@ -62,11 +62,12 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
         raise ArgumentError(
             f"codec is {codec!r}, which compresses nothing; use True or a codec, or rechunk(compress=False)."
         )
-    if codec is not True or not spec.codecs:
-        return spec.encoded_as(wanted)
-    if in_place and () not in array.pipelines():  # codecs may be mixed
-        return None
-    return spec
+    if codec is True and spec.codecs:
+        return None if in_place and () not in array.pipelines() else spec  # codecs may be mixed
+    if wanted == spec.codecs:
+        return spec
+    new = spec.of_new_array  # whose chunks may be larger
+    return new.encoded_as(array.pipeline_of(codec, new.chunk_bytes))
 
 
 def rewrite_mag(
