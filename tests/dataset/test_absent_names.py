@@ -93,6 +93,4 @@ def test_parameters_are_those_of_the_library(name):
         if hasattr(getattr(wk, owner), name):
             theirs = inspect.signature(getattr(getattr(webknossos, owner), name)).parameters
             ours = inspect.signature(getattr(getattr(wk, owner), name)).parameters
-            assert list(ours) == [
-                parameter for parameter in theirs if parameter != "axes"
-            ]  # of layers with more of them
+            assert list(ours) == list(theirs)

@@ -47,7 +47,7 @@ from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.geometry.vec3_int import Vec3IntLike
+from wkgpu.geometry.vec_int import VecIntLike
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes
 from wkgpu.operations.jobs import Executor
@@ -341,7 +341,9 @@ class Dataset(TellsWhatIsAbsent):
         data_format : str or DataFormat, optional
             File format of the mags: ``"wkw"`` or ``"zarr3"``. Default: `wkgpu.config.data_format`, which is WKW.
         bounding_box : NDBoundingBox, optional
-            Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written.
+            Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written. In Zarr 3, a
+            box with other axes than x, y and z gives the layer these axes, in their order: "c" is that of the channels,
+            others can be points in time. Along these the layer does not grow.
         largest_segment_id : int, optional
             Of a segmentation: the largest voxel value, if it is known.
 
@@ -429,7 +431,8 @@ class Dataset(TellsWhatIsAbsent):
         chunk_shape: Shape | None = None,
         shard_shape: Shape | None = None,
         chunks_per_shard: Shape | None = None,
-        absolute_offset: Vec3IntLike | None = None,
+        axes: Iterable[str] | None = None,
+        absolute_offset: VecIntLike | None = None,
         mag: MagLike = 1,
     ) -> Layer:
         """Add a layer that holds an array, with coarser mags.
@@ -439,13 +442,16 @@ class Dataset(TellsWhatIsAbsent):
         layer_name, category, data_format
             As for `add_layer`.
         data : array (x, y, z) or (channel, x, y, z)
-            Its type and channels are those of the layer.
+            Its type and channels are those of the layer. With `axes` it may have others.
         downsample : bool
             Whether coarser mags are added, as by `Layer.downsample`.
         chunk_shape, shard_shape, chunks_per_shard
             Of the first mag, as for `Layer.add_mag`.
+        axes : iterable of str, optional
+            The names of the axes of the array, which Zarr 3 stores in this order: "x", "y" and "z", "c" for channels,
+            and any others, such as "t".
         absolute_offset : (x, y, z), optional
-            Where the first voxel goes, in Mag(1); by default to the origin.
+            Where the first voxel goes, in Mag(1); by default to the origin. With `axes` it may have a number for each.
         mag : Mag, int, str or (x, y, z)
             Magnification of the array.
 
@@ -468,7 +474,7 @@ class Dataset(TellsWhatIsAbsent):
         """
         return write_layer(
             self, layer_name, category, data, data_format, downsample,
-            (chunk_shape, shard_shape, chunks_per_shard), absolute_offset, mag,
+            (chunk_shape, shard_shape, chunks_per_shard), absolute_offset, mag, axes,
         )  # fmt: skip
 
     @accepts_legacy()
@@ -553,10 +559,10 @@ class Dataset(TellsWhatIsAbsent):
         AlreadyExistsError
             If there are files in the folder of a new layer.
         MismatchError
-            If the layer that exists has another category, dtype or number of channels.
+            If the layer that exists has another category, dtype, number of channels or other axes.
         UnsupportedError
-            If the layer has a format that is not read, further axes with several coordinates, such as time, a mag at a
-            URL, or its path is a URL.
+            If the layer has a format that is not read, further axes with several coordinates, such as time, that
+            `data_format` lacks, a mag at a URL, or its path is a URL.
         InvalidNameError, NotFoundError, LayerNotFoundError, ShapeError, ArgumentError, ReadOnlyError
             For a name or a path that cannot be used, shapes that do not fit, and a read-only dataset.
 
@@ -623,8 +629,8 @@ class Dataset(TellsWhatIsAbsent):
         """Compress all raw mags of all layers in place; see `MagView.compress`.
 
         Mags whose files lie outside of the dataset's folder belong to another dataset, and are left alone, unless
-        `Dataset.open` was told to allow such writes. So are mags at a URL, layers of formats that are not read, and
-        layers with several points in time or along other further axes; warnings name them.
+        `Dataset.open` was told to allow such writes. So are mags at a URL, and layers of formats that are not read;
+        warnings name them.
 
         Parameters
         ----------
@@ -658,8 +664,8 @@ class Dataset(TellsWhatIsAbsent):
         """Add to each layer the mags that are coarser than those it has; see `Layer.downsample`.
 
         A layer continues from its coarsest mag, and mags that exist stay as they are. Layers without mags, and those
-        that have one as coarse as asked for, are left alone. So are layers of formats that are not read, layers with
-        several points in time or along other further axes, and those with a mag at a URL, which a warning names.
+        that have one as coarse as asked for, are left alone. So are layers of formats that are not read, and those
+        with a mag at a URL, which a warning names.
 
         Parameters
         ----------
@@ -714,8 +720,8 @@ class Dataset(TellsWhatIsAbsent):
         All that the properties file says about layers is copied, also what wkgpu does not know, and so are the
         attachments that it lists, and files of mags that belong to another dataset. Other files are not. Attachments
         outside of this dataset's folder, mags at a URL, layers of formats that are not read, layers with several points
-        in time or along other further axes, and layers that the properties file does not describe in a way that can be
-        understood, are left out, and a warning names them.
+        in time or along other further axes that `data_format` lacks, and layers that the properties file does not
+        describe in a way that can be understood, are left out, and a warning names them.
 
         Parameters
         ----------

@@ -95,14 +95,14 @@ def find_layer(
     if bounding_box is None:  # of the finest mag: the files of a coarser one reach further beyond the voxels in them
         boxes = (found.bounding_box for found in mags)
         bounding_box = next((box for box in boxes if not box.is_empty()), BoundingBox.empty())
-    array = mags[0].array
+    array, has_axes = mags[0].array, type(bounding_box) is NDBoundingBox
     layer = LayerProperties.new(
         name,
         category,
         array.spec.memory_dtype,
         array.spec.num_channels,
         array.data_format,
-        bounding_box,
+        None if has_axes else bounding_box,
         largest_segment_id,
     )
     if array.extra_axes:
@@ -112,6 +112,8 @@ def find_layer(
     for found in mags:
         path = f"./{name}/{found.array.path.name}"
         layer.add_mag(found.mag, path, found.array.spec.shard_shape, found.array.axes)
+    if has_axes:  # which are those of the arrays
+        layer.bounding_box = bounding_box
     return layer
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wkgpu.absent_names import TellsWhatIsAbsent
+from wkgpu.dataset.box_axes import extended, normalized
 from wkgpu.dataset.changes.copying import LayoutOverrides
 from wkgpu.dataset.changes.mag_entries import add_mag, check_headers, delete_mag, header_difference
 from wkgpu.dataset.changes.mag_pyramid import MagPyramid, source_and_mags, source_mag
@@ -24,7 +25,6 @@ from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
-from wkgpu.dataset.more_axes import extended, normalized
 from wkgpu.dataset.shapes import Compression, Shape, check_existing_spec, new_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag, MagLike
@@ -148,12 +148,12 @@ class Layer(TellsWhatIsAbsent):
         """Box of the voxels that hold data, in Mag(1). Set it to save another one.
 
         Where Zarr arrays have other axes than channel, x, y and z, or these in another order, it is an `NDBoundingBox`
-        with the axes of the arrays.
+        with the axes of the arrays. Which axes they are can be set as long as there are no mags.
 
         Raises
         ------
         RegionError
-            When it is set to a box with a negative top left.
+            When it is set to a box with a negative top left, or with other axes than the layer can have.
         """
         return self._bounding_box
 
@@ -393,7 +393,7 @@ class Layer(TellsWhatIsAbsent):
         NameTakenError, AlreadyExistsError
             If the layer has this mag, or there are files where the new ones would be.
         MismatchError
-            If the mag has another dtype, number of channels or format than this layer.
+            If the mag has another dtype, number of channels, format or other axes than this layer.
         UnsupportedError
             If the mag is at a URL.
         NotFoundError, ShapeError, ArgumentError, ReadOnlyError
@@ -429,7 +429,7 @@ class Layer(TellsWhatIsAbsent):
         NameTakenError
             If the layer has this mag.
         MismatchError
-            If the mag has another dtype, number of channels or format than this layer.
+            If the mag has another dtype, number of channels, format or other axes than this layer.
         UnsupportedError
             If the path is a URL, or the properties file is so old that its mags have no paths.
         NotFoundError, ArgumentError, ReadOnlyError
@@ -482,8 +482,9 @@ class Layer(TellsWhatIsAbsent):
     ) -> None:
         """Add a pyramid of coarser mags, each downsampled from the previous one.
 
-        A voxel of a coarser mag is made of the voxels that lie in it, channel by channel. Blocks that are cut by the
-        border of the layer's bounding box are padded by reflection.
+        A voxel of a coarser mag is made of the voxels that lie in it, channel by channel, and along further axes, such
+        as time, coordinate by coordinate. Blocks that are cut by the border of the layer's bounding box are padded by
+        reflection.
 
         A mag becomes part of the layer when it is whole: if one fails, finished mags are kept and the failed one is
         removed.

@@ -14,6 +14,7 @@ from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
 from wkgpu.errors import ArgumentError, WkgpuError
 from wkgpu.geometry.mag import Mag
+from wkgpu.geometry.vec3_int import XYZ_AXES
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
@@ -114,5 +115,7 @@ def _save_shard_shape(path: Path, mag: Mag, layer: LayerListing | None) -> None:
 def _write_copy(
     mag: ArrayRegion, folder: NewFolder, spec: ArraySpec, executor: Executor | None, progress_desc: str | None
 ) -> None:
-    target = create_array(folder.building, spec, mag.array.data_format, mag.array.extent, mag.array.axes)
+    array = mag.array
+    axes = [*array.axes, *(axis for axis in XYZ_AXES if axis not in array.axes)]
+    target = create_array(folder.building, spec, array.data_format, array.extent, axes, array.extra_axes)
     rewrite(mag.array, target, mag.mag, mag.device, executor, progress_desc, mag.box)

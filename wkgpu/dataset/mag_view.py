@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from wkgpu.dataset.box_axes import Boxes, box_of_axes, extended, further_axes, ranges_of_boxes, ranges_within
 from wkgpu.dataset.changes.copying import copy_mag
+from wkgpu.dataset.changes.further_axes import check_further_axes
 from wkgpu.dataset.changes.mag_entries import extent_of
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
-from wkgpu.dataset.more_axes import AxesWrite, Boxes, Offsets, extended
-from wkgpu.dataset.readable import check_axes
+from wkgpu.dataset.more_axes import AxesWrite, Offsets
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.shapes import Compression, Shape, new_spec, recut_spec
 from wkgpu.dataset.view import View
@@ -26,6 +27,8 @@ from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
 from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations.array_region import ArrayRegion
+from wkgpu.operations.coordinates import at_each, ranges_of
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.merging import merge_boxes, merge_regions
 from wkgpu.operations.transfer import write_box
@@ -93,9 +96,8 @@ class MagView(View):
             spec = new_spec(
                 layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
             )
-            self._opened = create_array(
-                path, spec, data_format, extent_of(layer.bounding_box, mag), layer._properties.axes
-            )
+            listed, extent = layer._properties, extent_of(layer.bounding_box, mag)
+            self._opened = create_array(path, spec, data_format, extent, listed.axes, listed.extra_axes)
             self._opened.follows_links = self._allow_foreign_writes
 
     @classmethod
@@ -105,6 +107,7 @@ class MagView(View):
         View.__init__(mag_view, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
         mag_view._opened = open_array(path)
         mag_view._growing = child_safe(threading.Lock())
+        mag_view._bounding_box = box_of_axes(mag_view._opened)
         for box in mag_view.get_bounding_boxes_on_disk():
             mag_view._grow(box)
         return mag_view
@@ -214,13 +217,20 @@ class MagView(View):
     def get_bounding_boxes_on_disk(self) -> Iterator[NDBoundingBox]:
         """Iterate over the boxes of the files that exist, in Mag(1), ascending by z, y, x.
 
+        Along further axes, such as time, a box has one coordinate. All boxes of one come before those of the next.
+
         Examples
         --------
         >>> list(mag_view.get_bounding_boxes_on_disk())  # doctest: +SKIP
         [BoundingBox(topleft=(0, 0, 0), size=(1024, 1024, 1024))]
         """
-        frame = self._frame
-        return (frame.bounding_box(VoxelBox(*shard)) for shard in self._array.shard_boxes())
+        frame, ranges = self._frame, self._ranges
+        found = [(array, array.shard_boxes()) for (array,) in at_each((self._array,), ranges)]
+        return (
+            frame.bounding_box(VoxelBox(*shard), {axis: at for axis, at in ranges_of(array).items() if axis in ranges})
+            for array, shards in found
+            for shard in shards
+        )
 
     def get_views_on_disk(self, read_only: bool | None = None) -> Iterator[View]:
         """Iterate over views of the files that exist; see `get_bounding_boxes_on_disk`.
@@ -361,22 +371,25 @@ class MagView(View):
         progress_desc: str | None,
     ) -> None:
         """Give the mag another layout, in place or in another dataset; None only finishes what a crash has left."""
-        if self._layer is not None:
-            check_axes(self._layer, has_new_array=target_path is None)
         if target_path is not None and spec is not None:
             root, name = local_path(target_path), self._path.parent.name if self._layer is None else self._layer.name
             check_inside(root / name, root, False)
             if self._layer is None:
-                copy_alone(self._region(), root / name, spec, executor, progress_desc)
+                copy_alone(self._all_of_it(), root / name, spec, executor, progress_desc)
             else:
                 layer, box = _target_layer(self._layer, root), self._layer.bounding_box
+                check_further_axes(layer, box)
                 copy_mag(self, layer, self._mag, spec, box, executor, progress_desc)
             return
         self._check_writable()
         if spec is None:
             self._settle()
         else:
-            rewrite_mag(self._region(), _listing(self._layer), spec, executor, progress_desc)
+            rewrite_mag(self._all_of_it(), _listing(self._layer), spec, executor, progress_desc)
+
+    def _all_of_it(self) -> ArrayRegion:
+        """Return the mag with all coordinates along further axes, for what works on its files."""
+        return ArrayRegion.of(self._array, self._engine, self._mag, self._frame.box, repr(self))
 
     def _settle(self) -> None:
         """Finish or undo a rewrite that a crash has interrupted, as far as that can be done."""
@@ -389,7 +402,8 @@ class MagView(View):
 
         Each file of the other mag replaces all voxels of its box, with zeros too, and also those beyond the other
         layer's bounding box. All other voxels stay. The layer's bounding box then holds the boxes of these files.
-        (webknossos lets it grow to whole shards.)
+        (webknossos lets it grow to whole shards.) Along further axes, such as time, files replace voxels at their own
+        coordinates, which this mag must have.
 
         Reads and writes may run concurrently: each shard is locked like in any write, and replaces the old one when it
         is whole (a raw shard changes in place). Shards that were merged before a failure stay merged, all
@@ -413,7 +427,8 @@ class MagView(View):
         ReadOnlyError
             If this mag is read-only.
         MismatchError, DtypeError, ShapeError
-            If the other mag has another magnification, dtype or number of channels, or several chunks in a file.
+            If the other mag has another magnification, dtype or number of channels, several chunks in a file, or
+            coordinates along further axes that this mag does not have.
 
         Examples
         --------
@@ -425,8 +440,9 @@ class MagView(View):
                 f"other is {other!r}; give the MagView to merge, from a layer's get_mag() or open_mag()."
             )
         self._check_writable()
-        regions = self._region(), other._region(engine=self._engine)
-        merged = merge_regions(*regions, executor, progress_desc)
+        ranges = ranges_within(self._frame, other._ranges, repr(other))
+        regions = zip(self._regions(ranges), other._regions(ranges, self._engine), strict=True)
+        merged = merge_regions(list(regions), executor, progress_desc)
         if merged is not None:
             self._grow_to_hold(self._frame.bounding_box(merged))
 
@@ -461,7 +477,10 @@ class MagView(View):
         if not isinstance(other, View):
             raise ArgumentError(f"args begins with {other!r}; give the MagView to merge, or a view of it.")
         self._check_writable()
-        merge_boxes(self._region(), other._region(engine=self._engine), shard_box, boxes)
+        boxes = list(boxes)
+        ranges = ranges_of_boxes(self._frame, [shard_box, *boxes])
+        (target,), (source,) = self._regions(ranges), other._regions(ranges, self._engine)
+        merge_boxes(target, source, shard_box, boxes)
 
     # ---- What is opened on the first use
 
@@ -542,6 +561,7 @@ def _target_layer(layer: Layer, root: Path) -> Layer:
         num_channels=layer.num_channels,
         data_format=layer.data_format,
         largest_segment_id=layer._properties.largest_segment_id,
+        bounding_box=layer.bounding_box if further_axes(layer.bounding_box) else None,
     )
 
 

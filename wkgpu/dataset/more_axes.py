@@ -8,27 +8,25 @@ read and written one after another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
+from wkgpu.dataset.box_axes import VOXEL_AXES, Boxes, further_axes, in_space, lengths_along, ranges_of_region
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, MismatchError, OutOfBoundsError, RegionError, ShapeError, UnsupportedError
-from wkgpu.geometry.bounding_box import BoundingBox
+from wkgpu.errors import DtypeError, RegionError, ShapeError, UnsupportedError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3IntLike
 from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.operations.coordinates import Ranges, at_each
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array, as_voxels
 from wkgpu.storage.stored_array import StoredArray
 
-_VOXEL_AXES = ("c", *XYZ_AXES)
-
 Offsets: TypeAlias = tuple[Vec3IntLike | None, Vec3IntLike | None, Vec3IntLike | None]
-Boxes: TypeAlias = tuple[NDBoundingBox | None, NDBoundingBox | None]
 
 
 class Selection(NamedTuple):
@@ -43,38 +41,7 @@ class Selection(NamedTuple):
     """
 
     box: VoxelBox
-    ranges: Mapping[str, range]
-
-
-def further_axes(box: NDBoundingBox) -> dict[str, range]:
-    """Return the coordinates of a box along its axes besides channels, x, y and z.
-
-    Examples
-    --------
-    >>> further_axes(NDBoundingBox((0, 3, 8, 8, 8), (1, 2, 4, 4, 4), ("c", "t", "x", "y", "z")))
-    {'t': range(3, 5)}
-    """
-    return {axis: range(*box.get_bounds(axis)) for axis in box.axes if axis not in _VOXEL_AXES}
-
-
-def in_space(box: NDBoundingBox) -> BoundingBox:
-    """Return a box along x, y and z alone."""
-    return box if isinstance(box, BoundingBox) else BoundingBox(box.topleft_xyz, box.size_xyz)
-
-
-def normalized(box: NDBoundingBox, num_channels: int) -> NDBoundingBox:
-    """Return a box with an axis of channels, unless it has the axes of arrays already."""
-    if not isinstance(box, BoundingBox):
-        return box
-    return NDBoundingBox((0, *box.topleft), (num_channels, *box.size), _VOXEL_AXES)
-
-
-def extended(known: NDBoundingBox, box: NDBoundingBox) -> NDBoundingBox:
-    """Return the smallest box around both, which has the axes of the first one."""
-    if known.axes == box.axes:
-        return known.extended_by(box)
-    both = in_space(known).extended_by(in_space(box))
-    return known.with_topleft_xyz(both.topleft).with_size_xyz(both.size)
+    ranges: Ranges
 
 
 def select(frame: Frame, bounded: bool, offsets: Offsets, size: Vec3IntLike | None, boxes: Boxes) -> Selection:
@@ -100,14 +67,14 @@ def select(frame: Frame, bounded: bool, offsets: Offsets, size: Vec3IntLike | No
     """
     legacy, relative, absolute = offsets
     box = resolve(frame, bounded, legacy, size, relative, absolute, *map(_in_space, boxes))
-    return Selection(box, _ranges(frame, boxes))
+    return Selection(box, ranges_of_region(frame, boxes))
 
 
 def read_axes(array: StoredArray, engine: Engine, frame: Frame, selection: Selection, out: Any = None) -> Array:
     """Read a region with the axes of the view's box; see `View.read`."""
     names = tuple(selection.ranges)
     shape = (array.spec.num_channels, *selection.box.shape, *map(len, selection.ranges.values()))
-    own = _VOXEL_AXES + names
+    own = VOXEL_AXES + names
     if out is None:
         nbytes = prod(shape) * array.spec.dtype.itemsize
         if nbytes >= LARGE_BYTES:
@@ -172,14 +139,14 @@ class AxesWrite(NamedTuple):
         ShapeError, DtypeError, RegionError, OutOfBoundsError
             If the data do not have the axes or the shape of the region, and as from `select`.
         """
-        ranges = _ranges(frame, boxes)
+        ranges = ranges_of_region(frame, boxes)
         voxels = engine.as_input(data)
         if as_cxyz:
             _check_single(ranges, array)
             voxels = as_voxels(voxels, array.spec, engine)
             voxels = voxels.reshape(voxels.shape + (1,) * len(ranges))
         else:
-            ordered = _in_own_order(voxels, _VOXEL_AXES + tuple(ranges), frame)
+            ordered = _in_own_order(voxels, VOXEL_AXES + tuple(ranges), frame)
             if ordered is None:
                 raise ShapeError(f"The data have the shape {tuple(voxels.shape)}; give the axes {_axes(frame)}.")
             voxels = ordered
@@ -212,8 +179,8 @@ def array_of(array: StoredArray, frame: Frame) -> StoredArray:
     ranges = further_axes(frame.more)
     if any(len(found) != 1 for found in ranges.values()):
         raise UnsupportedError(
-            f"A view of {array.path} has several coordinates along {_several(ranges)}; only read() and write() take "
-            "that. Cut out a view with one coordinate along each, with get_view() and an NDBoundingBox."
+            f"A view of {array.path} has several coordinates along {_several(ranges)}, and this works on x, y and z "
+            "alone. Cut out a view with one coordinate along each, with get_view() and an NDBoundingBox."
         )
     return _only_part(array, Selection(frame.box, ranges))
 
@@ -228,7 +195,7 @@ def flat_boxes(frame: Frame, boxes: Boxes) -> Boxes:
     """
     if frame.more is None:
         return boxes
-    own, found = further_axes(frame.more), _ranges(frame, boxes)
+    own, found = further_axes(frame.more), ranges_of_region(frame, boxes)
     if found != own:
         raise RegionError(f"The region has the coordinates {found}, and the view {own}; cut out a view of them first.")
     relative, absolute = boxes
@@ -238,53 +205,11 @@ def flat_boxes(frame: Frame, boxes: Boxes) -> Boxes:
 # ---- Axes besides channels, x, y and z
 
 
-def _ranges(frame: Frame, boxes: Boxes) -> Mapping[str, range]:
-    """Return the coordinates that one of two boxes, the relative or the absolute one, has along further axes."""
-    assert frame.more is not None
-    own = further_axes(frame.more)
-    relative, absolute = boxes
-    box = absolute if relative is None else relative
-    if not isinstance(box, NDBoundingBox):
-        return own
-    found = further_axes(box)
-    found = {axis: at for axis, at in found.items() if axis in own or at != range(1)}
-    if relative is not None:
-        found = {axis: range(at.start + own[axis].start, at.stop + own[axis].start) for axis, at in found.items()}
-    if strange := sorted(found.keys() - own.keys()):
-        raise RegionError(f"{box!r} has the axes {strange}, which the view, {frame.more!r}, does not have.")
-    channels = range(*box.get_bounds("c")) if "c" in box.axes else None
-    if channels is not None and channels != range(*frame.more.get_bounds("c") if "c" in frame.more.axes else (0, 1)):
-        raise RegionError(f"{box!r} does not have all channels of the view, {frame.more!r}.")
-    for axis, whole in own.items():
-        at = found.setdefault(axis, whole)
-        if axis not in box.axes and len(whole) > 1:
-            raise RegionError(
-                f"{box!r} says nothing of the axis {axis!r}, along which the view has {len(whole)} coordinates; give "
-                f"an NDBoundingBox with it, like {frame.more!r}."
-            )
-        if not at:
-            raise RegionError(f"{box!r} is empty along {axis!r}; each axis needs at least 1 coordinate.")
-        if at.start < whole.start or at.stop > whole.stop:
-            raise OutOfBoundsError(
-                f"{box!r} leaves the view, which has the coordinates {whole.start} to {whole.stop - 1} along {axis!r}."
-            )
-    return {axis: found[axis] for axis in own}
-
-
 def _parts(array: StoredArray, selection: Selection) -> Iterator[tuple[tuple[int, ...], StoredArray]]:
     """Yield the array at each coordinate, and where it is in an array of the region along the further axes."""
-    ranges = selection.ranges
-    known = dict(array.extra_axes)
-    for axis, at in ranges.items():
-        if at.stop > known.get(axis, 1):
-            raise MismatchError(
-                f"{array.lock_file} has {known.get(axis, 'no')} coordinate(s) along the axis {axis!r}, and the layer "
-                f"has {at.start} to {at.stop - 1}; correct additionalAxes of the layer."
-            )
-    for coordinates in product(*ranges.values()):
-        chosen = dict(zip(ranges, coordinates, strict=True))
-        place = tuple(coordinate - ranges[axis].start for axis, coordinate in chosen.items())
-        yield place, array.at(tuple(chosen.get(axis, 0) for axis, _ in array.extra_axes))
+    places = product(*(range(len(at)) for at in selection.ranges.values()))
+    for place, (part,) in zip(places, at_each((array,), selection.ranges), strict=True):
+        yield place, part
 
 
 def _only_part(array: StoredArray, selection: Selection) -> StoredArray:
@@ -292,7 +217,7 @@ def _only_part(array: StoredArray, selection: Selection) -> StoredArray:
     return next(_parts(array, selection))[1]
 
 
-def _check_single(ranges: Mapping[str, range], array: StoredArray) -> None:
+def _check_single(ranges: Ranges, array: StoredArray) -> None:
     if several := _several(ranges):
         raise RegionError(
             f"A region of {array.path} with the axes channel, x, y and z has one coordinate along each other axis, and "
@@ -300,8 +225,8 @@ def _check_single(ranges: Mapping[str, range], array: StoredArray) -> None:
         )
 
 
-def _several(ranges: Mapping[str, range]) -> str:
-    return ", ".join(f"{axis!r} ({len(at)})" for axis, at in ranges.items() if len(at) != 1)
+def _several(ranges: Ranges) -> str:
+    return ", ".join(f"{axis!r} ({length})" for axis, length in lengths_along(ranges).items())
 
 
 # ---- Orders of axes

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.legacy import warn_caller
-from wkgpu.dataset.more_axes import further_axes
-from wkgpu.errors import UnsupportedError
 from wkgpu.storage.formats import is_supported, titles
 from wkgpu.storage.stores.local.paths import is_remote, url_of
 
@@ -23,12 +21,12 @@ def is_usable(layer: Layer, doing: str) -> bool:
     doing : str
         What is done with the others, for the warning: "compressed", "copied".
     """
-    problem = axes_problem(layer)
-    if not is_supported(layer.data_format.value):
-        problem = f"it is {layer.data_format.value}, and this version of wkgpu reads {titles()} only."
-    if problem is None:
+    if is_supported(layer.data_format.value):
         return True
-    warn_caller(f"Layer {layer.name!r} of {layer.dataset.path} is not {doing}: {problem}")
+    warn_caller(
+        f"Layer {layer.name!r} of {layer.dataset.path} is not {doing}: it is {layer.data_format.value}, and this "
+        f"version of wkgpu reads {titles()} only."
+    )
     return False
 
 
@@ -44,29 +42,6 @@ def usable_mags(layer: Layer, doing: str) -> list[MagView]:
                 f"{url_of(mag_view.path)}, and only local files are supported."
             )
     return [mag_view for mag_view in found if not is_remote(mag_view.path)]
-
-
-def axes_problem(layer: Layer) -> str | None:
-    """Return what is said of a layer with several coordinates along other axes than channels, x, y and z."""
-    several = [axis for axis, coordinates in further_axes(layer.bounding_box).items() if len(coordinates) != 1]
-    if not several:
-        return None
-    return f"it has the axes {several} besides channels, x, y and z; such layers are read and written only."
-
-
-def check_axes(layer: Layer, *, has_new_array: bool = False) -> None:
-    """Raise an `UnsupportedError` for a layer with several coordinates along other axes than channels, x, y and z.
-
-    Parameters
-    ----------
-    has_new_array : bool
-        Whether an array is made for the layer, which would not even have the axis.
-    """
-    problem = axes_problem(layer)
-    if has_new_array and (axes := list(further_axes(layer.bounding_box))):
-        problem = f"it has the axes {axes} besides channels, x, y and z, and new arrays do not."
-    if problem is not None:
-        raise UnsupportedError(f"Layer {layer.name!r} of {layer.dataset.path} cannot be used for this: {problem}")
 
 
 def format_problem(layer: Layer) -> str | None:

@@ -12,26 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.array_info import ArrayInfo
+from wkgpu.dataset.box_axes import Boxes, lengths_along, normalized, ranges_in
 from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.metadata.data_format import DataFormat
-from wkgpu.dataset.more_axes import (
-    AxesWrite,
-    Boxes,
-    Offsets,
-    array_of,
-    flat_boxes,
-    normalized,
-    read_axes,
-    read_one,
-    select,
-)
+from wkgpu.dataset.more_axes import AxesWrite, Offsets, array_of, flat_boxes, read_axes, read_one, select
 from wkgpu.dataset.regions import Frame, resolve, resolve_for_data, resolve_many
 from wkgpu.dataset.slices.slice_arguments import accepts_earlier_order, checked_axis, checked_buffer_size
 from wkgpu.dataset.slices.slice_reader import BufferedSliceReader
 from wkgpu.dataset.slices.slice_writer import BufferedSliceWriter, first_voxel
 from wkgpu.engines import Engine, get_engine
-from wkgpu.errors import ArgumentError, HandleError, ReadOnlyError, WkgpuError
+from wkgpu.errors import ArgumentError, HandleError, ReadOnlyError, RegionError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
@@ -39,6 +30,7 @@ from wkgpu.geometry.voxel_box import Triple, VoxelBox
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.chunk_shapes import ChunkBoxes, ChunkRule, matching_boxes, matching_shapes
 from wkgpu.operations.comparison import regions_are_equal
+from wkgpu.operations.coordinates import Ranges, at_each
 from wkgpu.operations.histogram import histogram_of
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.map_transformation import map_regions
@@ -656,10 +648,10 @@ class View(TellsWhatIsAbsent):
     ) -> bool:
         """Whether another view has the same voxels, wherever and however it is stored.
 
-        Views of different sizes, mags, channels or dtypes differ. Others are compared chunk by chunk until the first
-        difference, on this view's device; what neither of them has stored is skipped. NaN equals nothing. Chunks of
-        equal bytes need not be decoded, where those of both mags have one shape and lie alike in the views: what is
-        damaged in both alike may not be noticed, and neither is what lies beyond a difference.
+        Views of different sizes, along further axes as well, mags, channels or dtypes differ. Others are compared chunk
+        by chunk until the first difference, on this view's device; what neither of them has stored is skipped. NaN
+        equals nothing. Chunks of equal bytes need not be decoded, where those of both mags have one shape and lie alike
+        in the views: what is damaged in both alike may not be noticed, and neither is what lies beyond a difference.
 
         Parameters
         ----------
@@ -687,9 +679,10 @@ class View(TellsWhatIsAbsent):
         """
         if args is not None:
             warn_deprecated(f"{type(self).__name__}.content_is_equal(): args is deprecated; use executor.")
-        if self.bounding_box.size_xyz != other.bounding_box.size_xyz or self.mag != other.mag:
+        sizes = [(view.bounding_box.size_xyz, lengths_along(view._ranges)) for view in (self, other)]
+        if sizes[0] != sizes[1] or self.mag != other.mag:
             return False
-        regions = self._region(), other._region(engine=self._engine)
+        regions = list(zip(self._regions(), other._regions(engine=self._engine), strict=True))
         return regions_are_equal(regions, chunk_shape, executor, progress_desc)
 
     def _chunk_boxes(self, chunk_shape: Vec3IntLike | None) -> ChunkBoxes:
@@ -787,7 +780,7 @@ class View(TellsWhatIsAbsent):
         >>> view.min_max()  # doctest: +SKIP
         (3, 251)
         """
-        return min_max_of(self._region(self._whole_box()), executor, progress_desc)
+        return min_max_of(self._whole(), executor, progress_desc)
 
     def histogram(
         self,
@@ -825,7 +818,7 @@ class View(TellsWhatIsAbsent):
         --------
         >>> counts, edges = view.histogram(256, (0, 256))  # doctest: +SKIP
         """
-        return histogram_of(self._region(self._whole_box()), bins, value_range, executor, progress_desc)
+        return histogram_of(self._whole(), bins, value_range, executor, progress_desc)
 
     def count_labels(
         self, executor: Executor | None = None, progress_desc: str | None = None
@@ -856,7 +849,7 @@ class View(TellsWhatIsAbsent):
         {0: 95213, 17: 4187, 18: 600}
         """
         check_integers(self.get_dtype(), "count_labels")
-        return label_counts_of(self._region(self._whole_box()), executor, progress_desc)
+        return label_counts_of(self._whole(), executor, progress_desc)
 
     def largest_id(self, executor: Executor | None = None, progress_desc: str | None = None) -> int:
         """Return the greatest of all ids, and 0 where there is none.
@@ -1044,6 +1037,31 @@ class View(TellsWhatIsAbsent):
     def _region(self, box: VoxelBox | None = None, engine: Engine | None = None) -> ArrayRegion:
         """Return a box of the mag, by default that of the view, for a function of `wkgpu.operations`."""
         return ArrayRegion.of(self._flat_array, engine or self._engine, self._mag, box or self._frame.box, repr(self))
+
+    def _regions(self, ranges: Ranges | None = None, engine: Engine | None = None) -> list[ArrayRegion]:
+        """Return the view's box at each coordinate along further axes; by default at those of the view."""
+        box, name, engine = self._frame.box, repr(self), engine or self._engine
+        arrays = at_each((self._array,), self._ranges if ranges is None else ranges)
+        return [ArrayRegion.of(array, engine, self._mag, box, name) for (array,) in arrays]
+
+    def _whole(self) -> list[ArrayRegion]:
+        """Return the view's box at each coordinate along further axes.
+
+        Raises
+        ------
+        RegionError
+            If it is empty.
+        """
+        self._whole_box()
+        regions = self._regions()
+        if not regions:
+            raise RegionError(f"{self!r} has no coordinates along {sorted(self._ranges)}; give its layer some.")
+        return regions
+
+    @property
+    def _ranges(self) -> Ranges:
+        """The view's coordinates along axes besides channels, x, y and z."""
+        return ranges_in(self._frame)
 
     def _whole_box(self) -> VoxelBox:
         """Return the view's box.

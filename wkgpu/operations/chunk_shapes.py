@@ -191,8 +191,23 @@ def matching_boxes(
                 "choose views that begin at multiples of these."
             )
         topleft = source.topleft_xyz + first // target_shape
-        pairs.append((source.with_topleft_xyz(topleft).with_size_xyz(extent // target_shape), box))
+        facing = source.with_topleft_xyz(topleft).with_size_xyz(extent // target_shape)
+        pairs.append((_at_same_coordinates(facing, source, box, target), box))
     return pairs
+
+
+def _at_same_coordinates(
+    facing: NDBoundingBox, source: NDBoundingBox, box: NDBoundingBox, target: NDBoundingBox
+) -> NDBoundingBox:
+    """Return a box of a source at the coordinates, from its first ones on, that a box of a target has there."""
+    for axis in {*source.axes, *target.axes} - {*XYZ_AXES, "c"}:
+        lengths = [found.get_shape(axis) if axis in found.axes else 1 for found in (source, target)]
+        if lengths[0] != lengths[1]:
+            raise ShapeError(f"The views, {source} and {target}, must have as many coordinates along {axis!r}.")
+        if axis in source.axes and axis in target.axes:
+            first = source.get_bounds(axis)[0] + box.get_bounds(axis)[0] - target.get_bounds(axis)[0]
+            facing = facing.with_bounds(axis, first, box.get_shape(axis))
+    return facing
 
 
 def compared_shape(spec: ArraySpec, mag: Mag, chunk_shape: Vec3IntLike | None) -> Triple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from operator import add, sub
 from typing import TypeAlias
@@ -18,22 +19,29 @@ RegionPair: TypeAlias = tuple[ArrayRegion, ArrayRegion]
 
 
 def regions_are_equal(
-    regions: RegionPair, chunk_shape: Vec3IntLike | None, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[RegionPair],
+    chunk_shape: Vec3IntLike | None,
+    executor: Executor | None,
+    progress_desc: str | None,
 ) -> bool:
     """Whether two regions of one mag and size have the same voxels; see `View.content_is_equal`.
 
     Parameters
     ----------
+    regions : sequence of (ArrayRegion, ArrayRegion)
+        Both regions, at each coordinate along further axes.
     chunk_shape : (x, y, z), optional
         What is compared at a time, in Mag(1).
     """
-    one, other = regions
-    specs = [region.array.current().spec for region in regions]
+    if not regions:  # without coordinates there are no voxels
+        return True
+    specs = [region.array.current().spec for region in regions[0]]
     if len({(spec.memory_dtype, spec.num_channels) for spec in specs}) > 1:
         return False
-    parts = stored_pairs(regions, compared_shape(specs[0], one.mag, chunk_shape))
-    jobs = ((one.part(part), other.part(facing)) for part, facing in parts)
-    boxes = [one.part(part).bounding_box for part, _ in parts]
+    shape = compared_shape(specs[0], regions[0][0].mag, chunk_shape)
+    parts = [(one, part, other, facing) for one, other in regions for part, facing in stored_pairs((one, other), shape)]
+    jobs = ((one.part(part), other.part(facing)) for one, part, other, facing in parts)
+    boxes = [one.part(part).bounding_box for one, part, _, _ in parts]
     outcomes = finished_jobs(parts_are_equal, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
     with closing(outcomes):  # at a difference, the chunks that have not begun are cancelled
         return all(equal for _, equal in outcomes)

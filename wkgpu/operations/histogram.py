@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import ArgumentError
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
-from wkgpu.operations.reductions import Counts, min_max_of, reduce_region
+from wkgpu.operations.reductions import Counts, min_max_of, reduce_regions
 
 _BYTES_OF_BIN = 32  # its edge and its count, and what NumPy makes beside them
 
@@ -22,31 +22,41 @@ Range: TypeAlias = tuple[float, float] | None
 
 
 def histogram_of(
-    region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[ArrayRegion],
+    bins: int | ArrayLike,
+    value_range: Range,
+    executor: Executor | None,
+    progress_desc: str | None,
 ) -> Histogram:
     """Return the counts and the edges of bins; see `View.histogram`."""
-    dtype = region.array.spec.memory_dtype
+    dtype = regions[0].array.spec.memory_dtype
     if dtype.kind in "iu" and dtype.itemsize <= 2:
-        return _of_few_values(region, bins, value_range, executor, progress_desc)
+        return _of_few_values(regions, bins, value_range, executor, progress_desc)
     needs_extremes = value_range is None and np.ndim(bins) == 0
-    extremes = np.array(min_max_of(region, executor, progress_desc) if needs_extremes else [], dtype)
+    extremes = np.array(min_max_of(regions, executor, progress_desc) if needs_extremes else [], dtype)
     edges = _numpy_or_error(np.histogram_bin_edges, extremes, bins, value_range)
     in_kernel = edges if edges.dtype.kind == "f" else edges.astype(np.float64)
     factor = _bins_per_unit(edges) if np.ndim(bins) == 0 else 0.0
     counting = Counts("histogram", len(edges) - 1, (np.require(in_kernel, requirements=["C", "W"]), factor))
-    results, missing = reduce_region(region, counting, executor, progress_desc)
+    results, missing = reduce_regions(regions, counting, executor, progress_desc)
     of_zero, _ = np.histogram(np.zeros(1, dtype), edges)
     return sum(results, missing * of_zero.astype(np.int64)), edges
 
 
 def _of_few_values(
-    region: ArrayRegion, bins: int | ArrayLike, value_range: Range, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[ArrayRegion],
+    bins: int | ArrayLike,
+    value_range: Range,
+    executor: Executor | None,
+    progress_desc: str | None,
 ) -> Histogram:
     """Count each value of integers of 8 or 16 bits, and leave it to NumPy which bins they belong to."""
-    dtype = region.array.spec.memory_dtype
+    dtype = regions[0].array.spec.memory_dtype
     kinds = 1 << 8 * dtype.itemsize
     min_value = -kinds // 2 if dtype.kind == "i" else 0
-    results, missing = reduce_region(region, Counts("count_values", kinds, (min_value, kinds)), executor, progress_desc)
+    results, missing = reduce_regions(
+        regions, Counts("count_values", kinds, (min_value, kinds)), executor, progress_desc
+    )
     counts = sum(results, np.zeros(kinds, np.int64))
     counts[-min_value] += missing
     present = np.flatnonzero(counts)

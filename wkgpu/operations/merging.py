@@ -24,7 +24,7 @@ from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.transfer import channels_of_part, in_storage_order, read_stack, with_its_end
 from wkgpu.storage.plans.chunk_lookup import Ints, cells_in_boxes
 from wkgpu.storage.spec import ArraySpec
-from wkgpu.storage.stored_array import StoredArray
+from wkgpu.storage.stored_array import ArrayPart, StoredArray
 
 _MAX_VOXEL_BYTES = 1 << 30  # new voxels in memory: a default shard of uint8, which is then encoded and written once
 
@@ -64,28 +64,40 @@ class MergeJob(NamedTuple):
 
 
 def merge_regions(
-    target: ArrayRegion, source: ArrayRegion, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[tuple[ArrayRegion, ArrayRegion]], executor: Executor | None, progress_desc: str | None
 ) -> VoxelBox | None:
     """Overlay all files of another mag; see `MagView.merge_with_view`.
+
+    Parameters
+    ----------
+    regions : sequence of (ArrayRegion, ArrayRegion)
+        The mag that is changed and the other one, at each coordinate along further axes.
 
     Returns
     -------
     VoxelBox
         What holds the boxes of all files; None if there are no files.
     """
-    check_mergeable(target, source)
-    boxes = source.array.shard_boxes()
-    if not boxes:
-        return None
-    files, file_shape = np.array([topleft for topleft, _ in boxes], np.int64), source.array.spec.shard_shape
-    shard_shape = target.array.spec.shard_shape
-    jobs = [
-        MergeJob(target.part(VoxelBox(shard, shard_shape)), source, files[inside])
-        for shard, inside in files_by_shard(files, file_shape, shard_shape)
-    ]
+    for target, source in regions:
+        check_mergeable(target, source)
+    jobs = [job for target, source in regions for job in _merge_jobs(target, source)]
     shard_boxes = [job.target.bounding_box for job in jobs]
     run_jobs(merge_shard, jobs, executor=executor, boxes=shard_boxes, progress_desc=progress_desc)
+    if not jobs:
+        return None
+    files, file_shape = np.concatenate([job.files for job in jobs]), jobs[0].source.array.spec.shard_shape
     return VoxelBox.from_corners(files.min(axis=0).tolist(), (files.max(axis=0) + file_shape).tolist())
+
+
+def _merge_jobs(target: ArrayRegion, source: ArrayRegion) -> Iterator[MergeJob]:
+    """Yield a job for each shard that files reach into."""
+    boxes = source.array.shard_boxes()
+    if not boxes:
+        return
+    files = np.array([topleft for topleft, _ in boxes], np.int64)
+    shard_shape = target.array.spec.shard_shape
+    for shard, inside in files_by_shard(files, source.array.spec.shard_shape, shard_shape):
+        yield MergeJob(target.part(VoxelBox(shard, shard_shape)), source, files[inside])
 
 
 def merge_shard(job: MergeJob) -> None:
@@ -178,7 +190,8 @@ def merge_files(target: StoredArray, source: StoredArray, engine: Engine, shard:
         First voxels of the source's files. One that does not exist holds the fill value.
     """
     cells = _cells_of_files(target.spec, source.spec.chunk_shape, shard, files)
-    at_once = max(_MAX_VOXEL_BYTES // (prod(cells.shape) * target.spec.voxel_bytes), 1)
+    voxel_bytes = max(target.spec.voxel_bytes, target.spec.of_part.voxel_bytes)
+    at_once = max(_MAX_VOXEL_BYTES // (prod(cells.shape) * voxel_bytes), 1)
     with engine.active():
         for batch in cells.batches(at_once):
             _merge_cells(target, source, engine, batch)
@@ -188,15 +201,26 @@ def _merge_cells(target: StoredArray, source: StoredArray, engine: Engine, cells
     """Overlay cells of one shard, of which those come first that keep old voxels."""
     corners = cells.topleft.tolist()
     voxels = read_stack(source, engine, corners, cells.shape)
-    keeping = int((~cells.is_new.all(axis=(1, 2, 3))).sum())
     for part in with_its_end(target).parts:
-        own = channels_of_part(part, engine, voxels)
+        own = channels_of_part(part, engine, voxels) if part.is_alone else voxels[part.channels].copy(order="F")
         for shard_write in part.array.stack_writes(corners, cells.shape):
-            with shard_write as plan:
-                if keeping:  # read under the shard's lock, so no concurrent write is lost
-                    old = read_stack(part.array, engine, corners[:keeping], cells.shape)
-                    _keep(engine, own, old, ~cells.is_new[:keeping])
-                engine.write(plan, in_storage_order(part.array.spec, own))
+            with shard_write as plan:  # what is kept is read under the shard's lock, so no concurrent write is lost
+                stack = _with_old_voxels(part, engine, own, cells)
+                engine.write(plan, in_storage_order(part.array.spec, stack))
+
+
+def _with_old_voxels(part: ArrayPart, engine: Engine, voxels: Any, cells: FileCells) -> Any:
+    """Return a stack of whole cells: with old voxels where no file has new ones, and all else that chunks hold."""
+    corners, is_old = cells.topleft.tolist(), ~cells.is_new
+    if part.is_alone:
+        keeping = int(is_old.any(axis=(1, 2, 3)).sum())
+        if keeping:
+            _keep(engine, voxels, read_stack(part.array, engine, corners[:keeping], cells.shape), is_old[:keeping])
+        return voxels
+    stack = read_stack(part.array, engine, corners, cells.shape)
+    _keep(engine, voxels, stack[part.selected].copy(order="F"), is_old)
+    stack[part.selected] = voxels
+    return stack
 
 
 def _keep(engine: Engine, voxels: Any, old: Any, is_old: NDArray[np.bool_]) -> None:

@@ -6,7 +6,7 @@ channels, and what is reduced is values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple, Protocol
 
@@ -141,21 +141,21 @@ class ReduceJob(NamedTuple):
 
 
 def min_max_of(
-    region: ArrayRegion, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[ArrayRegion], executor: Executor | None, progress_desc: str | None
 ) -> tuple[int, int] | tuple[float, float]:
     """Return the least and the greatest value; see `View.min_max`."""
-    results, missing = reduce_region(region, MinMax(), executor, progress_desc)
-    values = np.concatenate([*results, np.zeros(int(missing > 0), region.array.spec.memory_dtype)])
+    results, missing = reduce_regions(regions, MinMax(), executor, progress_desc)
+    values = np.concatenate([*results, np.zeros(int(missing > 0), regions[0].array.spec.memory_dtype)])
     lowest, highest = values.min().item(), values.max().item()
     return lowest + 0, highest + 0  # without the sign of -0.0, which depends on the order of the work
 
 
 def label_counts_of(
-    region: ArrayRegion, executor: Executor | None, progress_desc: str | None
+    regions: Sequence[ArrayRegion], executor: Executor | None, progress_desc: str | None
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the integers that occur, and their counts; see `View.count_labels`."""
-    results, missing = reduce_region(region, Labels(), executor, progress_desc)
-    zeros = np.zeros(int(missing > 0), region.array.spec.memory_dtype), np.full(int(missing > 0), missing, np.int64)
+    results, missing = reduce_regions(regions, Labels(), executor, progress_desc)
+    zeros = np.zeros(int(missing > 0), regions[0].array.spec.memory_dtype), np.full(int(missing > 0), missing, np.int64)
     return merged(np, [*results, zeros])
 
 
@@ -171,10 +171,15 @@ def check_integers(dtype: np.dtype[np.generic], method: str) -> None:
         raise DtypeError(f"{method}() of {dtype} voxels; ids are integers. Use histogram() or min_max() for floats.")
 
 
-def reduce_region(
-    region: ArrayRegion, reduction: Reduction, executor: Executor | None, progress_desc: str | None
+def reduce_regions(
+    regions: Sequence[ArrayRegion], reduction: Reduction, executor: Executor | None, progress_desc: str | None
 ) -> tuple[list[Any], int]:
     """Reduce all voxels of a region that are in shards which exist.
+
+    Parameters
+    ----------
+    regions : sequence of ArrayRegion
+        The region, at each coordinate along further axes; at least one.
 
     Returns
     -------
@@ -182,12 +187,12 @@ def reduce_region(
         What was made of each job's part, and how many values the voxels have, with all channels, of shards that do not
         exist.
     """
-    parts = _stored_parts(region)
+    parts = [part for region in regions for part in _stored_parts(region)]
     jobs = [ReduceJob(part, reduction) for part in parts]
     boxes = [part.bounding_box for part in parts]
     results = run_jobs(reduce_part, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
-    missing = prod(region.box.shape) - sum(prod(part.box.shape) for part in parts)
-    return results, missing * region.array.spec.num_channels
+    voxels, reduced = (sum(prod(found.box.shape) for found in several) for several in (regions, parts))
+    return results, (voxels - reduced) * regions[0].array.spec.num_channels
 
 
 def reduce_part(job: ReduceJob) -> Any:

@@ -16,6 +16,7 @@ from wkgpu.errors import HeaderError, MismatchError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected
+from wkgpu.operations.coordinates import at_each, ranges_of
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.streaming import has_data
 from wkgpu.operations.tiling import boxes_around, common_chunk, job_shape, shard_number, shards_in
@@ -46,6 +47,8 @@ class RewriteJob(NamedTuple):
         Whole target shards.
     filled : VoxelBox, optional
         What is also written where the source stores nothing, because the target has another fill value.
+    coordinates : tuple
+        Of the source and of the target along their extra axes; see `StoredArray.at`.
     """
 
     source: Path
@@ -53,6 +56,7 @@ class RewriteJob(NamedTuple):
     device: str
     box: VoxelBox
     filled: VoxelBox | None = None
+    coordinates: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
 def rewrite(
@@ -64,7 +68,7 @@ def rewrite(
     progress_desc: str | None = None,
     region: VoxelBox | None = None,
 ) -> None:
-    """Write all voxels of a stored mag into another one, which is empty.
+    """Write all voxels of a stored mag into another one, which is empty, at each coordinate along further axes.
 
     With one format and one spec, files that have its codecs are copied as they are.
 
@@ -84,7 +88,7 @@ def rewrite(
     Raises
     ------
     MismatchError
-        If the fill values differ and no region says where.
+        If the fill values differ and no region says where, or the target lacks coordinates of the source.
     """
     filled = None if source.spec.memory_fill_bytes == target.spec.memory_fill_bytes else region
     if filled is None and source.spec.memory_fill_bytes != target.spec.memory_fill_bytes:
@@ -93,7 +97,9 @@ def rewrite(
             "give a region, in which the voxels are written that are stored nowhere."
         )
     jobs = [
-        RewriteJob(source.path, target.path, device, box, filled) for box in _job_boxes(source, target.spec, filled)
+        RewriteJob(one.path, other.path, device, box, filled, (one.coordinates, other.coordinates))
+        for one, other in at_each((source, target), ranges_of(source))
+        for box in _job_boxes(one, target.spec, filled)
     ]
     boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
     run_jobs(rewrite_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)
@@ -125,7 +131,7 @@ def rewrite_in_place(
     StorageAccessError
         If a folder of shards is a link: files are only swapped in folders of the mag itself.
     UnsupportedError
-        If the mag has axes besides channels, x, y and z.
+        If the array lacks one of the axes x, y and z.
     """
     path = path.resolve()
     found = open_array(path)
@@ -133,15 +139,15 @@ def rewrite_in_place(
         source = open_array(path)
         if source.has_spec(spec):  # another process was faster
             return
-        if source.extra_axes:  # new files have none, and would get names that are folders of the old ones
-            raise UnsupportedError(
-                f"{path} has the axes {dict(source.extra_axes)} besides channels, x, y and z; such an array is not "
-                "rewritten in place. Copy the coordinates that you need into layers of their own."
+        if missing := [axis for axis in "xyz" if axis not in source.axes]:
+            raise UnsupportedError(  # files would get names that are folders of the old ones, or the other way round
+                f"{path} lacks the axes {missing}, which new arrays have, and is not rewritten in place; give a "
+                "target_path, or copy it."
             )
         before = _state(source)
         old = [Path(shard).relative_to(path).as_posix() for shard in before]
         swap.check_folders(old)
-        target = create_array(swap.building, spec, source.data_format, source.extent, source.axes)
+        target = create_array(swap.building, spec, source.data_format, source.extent, source.axes, source.extra_axes)
         target.take_over(source)
         rewrite(source, target, mag, device, executor, progress_desc)
         with swap.exclusive():
@@ -170,7 +176,8 @@ def settle_rewrite(path: Path, save: Callable[[], None]) -> None:
 
 def rewrite_box(job: RewriteJob) -> None:
     """Write the shards of one job, in this process or another one."""
-    source, target = open_array(job.source), open_array(job.target)
+    arrays = open_array(job.source), open_array(job.target)
+    source, target = (array.at(at) for array, at in zip(arrays, job.coordinates, strict=True))
     stored = [VoxelBox(*box) for box in source.shard_boxes(job.box)]
     if _kind_of_files(source) == _kind_of_files(target):
         stored = [box for box in stored if not _copy_shard(source, target, shard_number(source, box))]
@@ -257,8 +264,9 @@ def _around(boxes: list[VoxelBox], outer: VoxelBox) -> VoxelBox:
 def _state(array: StoredArray) -> dict[str, tuple[int, int, int]]:
     """Return what changes when a mag is written to: its shard files, and inode, size and time of each."""
     state = {}
-    for part in array.parts:
-        for shard in part.array.existing_shards():
-            status = Path(path := part.array.shard_path(shard)).stat()
-            state[path] = status.st_ino, status.st_size, status.st_mtime_ns
+    for (at_one,) in at_each((array,), ranges_of(array)):
+        for part in at_one.parts:
+            for shard in part.array.existing_shards():
+                status = Path(path := part.array.shard_path(shard)).stat()
+                state[path] = status.st_ino, status.st_size, status.st_mtime_ns
     return state

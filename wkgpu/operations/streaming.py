@@ -19,6 +19,7 @@ from wkgpu.engines import Engine, get_engine, in_streams, side_streams
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
+from wkgpu.operations.coordinates import EVERYWHERE, Ranges, at_each
 from wkgpu.operations.jobs import Executor, run_jobs
 from wkgpu.operations.prefetch import Ahead
 from wkgpu.operations.tiling import boxes_around, common_chunk, job_shape, shard_number, shards_in
@@ -107,6 +108,7 @@ def stream(
     device: str,
     executor: Executor | None = None,
     progress_desc: str | None = None,
+    ranges: Ranges = EVERYWHERE,
 ) -> None:
     """Compute all voxels of a region and write them.
 
@@ -120,12 +122,15 @@ def stream(
         Of the target, to name boxes in Mag(1).
     device : str
         Name of the engine that does it.
+    ranges : mapping
+        The coordinates along further axes at which it is done; without them, at those that have been chosen.
     """
-    paths, coordinates = tuple(source.path for source in sources), tuple(map(_coordinates, (*sources, target)))
+    paths = tuple(source.path for source in sources)
     follows_links = target.follows_links or config.foreign_writes
     jobs = [
-        StreamJob(paths, target.path, device, transformation, box, follows_links, coordinates)
-        for box in _job_boxes(sources, target, region, transformation)
+        StreamJob(paths, target.path, device, transformation, box, follows_links, tuple(map(_coordinates, arrays)))
+        for arrays in at_each((*sources, target), ranges)
+        for box in _job_boxes(arrays[:-1], arrays[-1], region, transformation)
     ]
     boxes = [BoundingBox(job.box.topleft, job.box.shape).from_mag_to_mag1(mag) for job in jobs]
     run_jobs(stream_box, jobs, executor=executor, boxes=boxes, progress_desc=progress_desc)

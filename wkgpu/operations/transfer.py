@@ -10,7 +10,7 @@ import numpy as np
 
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError, UnsupportedError
+from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.tiling import shards_in
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
@@ -124,17 +124,13 @@ def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -
 
 
 def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
-    """Return which of the channels ``(channel, x, y, z)`` of an array are written to a part.
+    """Return which of the channels ``(channel, x, y, z)`` of an array are written to a part that is alone.
 
     A chunk may have more channels than there are: those behind the last one get the fill value.
     """
     own, spec = voxels[part.channels], part.array.spec
     if own.shape[0] == spec.num_channels:
         return own
-    if not part.is_alone:
-        raise UnsupportedError(
-            f"{part.array.path} has several coordinates of one of its axes in a chunk; such chunks are only read."
-        )
     with engine.active():
         padded = engine.xp.full((spec.num_channels, *own.shape[1:]), _fill_value(spec), own.dtype, order="F")
         padded[part.selected] = own

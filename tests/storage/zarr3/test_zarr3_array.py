@@ -296,11 +296,17 @@ class TestFurtherAxes:
             data[:, t, 2:7, 2:7, 2:7] = 7 + t
         np.testing.assert_array_equal(theirs[...], data)
 
-    def test_a_rewrite_in_place_is_refused(self, tmp_path):
-        array, theirs, data = self.array(tmp_path, (1, 1, 8, 8, 8))
-        with pytest.raises(UnsupportedError, match=r"nd has the axes .* not rewritten in place"):
-            rewrite_in_place(array.path, Mag(1), replace(array.spec, codecs=(ZSTD,)), "cpu", None, None)
-        np.testing.assert_array_equal(theirs[...], data)
+    @pytest.mark.parametrize("chunks", [(1, 1, 8, 8, 8), (2, 2, 8, 8, 8)])
+    def test_a_rewrite_in_place_keeps_the_axes(self, tmp_path, chunks):
+        array, theirs, data = self.array(tmp_path, chunks)
+        spec = replace(array.spec.of_new_array, codecs=(ZSTD,))
+        rewrite_in_place(array.path, Mag(1), spec, "cpu", None, None)
+        rewritten = formats.open_array(array.path)
+        assert rewritten.has_spec(spec)
+        assert (rewritten.axes, rewritten.extra_axes) == (array.axes, array.extra_axes)
+        found = zarr.open_array(array.path, mode="r")
+        assert found.metadata.dimension_names == theirs.metadata.dimension_names
+        np.testing.assert_array_equal(found[tuple(map(slice, data.shape))], data)
 
     def test_coordinates_that_there_are_not(self, tmp_path):
         array, _, _ = self.array(tmp_path, (1, 1, 8, 8, 8))

@@ -8,7 +8,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from wkgpu.dataset.box_axes import extended
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.further_axes import axes_problem, box_of_copy, check_further_axes
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.layer_entries import new_layer
 from wkgpu.dataset.changes.mag_entries import check_headers, extent_of, settle_layer
@@ -17,8 +19,7 @@ from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
-from wkgpu.dataset.more_axes import extended, in_space
-from wkgpu.dataset.readable import check_axes, format_problem, is_usable, remote_problem, usable_mags
+from wkgpu.dataset.readable import format_problem, is_usable, remote_problem, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, changed_spec
 from wkgpu.errors import MismatchError, NameTakenError, UnsupportedError
 from wkgpu.geometry.mag import Mag
@@ -162,6 +163,8 @@ class LayerCopy:
     def of(cls, layer: Layer, wanted: LayoutOverrides) -> LayerCopy | None:
         """Return the copy of a layer; None, with a warning, if it has another format, or no mag that is local.
 
+        Also if it has further axes, which the format of the copy does not have.
+
         Raises
         ------
         UnsupportedError
@@ -171,6 +174,9 @@ class LayerCopy:
         """
         wanted.check_format(layer)
         if not is_usable(layer, "copied"):
+            return None
+        if (problem := axes_problem(layer, wanted.format_of(layer))) is not None:
+            warn_caller(f"Layer {layer.name!r} of {layer.dataset.path} is not copied: {problem}")
             return None
         mags = usable_mags(layer, "copied")
         return cls(layer, mags, wanted) if mags or not layer.mags else None
@@ -183,7 +189,7 @@ class LayerCopy:
         NameTakenError
             If it has one.
         MismatchError
-            If the layer has another format than the copy.
+            If the layer has another format than the copy, or other axes.
         ReadOnlyError
             If the folder for the layer is a link that leads out of the dataset.
         """
@@ -194,6 +200,8 @@ class LayerCopy:
                 f"Layer {self._name!r} of {target.path} is {twin.data_format.value}, and the copy is to be "
                 f"{self._data_format.value}; give data_format={twin.data_format.value!r}, or another name."
             )
+        if twin is not None:
+            check_further_axes(twin, self._layer.bounding_box)
         taken = [] if twin is None else [str(mag) for mag in self._specs if mag in twin.mags]
         if taken:
             raise NameTakenError(
@@ -227,7 +235,7 @@ class LayerCopy:
             dtype=layer.dtype,
             num_channels=layer.num_channels,
             data_format=self._data_format,
-            bounding_box=in_space(layer.bounding_box),
+            bounding_box=box_of_copy(layer, self._data_format),
         )
         original = layer._properties.document
         added = {key: value for key, value in original.items() if key not in _OF_THE_COPY}
@@ -259,10 +267,12 @@ def copy_layer(
     """Copy a layer into a dataset under a name; see `Dataset.add_layer_as_copy`."""
     dataset._check_writable()
     wanted.check_format(layer)
-    check_axes(layer)
+    data_format = wanted.format_of(layer)
     for problem in (format_problem(layer), *map(remote_problem, layer.mags.values())):
         if problem is not None:
             raise UnsupportedError(f"{problem} It cannot be copied.")
+    if (problem := axes_problem(layer, data_format)) is not None:
+        raise UnsupportedError(f"Layer {layer.name!r} of {layer.dataset.path} is not copied: {problem}")
     copy = LayerCopy(layer, list(layer.mags.values()), wanted, checked_name(name), with_attachments)
     dataset._refresh()
     is_new = name not in dataset.layers
@@ -279,8 +289,8 @@ def copy_layer(
                 layer.category,
                 layer.dtype,
                 layer.num_channels,
-                wanted.format_of(layer),
-                in_space(layer.bounding_box),
+                data_format,
+                box_of_copy(layer, data_format),
                 None,
             )
             with suppress(NameTakenError) if exists_ok else nullcontext():  # another process may be faster
@@ -320,11 +330,13 @@ def copy_mag(
     _check_free(layer._properties, mag, dataset.path)
     check_group(layer)
     with NewFolder(layer.path / name, dataset._file) as folder:
-        extent = source._array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
-        target = create_array(folder.building, spec, layer.data_format.value, extent, layer._properties.axes)
-        array = source._array
+        array, own = source._array, layer._properties
+        extent = array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
+        found = dict(array.extra_axes)
+        extra_axes = [(axis, max(end, found.get(axis, end))) for axis, end in own.extra_axes]
+        target = create_array(folder.building, spec, layer.data_format.value, extent, own.axes, extra_axes)
         has_other_fill = array.spec.memory_fill_bytes != target.spec.memory_fill_bytes
-        box_to_fill = source._frame.box if has_other_fill else None  # a layer with more axes has none
+        box_to_fill = source._frame.box if has_other_fill else None
         rewrite(array, target, source.mag, source._engine.name, executor, progress_desc, box_to_fill)
         with dataset._changing() as properties:
             listed = properties.layer(layer.name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.box_axes import in_space
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
-from wkgpu.dataset.readable import check_axes
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     """Add an empty mag; see `Layer.add_mag`."""
     check_layer_folder(layer)
-    check_axes(layer, has_new_array=True)
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)
@@ -34,8 +33,8 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        extent, axes = extent_of(layer.bounding_box, mag), layer._properties.axes
-        made = create_array(folder.building, spec, layer.data_format.value, extent, axes)
+        extent, own = extent_of(layer.bounding_box, mag), layer._properties
+        made = create_array(folder.building, spec, layer.data_format.value, extent, own.axes, own.extra_axes)
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)
             check_mag_is_free(listed, mag)
@@ -50,6 +49,7 @@ def extent_of(box: NDBoundingBox, mag: Mag) -> Triple | None:
 
     Of a box without voxels nothing is known.
     """
+    box = in_space(box)
     if box.is_empty():
         return None
     own = box.align_with_mag(mag, ceil=True).in_mag(mag)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.box_axes import further_axes, in_space
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.mag_entries import (
     check_headers,
@@ -17,12 +18,13 @@ from wkgpu.dataset.changes.mag_entries import (
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
-from wkgpu.dataset.readable import check_axes, usable_mags
+from wkgpu.dataset.readable import usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, recut_spec
 from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.geometry.voxel_box import VoxelBox, triple
+from wkgpu.operations.coordinates import check_ranges
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.downsampling.sampling_modes import SamplingModes, default_coarsest_mag, downsampling_mags
 from wkgpu.operations.downsampling.tiles import downsample
@@ -166,8 +168,7 @@ class MagPyramid:
         """
         if layer.read_only:
             raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
-        check_axes(layer, has_new_array=True)
-        check_axes(source.layer)
+        check_ranges(source._array, further_axes(layer.bounding_box))
         check_headers(layer)
         # Averaging segment ids is meaningless.
         default = InterpolationMode.MODE if layer.category == SEGMENTATION_CATEGORY else InterpolationMode.MEDIAN
@@ -224,7 +225,10 @@ class MagPyramid:
         layer, name = self.layer, mag.to_layer_name()
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
             extent = extent_of(layer.bounding_box, mag)
-            made = create_array(folder.building, self.spec, layer.data_format.value, extent, layer._properties.axes)
+            made = create_array(
+                folder.building, self.spec, layer.data_format.value, extent, layer._properties.axes,
+                layer._properties.extra_axes,
+            )  # fmt: skip
             made.follows_links = layer.dataset._allow_foreign_writes
             self._fill(source, made, mag)
             with layer.dataset._changing() as properties:
@@ -238,7 +242,7 @@ class MagPyramid:
 
     def _fill(self, source: MagView, target: StoredArray, mag: Mag) -> None:
         box = self.layer.bounding_box
-        if self.only_setup or box.align_with_mag(mag, ceil=True).is_empty():
+        if self.only_setup or in_space(box).align_with_mag(mag, ceil=True).is_empty():
             return
         in_source = box.align_with_mag(source.mag, ceil=True).in_mag(source.mag)
         downsample(
@@ -251,6 +255,7 @@ class MagPyramid:
             buffer_shape=self.buffer_shape,
             executor=self.executor,
             progress_desc=self.progress_desc or f"Downsampling {self.layer.name} from mag {source.mag} to mag {mag}",
+            ranges=further_axes(box),
         )
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.dataset.changes.copying import LayoutOverrides, copy_mag, extend_box
+from wkgpu.dataset.changes.further_axes import check_further_axes
 from wkgpu.dataset.changes.mag_entries import check_layer_folder, check_mag_is_free, settle_layer
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, attachment_entries, checked_name
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.dataset.open_mag import open_mag
-from wkgpu.dataset.readable import check_axes, remote_problem
+from wkgpu.dataset.readable import remote_problem
 from wkgpu.errors import ArgumentError, MismatchError, NotFoundError, UnsupportedError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag, MagLike
@@ -92,6 +93,7 @@ def add_mag_reference(layer: Layer, source: MagView, mag: MagLike | None, extend
         raise UnsupportedError(
             f"Layer {layer.name!r} lists its mags under wkwResolutions, which has no paths; use add_mag_as_copy()."
         )
+    check_further_axes(layer, _box(source, target), is_reference=True)
     entry = _entry(layer.dataset, source, target)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     with layer.dataset._changing() as properties:
@@ -119,9 +121,7 @@ def add_mag_copy(
     if (problem := remote_problem(source)) is not None:
         raise UnsupportedError(f"{problem} It cannot be copied; add_mag_as_ref() lists it where it is.")
     _check_kind(layer, source)
-    check_axes(layer, has_new_array=True)
-    if (own := _layer_of(source)) is not None:
-        check_axes(own)
+    check_further_axes(layer, _box(source, target))
     spec = wanted.of(source._array.current(), layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     text = progress_desc or f"Copying mag {source.mag} to layer {layer.name}"

@@ -15,7 +15,16 @@ from numpy.typing import DTypeLike
 from wkgpu.dataset.metadata.data_format import DEFAULT_DATA_FORMAT, DataFormat
 from wkgpu.dataset.metadata.element_class import default_num_channels, dtype_named, dtype_of, element_class_of
 from wkgpu.dataset.metadata.json_document import Document
-from wkgpu.dataset.metadata.layer_axes import USUAL_AXES, stored_axes, with_stored_axes
+from wkgpu.dataset.metadata.layer_axes import (
+    USUAL_AXES,
+    forget_order,
+    positions_of,
+    set_box,
+    set_order,
+    stored_axes,
+    stored_extra_axes,
+    with_stored_axes,
+)
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY, LayerCategoryType, checked_category
 from wkgpu.dataset.metadata.layer_schema import MAX_CHANNELS, MAX_COORDINATE, check_types
 from wkgpu.dataset.metadata.segment_ids import checked_segment_id, segment_id_from_json, segment_id_to_json
@@ -26,7 +35,6 @@ from wkgpu.errors import (
     MagError,
     MagNotFoundError,
     PropertiesError,
-    RegionError,
     ShapeError,
     WkgpuError,
 )
@@ -222,23 +230,23 @@ class LayerProperties:
 
     @bounding_box.setter
     def bounding_box(self, box: NDBoundingBox) -> None:
-        found = checked_bounding_box(box).to_wkw_dict()
-        if "additionalAxes" in found:
-            found["additionalAxes"] = [axis for axis in found["additionalAxes"] if axis["name"] != "c"]
-        known = self.document["boundingBox"]
-        if "additionalAxes" not in known:  # those of a layer stand beside its box
-            found.pop("axisOrder", None)
-            new_axes = {axis["name"]: axis for axis in found.pop("additionalAxes", [])}
-            axes = self.document.get("additionalAxes") or []
-            changed = [axis | new_axes.pop(axis["name"], {}) for axis in axes] + list(new_axes.values())
-            if changed:
-                self.document["additionalAxes"] = changed
-        known |= found
+        is_fixed = bool(self._mag_entries[1]) or not self._has_own_axes
+        set_box(self.document, box, self.num_channels, is_fixed)
+
+    @property
+    def _has_own_axes(self) -> bool:
+        known = known_format(self.data_format.value)
+        return known is None or known.has_own_axes
 
     @property
     def axes(self) -> tuple[str, ...]:
         """The axes of the stored arrays, in their order."""
         return stored_axes(self.document)
+
+    @property
+    def extra_axes(self) -> tuple[tuple[str, int], ...]:
+        """Names and ends of the axes of the layer besides channels, x, y and z."""
+        return stored_extra_axes(self.document)
 
     @property
     def largest_segment_id(self) -> int | None:
@@ -294,13 +302,16 @@ class LayerProperties:
         if format_named(self.data_format.value).lists_shard_edge:
             entry["cubeLength"] = shard_shape[0]
         if key == "mag":
-            entry["axisOrder"] = {axis: at for at, axis in enumerate(axes) if axis in USUAL_AXES}
+            entry["axisOrder"] = positions_of(axes)
+            forget_order(self.document)
         entries.append(entry)
 
     def remove_mag(self, mag: Mag) -> None:
         """Take a mag out of the list, or raise a `MagNotFoundError`."""
-        entry, entries = self.mag_entry(mag), self._mag_entries[1]
+        entry, entries, axes = self.mag_entry(mag), self._mag_entries[1], self.axes
         entries[:] = [other for other in entries if other is not entry]
+        if not entries and self._has_own_axes:
+            set_order(self.document, axes)
 
     def cube_length(self, mag: Mag) -> Any:
         """Edge of the mag's shards in its own voxels, if the file says it; or raise a `MagNotFoundError`."""
@@ -361,17 +372,6 @@ def required(document: Document, key: str, where: str) -> Any:
         return document[key]
     except KeyError:
         raise PropertiesError(f"{where} has no {key!r}; restore the properties file from a backup.") from None
-
-
-def checked_bounding_box(box: Any) -> NDBoundingBox:
-    """Return the box of a layer, or raise a `RegionError` for what cannot be one."""
-    if not isinstance(box, NDBoundingBox):
-        raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
-    if min(box.topleft) < 0:
-        raise RegionError(f"bounding_box is {box}; its top left must not be negative.")
-    if max(box.bottomright) > MAX_COORDINATE:
-        raise RegionError(f"bounding_box is {box}; it must end at {MAX_COORDINATE} at most.")
-    return box
 
 
 def _checked_num_channels(value: Any) -> int:

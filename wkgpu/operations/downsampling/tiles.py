@@ -16,6 +16,7 @@ from wkgpu.errors import MismatchError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
+from wkgpu.operations.coordinates import EVERYWHERE, Ranges
 from wkgpu.operations.downsampling.interpolation import InterpolationMode
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.streaming import stream
@@ -179,6 +180,7 @@ def downsample(
     buffer_shape: Vec3Int | None = None,
     executor: Executor | None = None,
     progress_desc: str | None = None,
+    ranges: Ranges = EVERYWHERE,
 ) -> None:
     """Fill an array with what a finer one holds in a box.
 
@@ -197,6 +199,8 @@ def downsample(
         made of 1024³ source voxels, and not more than a shard.
     executor : Executor, optional
         Runs jobs of one or more shards.
+    ranges : mapping
+        As for `stream`. Each coordinate is downsampled on its own.
 
     Raises
     ------
@@ -214,7 +218,7 @@ def downsample(
     x, y, z = map(AxisTiling, region.topleft, region.end, factors, tiles, chunks)
     stream(
         [source], target, box_of_blocks(region, factors), Downsampling((x, y, z), interpolation), coarse, device,
-        executor, progress_desc,
+        executor, progress_desc, ranges,
     )  # fmt: skip
 
 

@@ -1,0 +1,473 @@
+"""Layers with further axes that are made here: as webknossos makes them, and with all that is done to mags."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from datasets import read
+
+import wkgpu as wk
+from wkgpu.errors import MismatchError, RegionError, ShapeError, UnsupportedError
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+SIZES = {"c": 2, "t": 3, "q": 2, "x": 10, "y": 12, "z": 14}
+LAYOUT = {"chunk_shape": 4, "shard_shape": 8}
+
+
+def box_of(library, axes, **bounds):
+    """A box with first coordinates and lengths; the whole axis where none are given."""
+    first, lengths = zip(*(bounds.get(axis, (0, SIZES[axis])) for axis in axes), strict=True)
+    return library.NDBoundingBox(first, lengths, tuple(axes), tuple(range(len(axes))))
+
+
+def voxels_of(axes, seed=0):
+    return np.random.default_rng(seed).integers(1, 200, [SIZES[axis] for axis in axes]).astype("uint8")
+
+
+def add_layer(dataset, library, axes, name="a", **bounds):
+    return dataset.add_layer(
+        name, "color", dtype_per_channel="uint8", num_channels=SIZES["c"] if "c" in axes else 1, data_format="zarr3",
+        bounding_box=box_of(library, axes, **bounds),
+    )  # fmt: skip
+
+
+def entries(path):
+    return json.loads((path / "datasource-properties.json").read_text())["dataLayers"]
+
+
+def halved(voxels, axes, function=np.max):
+    """Every second voxel along x, y and z, made of blocks of 2 in each."""
+    blocks = [part for axis, length in zip(axes, voxels.shape, strict=True)
+              for part in ((length // 2, 2) if axis in "xyz" else (length,))]  # fmt: skip
+    places = np.cumsum([2 if axis in "xyz" else 1 for axis in axes]) - 1
+    return function(voxels.reshape(blocks), axis=tuple(places[[axis in "xyz" for axis in axes]]))
+
+
+@pytest.fixture
+def axes():
+    return "ctxyz"
+
+
+@pytest.fixture
+def voxels(axes):
+    return voxels_of(axes)
+
+
+@pytest.fixture
+def make(tmp_path, axes, voxels):
+    """Makes a mag on a device."""
+
+    def make(device):
+        dataset = wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1), device=device)
+        made = add_layer(dataset, wk, axes).add_mag(1, **LAYOUT, compress=False)
+        made.write(voxels, absolute_bounding_box=box_of(wk, axes))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def mag_view(make):
+    return make("cpu")
+
+
+@pytest.fixture
+def on_device(make, device):
+    """The same on each device."""
+    return make(device)
+
+
+@pytest.fixture
+def theirs(tmp_path, webknossos):
+    """A mag as webknossos reads it."""
+    return lambda mag=1, layer="a", folder="ours": (
+        webknossos.Dataset.open(tmp_path / folder).get_layer(layer).get_mag(mag).read()
+    )
+
+
+# ---- New layers
+
+
+@pytest.mark.parametrize("axes", ["txyz", "ctxyz", "tcqxyz", "xyzc", "xyz"])
+def test_layers_and_arrays_are_those_of_webknossos(axes, voxels, webknossos, tmp_path):
+    found = []
+    for library, other in ((wk, webknossos), (webknossos, wk)):
+        path = tmp_path / library.__name__
+        layer = add_layer(library.Dataset(path, voxel_size=(1, 1, 1)), library, axes)
+        before = entries(path)[0]
+        layer.add_mag(1, **LAYOUT).write(voxels, absolute_bounding_box=box_of(library, axes))
+        array, group = zarr.open_array(path / "a" / "1"), json.loads((path / "a" / "zarr.json").read_text())
+        layout = array.shape, array.shards, array.chunks, array.metadata.dimension_names, array.compressors
+        found.append((before, entries(path)[0], group, layout))
+        np.testing.assert_array_equal(other.Dataset.open(path).get_layer("a").get_mag(1).read(), voxels)
+    assert found[0] == found[1]
+
+
+def test_a_layer_that_another_one_is_like(mag_view, theirs, tmp_path, voxels):
+    layer = mag_view.layer
+    again = layer.dataset.add_layer_like(layer, "again")
+    again.add_mag(1, **LAYOUT).write_cxyz(voxels[:, 1], absolute_bounding_box=box_of(wk, "ctxyz", t=(1, 1)))
+    voxels[:, [0, 2]] = 0
+    np.testing.assert_array_equal(theirs(layer="again"), voxels)
+    np.testing.assert_array_equal(read(again.get_mag(1)), voxels)
+
+
+def test_axes_stay_when_the_last_mag_is_deleted(tmp_path):
+    layer = add_layer(wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1)), wk, "tczyx")
+    layer.add_mag(1, **LAYOUT)
+    layer.delete_mag(1)
+    reopened = wk.Dataset.open(tmp_path / "ours").get_layer("a")
+    assert reopened.bounding_box == box_of(wk, "tczyx")
+    assert reopened.add_mag(1, **LAYOUT).get_zarr_array().metadata.dimension_names == tuple("tczyx")
+
+
+def test_a_layer_without_voxels_keeps_its_coordinates(tmp_path, theirs):
+    """What is written first is one coordinate of several."""
+    empty = dict.fromkeys("xyz", (0, 0))
+    layer = add_layer(wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1)), wk, "txyz", t=(4, 3), **empty)
+    mag_view, whole = layer.add_mag(1, **LAYOUT), box_of(wk, "txyz", t=(4, 3))
+    mag_view.write(voxels_of("txyz")[1:2], absolute_bounding_box=whole.with_bounds("t", 5, 1))
+    assert layer.bounding_box == whole
+    assert mag_view.get_zarr_array().shape[0] == 7
+    mag_view.write(voxels_of("txyz")[2:], absolute_bounding_box=whole.with_bounds("t", 6, 1))
+    np.testing.assert_array_equal(theirs(), np.concatenate([np.zeros((1, 10, 12, 14)), voxels_of("txyz")[1:]]))
+
+
+@pytest.mark.covers("Dataset.write_layer")
+def test_arrays_become_layers(webknossos, tmp_path, theirs):
+    data, names = voxels_of("tcxyz"), ("t", "c", "x", "y", "z")
+    for library in (wk, webknossos):
+        library.Dataset(tmp_path / library.__name__, voxel_size=(1, 1, 1)).write_layer(
+            "a", "color", data, data_format="zarr3", axes=names, absolute_offset=(2, 0, 8, 8, 0), downsample=False,
+            **LAYOUT, mag=2,
+        )  # fmt: skip
+    assert entries(tmp_path / "wkgpu") == entries(tmp_path / "webknossos")
+    np.testing.assert_array_equal(theirs(2, folder="wkgpu"), data)
+    dataset = wk.Dataset.open(tmp_path / "wkgpu")
+    layer = dataset.write_layer("b", "color", data, data_format="zarr3", axes="tcxyz", absolute_offset=(8, 8, 0))
+    assert layer.bounding_box.get_bounds("x") == (8, 18)
+    np.testing.assert_array_equal(layer.get_mag(1).read(), data)
+    assert list(layer.mags) == [wk.Mag(mag) for mag in (1, 2, 4)]
+    dataset.write_layer("d", "color", data[0], axes="cxyz", downsample=False)
+    np.testing.assert_array_equal(dataset.get_layer("d").get_mag(1).read(), data[0])
+    for wrong in ({"axes": "txyz"}, {"axes": None}, {"axes": "ttxyz"}, {"axes": "tcqyz"}, {"axes": 5}):
+        with pytest.raises(ShapeError, match=r"data has the shape \(3, 2, 10, 12, 14\)"):
+            dataset.write_layer("e", "color", data, **wrong)
+    with pytest.raises(RegionError, match="absolute_offset is"):
+        dataset.write_layer("e", "color", data, data_format="zarr3", axes="tcxyz", absolute_offset=(1, 2))
+    with pytest.raises(RegionError, match=r"differ in \['t'\]\. Further axes need data_format='zarr3'"):
+        dataset.write_layer("e", "color", data, data_format="wkw", axes="tcxyz")
+    with pytest.raises(UnsupportedError, match="Use zarr3"):
+        dataset.write_layer("e", "color", data[0, 0], data_format="wkw", axes="zyx")
+    assert [*dataset.layers] == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes", "words"),
+    [
+        ("txy", (3, 4, 4), "needs the axes x, y and z"),
+        (("X", "x", "y", "z"), (3, 4, 4, 4), "names of their own"),
+        (("channel", "x", "y", "z"), (3, 4, 4, 4), "names of their own"),
+        (("", "x", "y", "z"), (3, 4, 4, 4), "names of their own"),
+        ((1, "x", "y", "z"), (3, 4, 4, 4), "names of their own"),
+        (("a\0", "x", "y", "z"), (3, 4, 4, 4), "names of their own"),
+        ("txyz", (3, 4, 4, 4), "give it an axis 'c'"),
+    ],
+)
+def test_boxes_that_no_layer_has(dataset, saved, axes, sizes, words):
+    before = saved()
+    with pytest.raises(RegionError, match=words):
+        dataset.add_layer(
+            "a", "color", num_channels=2, data_format="zarr3", bounding_box=wk.NDBoundingBox.from_axes(axes, sizes)
+        )
+    assert saved() == before
+
+
+def test_axes_of_layers_that_have_their_own(dataset, mag_view):
+    wkw, box = dataset.add_layer("a", "color", data_format="wkw"), box_of(wk, "ctxyz")
+    for layer in (wkw, mag_view.layer):
+        for other in (box_of(wk, "cqxyz"), box_of(wk, "ctqxyz")):
+            with pytest.raises(RegionError, match="Further axes need"):
+                layer.bounding_box = other
+    wkw.bounding_box = box_of(wk, "zyxt", t=(0, 1))
+    assert wkw.bounding_box == wk.BoundingBox((0, 0, 0), (10, 12, 14))
+    mag_view.layer.bounding_box = box.with_bounds("t", 1, 2)
+    assert mag_view.layer.bounding_box == box.with_bounds("t", 1, 2)
+
+
+# ---- Coarser mags
+
+
+@pytest.mark.computes
+@pytest.mark.parametrize("axes", ["txyz"])
+def test_each_coordinate_is_downsampled(axes, voxels, on_device, theirs):
+    layer = on_device.layer
+    layer.downsample_mag(1, 2, interpolation_mode="max", **LAYOUT)
+    np.testing.assert_array_equal(read(layer.get_mag(2)), halved(voxels, axes))
+    np.testing.assert_array_equal(theirs(2), halved(voxels, axes))
+    sevens = np.full((1, 10, 12, 14), 7, "uint8")
+    on_device.write_cxyz(sevens, absolute_bounding_box=box_of(wk, axes, t=(1, 1)))
+    layer.redownsample(interpolation_mode="min")
+    np.testing.assert_array_equal(read(layer.get_mag(2)), halved(read(on_device), axes, np.min))
+    assert (read(layer.get_mag(2)) == 7).any()
+
+
+def test_coordinates_that_share_chunks_are_downsampled(mag_view, voxels):
+    """At the same time, by threads that write to the same files."""
+    layer = mag_view.layer
+    layer.downsample_mag(1, 2, **LAYOUT)
+    shutil.rmtree(layer.path / "2")
+    zarr.create_array(
+        store=str(layer.path / "2"), shape=(2, 3, 5, 6, 7), chunks=(2, 3, 3, 3, 3), dtype="uint8",
+        dimension_names="ctxyz",
+    )  # fmt: skip
+    layer = wk.Dataset.open(layer.dataset.path).get_layer("a")
+    with wk.get_executor("threads", max_workers=3) as executor:
+        layer.redownsample(interpolation_mode="max", executor=executor)
+    np.testing.assert_array_equal(read(layer.get_mag(2)), halved(voxels, "ctxyz"))
+
+
+@pytest.mark.parametrize("axes", ["ctxyz", "tcqzyx"])
+def test_it_is_what_webknossos_makes(mag_view, webknossos, tmp_path, theirs):
+    cluster_tools = pytest.importorskip("cluster_tools")
+    shutil.copytree(tmp_path / "ours", tmp_path / "copy")
+    mag_view.layer.downsample(coarsest_mag=4, **LAYOUT)
+    with cluster_tools.get_executor("sequential") as executor:
+        webknossos.Dataset.open(tmp_path / "copy").get_layer("a").downsample(
+            coarsest_mag=webknossos.Mag(4), executor=executor, **LAYOUT
+        )
+    assert entries(tmp_path / "ours") == entries(tmp_path / "copy")
+    for mag in (2, 4):
+        np.testing.assert_array_equal(read(mag_view.layer.get_mag(mag)), theirs(mag, folder="copy"))
+
+
+def test_coordinates_beyond_the_layer_are_left_out(mag_view, voxels):
+    layer = mag_view.layer
+    layer.bounding_box = box_of(wk, "ctxyz", t=(1, 2))
+    with wk.get_executor("processes", max_workers=1) as executor:
+        layer.downsample_mag(1, 2, interpolation_mode="max", **LAYOUT, executor=executor)
+    coarser = layer.get_mag(2)
+    np.testing.assert_array_equal(read(coarser), halved(voxels[:, 1:], "ctxyz"))
+    assert not coarser._array.at((0,)).existing_shards()
+    assert coarser._array.extra_axes == (("t", 3),)
+    layer.bounding_box = box_of(wk, "ctxyz", t=(1, 9))
+    with pytest.raises(MismatchError, match="has 3 coordinate"):
+        layer.downsample_mag(1, 4, **LAYOUT)
+    plain = layer.dataset.add_layer("plain", "color", num_channels=2, data_format="zarr3")
+    with pytest.raises(MismatchError, match="of which the layer says nothing"):
+        plain.downsample_mag(1, 2, from_mag_view=mag_view)
+    assert [*layer.mags] == [wk.Mag(1), wk.Mag(2)]
+    assert not plain.mags
+
+
+# ---- Other layouts, and copies
+
+
+@pytest.mark.computes
+def test_other_layouts(on_device, voxels, theirs, tmp_path):
+    assert not on_device.info.compression_mode
+    on_device.compress()
+    assert on_device.info.codec == "zstd"
+    before = [path.stat().st_ino for path in on_device.path.rglob("*")]
+    on_device.compress()
+    assert [path.stat().st_ino for path in on_device.path.rglob("*")] == before
+    on_device.rechunk(chunk_shape=8, shard_shape=16, compress="lz4")
+    assert (on_device.info.chunk_shape, on_device.info.shard_shape) == ((8, 8, 8), (16, 16, 16))
+    on_device.rechunk(chunk_shape=2, shard_shape=8, compress=False, target_path=tmp_path / "other")
+    for folder in ("ours", "other"):
+        np.testing.assert_array_equal(theirs(folder=folder), voxels)
+        assert wk.Dataset.open(tmp_path / folder).get_layer("a").bounding_box == box_of(wk, "ctxyz")
+    assert entries(tmp_path / "ours") == entries(tmp_path / "other")
+    np.testing.assert_array_equal(read(on_device), voxels)
+
+
+@pytest.mark.computes
+@pytest.mark.parametrize("axes", ["ctzyx"])
+def test_copies(axes, on_device, voxels, theirs, tmp_path):
+    layer = on_device.layer
+    copy = layer.dataset.copy_dataset(tmp_path / "copy", compress=True)
+    assert entries(tmp_path / "copy") == entries(tmp_path / "ours")
+    files = {
+        path.relative_to(on_device.path): path.read_bytes()
+        for path in on_device.path.rglob("c/*/*/*/*/*")
+        if path.is_file()
+    }
+    as_it_is = layer.dataset.add_layer_as_copy(layer, "b").get_mag(1)
+    assert {name: (as_it_is.path / name).read_bytes() for name in files} == files
+    other = add_layer(layer.dataset, wk, "".join(reversed(axes)), "d")  # in another order
+    other.add_mag_as_copy(on_device, chunk_shape=2)
+    np.testing.assert_array_equal(theirs(layer="d"), voxels.T)
+    for found in (copy.get_layer("a").get_mag(1), as_it_is):
+        np.testing.assert_array_equal(read(found), voxels)
+        assert found.content_is_equal(on_device)
+    assert other.get_mag(1).content_is_equal(on_device)
+    np.testing.assert_array_equal(theirs(folder="copy"), voxels)
+
+
+def test_a_mag_without_a_dataset(mag_view, voxels, theirs):
+    alone = wk.open_mag(mag_view.path)
+    assert alone.bounding_box.get_bounds("t") == (0, 3)
+    np.testing.assert_array_equal(alone.read(absolute_bounding_box=box_of(wk, "ctxyz")), voxels)
+    layer = add_layer(mag_view.layer.dataset, wk, "ctxyz", "b")
+    layer.add_mag_as_copy(mag_view.path)
+    np.testing.assert_array_equal(theirs(layer="b"), voxels)
+    alone.compress()
+    np.testing.assert_array_equal(theirs(), voxels)
+
+
+def test_arrays_without_z(tmp_path):
+    """Are copied, with an axis more, but not rewritten where they are."""
+    data = np.random.default_rng(0).integers(1, 200, (3, 12, 10)).astype("uint8")
+    dataset = wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1))
+    zarr.create_array(store=str(dataset.path / "a" / "1"), data=data, chunks=(2, 4, 4), dimension_names="tyx")
+    mag_view = dataset.add_layer_for_existing_files("a", "color").get_mag(1)
+    with pytest.raises(UnsupportedError, match=r"lacks the axes \['z'\], .* give a target_path"):
+        mag_view.compress(codec="lz4")
+    mag_view.compress(codec="lz4", target_path=tmp_path / "copy")
+    wk.open_mag(mag_view.path).compress(codec="lz4", target_path=tmp_path / "alone")
+    for found in (mag_view, wk.Dataset.open(tmp_path / "copy").get_layer("a").get_mag(1)):
+        np.testing.assert_array_equal(found.read()[..., 0], data)
+    np.testing.assert_array_equal(wk.open_mag(tmp_path / "alone" / "a" / "1").read()[:, :12, :10, 0], data)
+
+
+def test_one_coordinate_fits_wkw(tmp_path, theirs):
+    dataset = wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1))
+    add_layer(dataset, wk, "ctxyz", t=(0, 1)).add_mag(1, **LAYOUT).write(voxels_of("ctxyz")[:, :1])
+    dataset.copy_dataset(tmp_path / "wkw", data_format="wkw")
+    np.testing.assert_array_equal(theirs(folder="wkw"), voxels_of("ctxyz")[:, 0])
+    dataset.get_layer("a").get_mag(1).compress()
+    np.testing.assert_array_equal(theirs(), voxels_of("ctxyz")[:, :1])
+
+
+def test_copies_that_cannot_be(mag_view, tmp_path):
+    layer, dataset = mag_view.layer, mag_view.layer.dataset
+    with pytest.raises(UnsupportedError, match=r"the axes \['t'\] besides channels, x, y and z, which wkw does not"):
+        dataset.add_layer_as_copy(layer, "wkw", data_format="wkw")
+    with pytest.warns(UserWarning, match=r"is not copied: it has the axes \['t'\]"):
+        assert not dataset.copy_dataset(tmp_path / "wkw", data_format="wkw").layers
+    plain = dataset.add_layer("plain", "color", num_channels=2, data_format="zarr3")
+    shorter = add_layer(dataset, wk, "ctxyz", "shorter", t=(0, 2))
+    shorter.add_mag(2, **LAYOUT)
+    for target in (plain, shorter):
+        for add in (target.add_mag_as_copy, target.add_mag_as_ref):
+            with pytest.raises(MismatchError, match="along the axis 't', and the mag that it would get range"):
+                add(mag_view)
+    longer = add_layer(dataset, wk, "ctxyz", "longer", t=(0, 5))
+    with pytest.raises(MismatchError, match=r"range\(0, 5\) along"):
+        longer.add_mag_as_ref(mag_view)
+    assert longer.add_mag_as_copy(mag_view).get_zarr_array().shape[1] == 5
+    assert not dataset.layers["plain"].mags
+    assert [*shorter.mags] == [wk.Mag(2)]
+
+
+# ---- What compares, counts and walks
+
+
+@pytest.mark.computes
+def test_contents_are_compared_at_each_coordinate(on_device, voxels):
+    layer = on_device.layer
+    other = add_layer(layer.dataset, wk, "txyzc", "b", t=(2, 3)).add_mag(1, **LAYOUT)
+    box = box_of(wk, "txyzc", t=(2, 3))
+    other.write(voxels.transpose(1, 2, 3, 4, 0), absolute_bounding_box=box)
+    assert on_device.content_is_equal(other)
+    view = other.get_view(absolute_bounding_box=box.with_bounds("t", 3, 2))
+    assert view.content_is_equal(on_device.get_view(absolute_bounding_box=box_of(wk, "ctxyz", t=(1, 2))))
+    assert not view.content_is_equal(on_device)
+    changed = other.read(absolute_bounding_box=box.with_bounds("t", 4, 1)) + 1
+    other.write(changed, absolute_bounding_box=box.with_bounds("t", 4, 1))
+    assert not on_device.content_is_equal(other)
+
+
+def test_reductions_are_of_all_coordinates(mag_view, voxels):
+    mag_view.write(voxels[:, 1:2] * 0 + 250, absolute_bounding_box=box_of(wk, "ctxyz", t=(1, 1)))
+    voxels[:, 1] = 250
+    assert mag_view.min_max() == (voxels.min(), 250)
+    labels, counts = mag_view.count_labels()
+    np.testing.assert_array_equal(np.stack([labels, counts]), np.stack(np.unique(voxels, return_counts=True)))
+    np.testing.assert_array_equal(mag_view.histogram(8)[0], np.histogram(voxels, 8)[0])
+
+
+def test_boxes_of_files_have_one_coordinate(mag_view, voxels):
+    mag_view.write(np.full_like(voxels[:, :1], 250), absolute_bounding_box=box_of(wk, "ctxyz", t=(0, 1)))
+    shutil.rmtree(mag_view.path / "c" / "0" / "1")
+    boxes = list(mag_view.get_bounding_boxes_on_disk())
+    assert [box.get_bounds("t") for box in boxes] == [(0, 1)] * 8 + [(2, 3)] * 8
+    assert boxes[1].topleft_xyz == (8, 0, 0)
+    assert [int(read(view).max()) for view in mag_view.get_views_on_disk(read_only=True)][:9] == [250] * 8 + [199]
+
+
+def halve(arguments):
+    source, target, _ = arguments
+    target.write_cxyz(source.read_cxyz() // 2)
+
+
+def test_zipped_chunks_are_at_the_same_coordinates(mag_view, voxels):
+    other = add_layer(mag_view.layer.dataset, wk, "txyzc", "b", t=(4, 3)).add_mag(1, **LAYOUT)
+    shape = (16, 16, 16)
+    mag_view.for_zipped_chunks(halve, other, shape, shape)
+    np.testing.assert_array_equal(read(other), (voxels // 2).transpose(1, 2, 3, 4, 0))
+    one = other.get_view(absolute_bounding_box=box_of(wk, "txyzc", t=(4, 1)))
+    with pytest.raises(ShapeError, match="as many coordinates along 't'"):
+        mag_view.for_zipped_chunks(halve, one, shape, shape)
+
+
+# ---- Merging
+
+
+@pytest.fixture
+def overlay():
+    """Adds a mag with one chunk in a file; there are some at the coordinates 0 and 2."""
+
+    def add(mag_view):
+        layer = add_layer(mag_view.layer.dataset, wk, "txyzc", "overlay")
+        made = layer.add_mag(1, chunk_shape=4, shard_shape=4)
+        for t, corner in ((0, (4, 4, 4)), (2, (0, 8, 0)), (2, (4, 8, 0))):
+            box = wk.NDBoundingBox((t, *corner, 0), (1, 4, 4, 4, 2), ("t", "x", "y", "z", "c"))
+            made.write(np.full((1, 4, 4, 4, 2), 201 + t, "uint8"), absolute_bounding_box=box)
+        return made
+
+    return add
+
+
+@pytest.mark.computes
+@pytest.mark.parametrize("chunk", [None, (1, 2, 8, 8, 8), (2, 3, 5, 5, 5)])
+def test_files_are_merged_at_their_coordinates(on_device, overlay, voxels, chunk):
+    """Also into chunks that hold several coordinates."""
+    if chunk is not None:
+        shutil.rmtree(on_device.path)
+        array = zarr.create_array(
+            store=str(on_device.path), shape=voxels.shape, chunks=chunk, dtype="uint8", dimension_names="ctxyz"
+        )
+        array[...] = voxels
+        on_device = wk.Dataset.open(on_device.layer.dataset.path, device=on_device.device).get_layer("a").get_mag(1)
+    on_device.merge_with_view(overlay(on_device))
+    voxels[:, 0, 4:8, 4:8, 4:8] = 201
+    voxels[:, 2, :8, 8:12, :4] = 203
+    np.testing.assert_array_equal(read(on_device), voxels)
+    np.testing.assert_array_equal(on_device.get_zarr_array()[:, :, :10, :12, :14], voxels)
+
+
+def test_files_are_merged_one_by_one(mag_view, overlay, voxels):
+    other = overlay(mag_view)
+    boxes = list(other.get_bounding_boxes_on_disk())
+    shard = box_of(wk, "ctxyz", t=(2, 1), x=(0, 8), y=(8, 8), z=(0, 8))
+    for number in (0, 1):
+        mag_view.merge_chunk((other, shard, boxes[1:][:number]))
+    voxels[:, 2, :4, 8:12, :4] = 203
+    np.testing.assert_array_equal(read(mag_view), voxels)
+    with pytest.raises(RegionError, match="one coordinate along each further axis"):
+        mag_view.merge_chunk((other, shard, boxes[:1]))
+    np.testing.assert_array_equal(read(mag_view), voxels)
+
+
+def test_coordinates_that_cannot_be_merged(mag_view, overlay, voxels):
+    longer = overlay(mag_view)
+    longer.layer.bounding_box = longer.layer.bounding_box.with_bounds("t", 0, 4)
+    plain = mag_view.layer.dataset.add_layer("plain", "color", num_channels=2, data_format="zarr3")
+    for other in (longer, plain.add_mag(1, chunk_shape=4, shard_shape=4)):
+        with pytest.raises(MismatchError, match="along the axis 't', and the view that gets its voxels 0 to 2"):
+            mag_view.merge_with_view(other)
+    np.testing.assert_array_equal(read(mag_view), voxels)
