@@ -101,6 +101,20 @@ def test_empty_mags_are_equal(command, tmp_path):
     assert command("equal", tmp_path / "one", tmp_path / "other").output == "a 1: equal\n"
 
 
+def test_coordinates_along_further_axes(command, differ, tmp_path):
+    for name, length in (("a", 2), ("b", 2), ("c", 3)):
+        layer = wk.Dataset(tmp_path / name, voxel_size=(1, 1, 1)).add_layer(
+            "series", "color", data_format="zarr3", bounding_box=wk.NDBoundingBox.from_axes("txyz", (length, 70, 8, 8))
+        )
+        layer.add_mag(1, chunk_shape=8, shard_shape=8).write(np.ones((length, 70, 8, 8), "uint8"))
+    assert command("equal", tmp_path / "a", tmp_path / "b").output == "series 1: equal\n"
+    assert "coordinates along further axes differ" in differ(tmp_path / "a", tmp_path / "c")
+    at = wk.NDBoundingBox((1, 40, 0, 0), (1, 8, 8, 8), ("t", "x", "y", "z"))
+    changed = wk.Dataset.open(tmp_path / "b").get_layer("series").get_mag(1)
+    changed.write(np.zeros((1, 8, 8, 8), "uint8"), absolute_bounding_box=at)
+    assert "different, first in the box" in differ(tmp_path / "a", tmp_path / "b")
+
+
 def test_mags_without_a_dataset_in_other_shards(command, dataset, copy, tmp_path):
     """Their boxes are those of their files, which differ."""
     for place, shard in (("one", 16), ("other", 128)):

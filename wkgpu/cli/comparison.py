@@ -13,6 +13,7 @@ from wkgpu import BoundingBox, Layer, MagView, View
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.mag_selection import MagSelection, layer_name, select_mags
+from wkgpu.dataset.box_axes import further_axes, in_space, lengths_along
 from wkgpu.operations.jobs import Executor
 
 Name: TypeAlias = tuple[str, str]
@@ -127,7 +128,10 @@ def _difference(one: MagView, other: MagView, text: str, executor: Executor | No
     kinds = [f"{mag.info.num_channels} x {mag.info.voxel_type}" for mag in (one, other)]
     if kinds[0] != kinds[1]:
         return f"the types differ: {kinds[0]} and {kinds[1]}"
-    boxes = [BoundingBox.from_ndbbox(mag.bounding_box) for mag in (one, other) if not mag.bounding_box.is_empty()]
+    ranges = [further_axes(mag.bounding_box) for mag in (one, other)]
+    if lengths_along(ranges[0]) != lengths_along(ranges[1]):
+        return f"the coordinates along further axes differ: {ranges[0]} and {ranges[1]}"
+    boxes = [box for mag in (one, other) if not (box := in_space(mag.bounding_box)).is_empty()]
     if not boxes:
         return None
     box = boxes[0].extended_by(boxes[-1])
@@ -150,4 +154,6 @@ def _first_difference(one: MagView, other: MagView, box: BoundingBox, executor: 
 
 
 def _part(mag_view: MagView, box: BoundingBox) -> View:
-    return mag_view.get_view(absolute_bounding_box=box, read_only=True)
+    """Return a box of a mag, with all coordinates along further axes."""
+    whole = mag_view.bounding_box.with_topleft_xyz(box.topleft).with_size_xyz(box.size)
+    return mag_view.get_view(absolute_bounding_box=whole, read_only=True)
