@@ -224,7 +224,7 @@ def test_what_is_listed_is_found_again(powers, size, axes):
     image = Multiscales.new(axes, Path("zarr.json"))
     mags = {wk.Mag(tuple(1 << power for power in found)) for found in [*powers, (0, 0, 0)]}
     for mag in mags:
-        image.add(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
+        image.put(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
     again = Multiscales.of(json.loads(json.dumps(image.document)), Path("zarr.json"))
     array, finest = SimpleNamespace(axes=tuple(axes)), min(again.arrays, key=lambda found: prod(found.scale))
     assert {_mag(array, found, finest, Path()): found.path for found in again.arrays} == {

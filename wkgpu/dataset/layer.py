@@ -13,6 +13,7 @@ import numpy as np
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import LayoutOverrides
+from wkgpu.dataset.changes.extents import make_room
 from wkgpu.dataset.changes.mag_entries import add_mag, check_headers, delete_mag, header_difference
 from wkgpu.dataset.changes.mag_pyramid import MagPyramid, source_and_mags, source_mag
 from wkgpu.dataset.changes.references import add_mag_copy, add_mag_reference, mag_of
@@ -147,6 +148,8 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self) -> NDBoundingBox:
         """Box of the voxels that hold data, in Mag(1). Set it to save another one.
 
+        Zarr arrays get room for a larger box, and stay as they are for a smaller one.
+
         Where Zarr arrays have other axes than channel, x, y and z, or these in another order, it is an `NDBoundingBox`
         with the axes of the arrays.
 
@@ -161,6 +164,7 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self, box: NDBoundingBox) -> None:
         with self._dataset._changing() as properties:
             properties.layer(self.name).bounding_box = box
+        make_room(self)
 
     @property
     def normalized_bounding_box(self) -> NDBoundingBox:
@@ -718,6 +722,7 @@ class Layer(TellsWhatIsAbsent):
         with self._dataset._changing() as properties:
             layer = properties.layer(self.name)
             layer.bounding_box = extended(layer.bounding_box, box)
+        make_room(self)
 
     def _adopt(self, properties: LayerProperties) -> None:
         """Take over what the properties file says now."""

@@ -44,6 +44,8 @@ class Format:
         Whether folders that are no mags have a file of this name, too, so that its content has to be asked.
     has_groups : bool
         Whether the folders of datasets and layers have files of their own that say what is in them.
+    has_ends : bool
+        Whether arrays end somewhere, so that voxels beyond have to make them larger.
     has_own_axes : bool
         Whether the axes of arrays may have another order than channel, x, y, z, which the properties file then says.
     """
@@ -55,6 +57,7 @@ class Format:
     lists_shard_edge: bool = False
     has_other_markers: bool = False
     has_groups: bool = False
+    has_ends: bool = False
     has_own_axes: bool = False
 
     def is_format_of(self, folder: Path) -> bool:
@@ -73,7 +76,7 @@ _FORMATS = {
     "wkw": Format("wkw", "WKW", "header.wkw", partial(_class_in, "wkgpu.storage.wkw.array", "WkwArray"), True),
     "zarr3": Format(
         "zarr3", "Zarr 3", "zarr.json", partial(_class_in, "wkgpu.storage.zarr3.array", "Zarr3Array"),
-        has_other_markers=True, has_groups=True, has_own_axes=True,
+        has_other_markers=True, has_groups=True, has_ends=True, has_own_axes=True,
     ),
 }  # fmt: skip
 

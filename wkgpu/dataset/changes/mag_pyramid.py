@@ -6,14 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wkgpu.dataset.changes.extents import extent_of, make_room
 from wkgpu.dataset.changes.groups import check_group, list_mags
-from wkgpu.dataset.changes.mag_entries import (
-    check_headers,
-    check_layer_folder,
-    extent_of,
-    header_difference,
-    settle_layer,
-)
+from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
@@ -190,9 +185,10 @@ class MagPyramid:
             If one of them exists and must not be overwritten; then nothing is made.
         ReadOnlyError
             If one of them exists and its files lie outside of the dataset, or the folder of the layer does.
+        PropertiesError, ReadOnlyError
+            If the group that has to list new ones cannot be understood, or is a link.
         """
         settle_layer(self.layer)
-        check_group(self.layer)
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
         if taken and not self.allow_overwrite:
             raise NameTakenError(
@@ -204,6 +200,7 @@ class MagPyramid:
                 self.layer.mags[mag]._check_writable()
             else:
                 check_layer_folder(self.layer)
+                check_group(self.layer.path, self.layer.data_format)
         source = self.source
         for mag in mags:
             source = self._overwrite(source, mag) if mag in self.layer.mags else self._add(source, mag)
@@ -234,6 +231,7 @@ class MagPyramid:
                 listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape, made.axes)
                 folder.place()
         list_mags(layer)
+        make_room(layer)
         return layer.get_mag(mag)
 
     def _fill(self, source: MagView, target: StoredArray, mag: Mag) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wkgpu.dataset.metadata.json_document import Document, document_to_bytes, parse_document
 from wkgpu.dataset.metadata.ome import GROUP_NAME
+from wkgpu.errors import ReadOnlyError
 from wkgpu.storage.stores.local.local_store import LocalStore
 
 _MAX_BYTES = 64 << 20  # of a file that is read, whose attributes may hold anything
@@ -18,17 +20,15 @@ class GroupFile:
     ----------
     folder : Path
         The folder of the group.
-    follows_links : bool
-        Whether it is written if it is a link.
     """
 
-    def __init__(self, folder: Path, follows_links: bool = False) -> None:
-        self._store = LocalStore(folder, follows_links=follows_links)
+    def __init__(self, folder: Path) -> None:
+        self._store = LocalStore(folder)
         self.path = folder / GROUP_NAME
 
     def exists(self) -> bool:
-        """Whether the file exists."""
-        return self._store.exists(GROUP_NAME)
+        """Whether there is a file, or a link, even one that leads to nothing."""
+        return os.path.lexists(self.path)
 
     def load(self) -> Document | None:
         """Read the file; None where it does not exist.
@@ -41,6 +41,17 @@ class GroupFile:
         found = self._store.read(GROUP_NAME, _MAX_BYTES)
         return None if found is None else parse_document(found[0], self.path)
 
+    def check_writable(self) -> None:
+        """Raise a `ReadOnlyError` for a link, whatever else may be written through links.
+
+        It leads to the group of another folder, which has other arrays in it.
+        """
+        if self.path.is_symlink():
+            raise ReadOnlyError(
+                f"{self.path} is a link, so it may say what is in another folder, and is only read. Replace it by a "
+                "copy of what it leads to."
+            )
+
     def save(self, document: Document) -> None:
         """Write the file.
 
@@ -49,4 +60,5 @@ class GroupFile:
         ReadOnlyError, StorageAccessError
             If it cannot be written.
         """
+        self.check_writable()
         self._store.write(GROUP_NAME, document_to_bytes(document))
