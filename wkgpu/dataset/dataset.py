@@ -793,9 +793,13 @@ class Dataset(TellsWhatIsAbsent):
                     self._adopt(self._file.load())
                 raise
 
-    def _check_writable(self) -> None:
+    def _refuse_if_read_only(self) -> None:
+        self._file.check_writable()
         if self._read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
+
+    def _check_writable(self) -> None:
+        self._refuse_if_read_only()
         check_inside(self._file.path, self.path, self._allow_foreign_writes)
 
     def _refresh(self) -> None:

@@ -471,6 +471,11 @@ class MagView(View):
         self._check_writable()
         merge_boxes(self._region(), other._region(engine=self._engine), shard_box, boxes)
 
+    def _check_writable(self) -> None:
+        if self._layer is not None:
+            self._layer.dataset._refuse_if_read_only()
+        super()._check_writable()
+
     # ---- What is opened on the first use
 
     @property

@@ -197,6 +197,15 @@ def open_array(place: Path | Location, *, follows_links: bool = False) -> Stored
     return found.load().open(location)
 
 
+def refuse_unread(path: Path) -> None:
+    """Raise an `UnsupportedError` for the folder of an array or a group of a format that is not read."""
+    for name, title in _NOT_READ.items():
+        if (path / name).exists():
+            raise UnsupportedError(
+                f"{path} is {title}, which this version of wkgpu does not read; it reads {titles()}."
+            )
+
+
 def _in_its_store(path: Path, follows_links: bool = False) -> Location:
     return Location(LocalStore(path, follows_links=follows_links, noun="mag"))
 
@@ -209,11 +218,7 @@ def _check_folder(path: Path) -> None:
         raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with {markers()} and its shards.")
-    for name, title in _NOT_READ.items():
-        if (path / name).exists():
-            raise UnsupportedError(
-                f"{path} is {title}, which this version of wkgpu does not read; it reads {titles()}."
-            )
+    refuse_unread(path)
 
 
 def create_array(

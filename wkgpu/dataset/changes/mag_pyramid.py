@@ -14,7 +14,7 @@ from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
 from wkgpu.dataset.readable import check_axes, usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, recut_spec
-from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
+from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.geometry.voxel_box import VoxelBox, triple
@@ -41,8 +41,7 @@ def downsample_dataset(
     progress_desc: str | None,
 ) -> None:
     """Downsample all layers; see `Dataset.downsample`."""
-    if dataset.read_only:
-        raise ReadOnlyError(f"{dataset!r} was opened with read_only=True; open it without to downsample it.")
+    dataset._refuse_if_read_only()
     for layer in dataset.layers.values():
         if len(usable_mags(layer, "downsampled")) < len(layer.mags):
             continue
@@ -159,8 +158,7 @@ class MagPyramid:
         ReadOnlyError, InterpolationError, ShapeError, ArgumentError, MismatchError
             See there.
         """
-        if layer.read_only:
-            raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
+        layer.dataset._refuse_if_read_only()
         check_axes(layer, has_new_array=True)
         check_axes(source.layer)
         check_headers(layer)
