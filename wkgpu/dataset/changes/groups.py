@@ -33,7 +33,9 @@ def make_dataset_group(dataset: Dataset, data_format: DataFormat) -> None:
     """Let the folder of a dataset be a group, if a layer of this format needs one; one that is there stays."""
     file = GroupFile(dataset.path)
     if _has_groups(data_format) and not file.exists():
-        file.save(new_group())
+        with dataset._file.held():
+            if not file.exists():  # another process may be faster
+                file.save(new_group())
 
 
 def check_group(folder: Path, data_format: DataFormat) -> None:

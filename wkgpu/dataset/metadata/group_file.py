@@ -14,7 +14,7 @@ _MAX_BYTES = 64 << 20  # of a file that is read, whose attributes may hold anyth
 
 
 class GroupFile:
-    """The ``zarr.json`` of a folder.
+    """The ``zarr.json`` of a folder. Who writes it holds the lock of the dataset's properties file.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class GroupFile:
             )
 
     def save(self, document: Document) -> None:
-        """Write the file.
+        """Write the file, and remove what a crash has left of an earlier attempt.
 
         Raises
         ------
@@ -61,4 +61,5 @@ class GroupFile:
             If it cannot be written.
         """
         self.check_writable()
-        self._store.write(GROUP_NAME, document_to_bytes(document))
+        self._store.remove_abandoned(GROUP_NAME)
+        self._store.write(GROUP_NAME, document_to_bytes(document), is_locked=True)
