@@ -9,7 +9,7 @@ import zarr
 from datasets import VOXEL_SIZE
 
 import wkgpu as wk
-from wkgpu.errors import PropertiesError, ReadOnlyError
+from wkgpu.errors import NameTakenError, PropertiesError, ReadOnlyError
 
 SHAPES = {"chunk_shape": 8, "shard_shape": 16, "compress": False}
 BOX = wk.BoundingBox((0, 0, 0), (20, 18, 16))
@@ -201,6 +201,19 @@ def test_mags_in_the_folder_are_listed_and_others_are_not(layer, dataset, tmp_pa
     other.add_mag(8, **SHAPES)
     assert list(other.mags) == [wk.Mag(1), wk.Mag(2), wk.Mag(4), wk.Mag(8)]
     assert listed_in(other.path) == ["2", "8"]
+
+
+def test_a_mag_of_two_layers_stays_with_the_other_one(layer, dataset, volume):
+    layer.add_mag(1, **SHAPES).write(volume)
+    other = dataset.add_layer("other", "color", data_format="zarr3")
+    other.add_mag_as_ref(layer.get_mag(1))
+    assert not other.path.exists()
+    layer.delete_mag(1)
+    np.testing.assert_array_equal(other.get_mag(1).read()[0], volume)
+    with pytest.raises(NameTakenError, match=r"color/1 exists and is listed.* a mag of another layer"):
+        layer.add_mag(1, **SHAPES)
+    other.delete_mag(1)
+    assert not layer.mags
 
 
 @pytest.mark.parametrize("allowed", [False, True])
