@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.figures import Side
 from benchmarks.limits import chunks_in_memory, on_all_cores
 from wkgpu.engines.cpu.codecs import kernel_pipelines
-from wkgpu.kernels.cpu import pipeline
+from wkgpu.kernels.cpu import intrinsics, pipeline
 from wkgpu.kernels.cpu.files import take
 from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.stored_array import StoredArray
@@ -21,23 +21,31 @@ _TAKEN = 16
 """Chunks that a core takes at a time: it need not be given the harder half."""
 
 
-def decoding(array: StoredArray, rounds: Sequence[NDArray[np.int64]]) -> Side:
-    """Decode chunks of the first shard: for each round, or for all of them, ``(n, 3)`` by their places in it."""
+def decoding(array: StoredArray, rounds: Sequence[NDArray[np.int64]], *, fetches: bool = False) -> Side:
+    """Decode chunks of the first shard: for each round, or for all of them, ``(n, 3)`` by their places in it.
+
+    With ``fetches`` each is first read out of the file, in the system's cache, rather than out of memory.
+    """
     spec = array.spec
     file = array.open_shard((0, 0, 0))
     assert file is not None
     extents = [file.index.extents(array.chunk_ordinals(chunks)) for chunks in rounds]
-    stored = np.fromfile(file.path, np.uint8)
     file.close()
+    stored = np.empty(0, np.uint8) if fetches else np.fromfile(file.path, np.uint8)
     kernel = kernel_pipelines([spec.codecs], spec.chunk_bytes, 0, lambda _: file.path)
 
     def work(number: int, taken: NDArray[np.int64]) -> None:
         memory, target = np.zeros(kernel.decoder_bytes + 64, np.uint8), np.empty(spec.chunk_bytes, np.uint8)
-        failure = np.zeros(3, np.int64)
-        _decode(taken, kernel.rows, stored, *extents[number % len(extents)], _aligned(memory), target, failure)
+        failure, (offsets, lengths) = np.zeros(3, np.int64), extents[number % len(extents)]
+        where = taken, kernel.rows, offsets, lengths, _aligned(memory), target, failure
+        if fetches:
+            with open(file.path, "rb") as opened:  # noqa: PTH123
+                _fetch_and_decode(opened.fileno(), np.empty(int(lengths.max()), np.uint8), *where)
+        else:
+            _decode(stored, *where)
         assert failure[0] == 0
 
-    return Side("the codec alone", _on_all(work))
+    return Side("fetch and codec alone" if fetches else "the codec alone", _on_all(work))
 
 
 def encoding(array: StoredArray, volume: NDArray[Any]) -> Side:
@@ -68,7 +76,7 @@ def _aligned(memory: NDArray[np.uint8]) -> int:
 
 
 @njit(nogil=True)
-def _decode(taken, pipelines, stored, offsets, lengths, work, target, failure):
+def _decode(stored, taken, pipelines, offsets, lengths, work, target, failure):
     pipeline.begin_decoding(pipelines[0], work)
     size = target.size
     while True:
@@ -80,6 +88,21 @@ def _decode(taken, pipelines, stored, offsets, lengths, work, target, failure):
                 pipelines[0], stored.ctypes.data + offsets[row], lengths[row], target.ctypes.data, size, size, work,
                 row, failure,
             )  # fmt: skip
+
+
+@njit(nogil=True)
+def _fetch_and_decode(descriptor, staging, taken, pipelines, offsets, lengths, work, target, failure):
+    pipeline.begin_decoding(pipelines[0], work)
+    size = target.size
+    while True:
+        first = take(taken, _TAKEN)
+        if first >= offsets.size:
+            return
+        for row in range(first, min(first + _TAKEN, offsets.size)):
+            intrinsics.pread(np.int32(descriptor), staging.ctypes.data, lengths[row], offsets[row])
+            pipeline.decode(
+                pipelines[0], staging.ctypes.data, lengths[row], target.ctypes.data, size, size, work, row, failure
+            )
 
 
 @njit(nogil=True)

@@ -73,7 +73,7 @@ def open_wkw(path: Path) -> wkw.Dataset:
 def versions() -> dict[str, str]:
     """List the versions of everything that has a part in a figure."""
     found = {}
-    for name in ("wkgpu", "webknossos", "wkw", "numpy", "numba", "lz4", "tensorstore", "zarr"):
+    for name in ("wkgpu", "webknossos", "wkw", "numpy", "numba", "lz4", "tensorstore", "zarr", "zarrs"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

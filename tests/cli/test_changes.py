@@ -123,12 +123,59 @@ class TestCompress:
         assert command("compress").exit_code == 2
         assert command("compress", copy, "--codec", "raw").exit_code == 2
         assert command("compress", copy, "--jobs", 0).exit_code == 2
+        assert "WKW cannot store --codec 'zstd'; use" in refused("compress", copy, "--codec", "zstd")
         assert "not a mag" in refused("compress", copy, "color", "fine", exit_code=2)
         assert "leave out '2'" in refused("compress", shutil.copytree(copy / "color" / "1", "1"), "2", exit_code=2)
         assert "has no layer 'colour'" in refused("compress", copy, "colour")
         assert "has no mag 8" in refused("compress", copy, "color", "8")
         assert "has no mag 8" in refused("compress", copy / "color", "8")
         assert "does not exist" in refused("compress", "missing")
+
+
+class TestImages:
+    """OME-Zarr images without a properties file, whose folders are levels and no mags."""
+
+    @pytest.fixture
+    def image(self, tmp_path):
+        dataset = wk.Dataset(tmp_path / "scratch", voxel_size=(10, 10, 25))
+        layer = dataset.add_layer("image", "color", data_format="zarr3")
+        layer.add_mag(1, chunk_shape=8, shard_shape=8, compress=False).write(np.full((16, 16, 8), 7, "uint8"))
+        layer.downsample(coarsest_mag="2-2-1", chunk_shape=8, shard_shape=8, compress=False)
+        for old, new in (("1", "0"), ("2-2-1", "1")):
+            (layer.path / old).rename(layer.path / new)
+            text = (layer.path / "zarr.json").read_text()
+            (layer.path / "zarr.json").write_text(text.replace(f'"path": "{old}"', f'"path": "{new}"'))
+        return layer.path.rename(tmp_path / "image")
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["compress", "{image}"], ["compress", "{image}", "image"], ["compress", "{image}", "image", "1"],
+            ["compress", "{image}/1"], ["rechunk", "{image}"], ["rechunk", "{image}/0"], ["downsample", "{image}"],
+            ["downsample", "{image}", "image", "--again"], ["merge", "{image}", "image", "{image}/1"],
+        ],
+    )  # fmt: skip
+    def test_they_are_only_read(self, refused, image, arguments):
+        before = {file: file.read_bytes() for file in image.rglob("*") if file.is_file()}
+        message = refused(*(str(argument).format(image=image) for argument in arguments))
+        assert f"{image} is an OME-Zarr image without datasource-properties.json, which is only read" in message
+        assert "compress --target DIR" in message
+        assert {file: file.read_bytes() for file in image.rglob("*") if file.is_file()} == before
+
+    def test_their_levels_are_mags(self, command, image):
+        for arguments in ([image, "image", "2-2-1"], [image / "1"]):
+            result = command("read", *arguments, "--box", "0,0,0,8,8,4", "--out", "array.npy", "--force")
+            assert result.exit_code == 0, result.output
+            assert np.load("array.npy").shape == (1, 4, 4, 4)
+        assert '"mag": "2-2-1"' in command("info", image / "1", "--json").output
+
+    def test_copies_can_be_changed(self, command, image):
+        assert command("compress", image, "--target", "copy").exit_code == 0
+        assert command("compress", image / "1", "--target", "part").exit_code == 0
+        assert codecs("copy") == {"image 1": "zstd", "image 2-2-1": "zstd"}
+        assert codecs("part") == {"image 2-2-1": "zstd"}
+        assert_same(command, image, "copy")
+        assert command("downsample", "copy", "--to", 4).exit_code == 0
 
 
 class TestRechunk:
@@ -192,6 +239,11 @@ class TestDownsample:
         result = command("downsample", *place.format(copy=copy).split(), "--again")
         assert result.exit_code == 0, result.output
         assert (layer.get_mag("2-2-1").read() == 9).all()
+        assert "color  2-2-1" in result.output
+
+    def test_what_was_not_made_is_not_shown(self, refused, copy):
+        (copy / "color" / "1" / "header.wkw").write_bytes(b"")
+        refused("downsample", copy, "color", "--again")
 
     def test_wrong_arguments(self, command, copy, refused, tmp_path):
         assert "one layer" in refused("downsample", copy, "--from", 1, exit_code=2)

@@ -57,6 +57,14 @@ def test_a_message_without_python_stays_as_it_is():
             "/a b can only be read; it has to be writable to change it.",
         ),
         ("BoundingBox(topleft=(1, 2, 3), size=(4, 5, 6)) is odd.", "1,2,3,4,5,6 is odd."),
+        (
+            "MagView(name='1', bounding_box=NDBoundingBox(topleft=(1, 2), size=(3, 4), axes={'c': 0, 'x': 1})) is odd.",
+            "mag 1 is odd.",
+        ),
+        (
+            "WKW cannot store compress='zstd'; use True (lz4), 'lz4', 'lz4hc', or False (raw).",
+            "WKW cannot store --codec 'zstd'; use 'lz4', 'lz4hc'.",
+        ),
         ("/data/shard_shape=3/f() is missing.", "/data/shard_shape=3/f() is missing."),
         ("Layer 'target_path' is odd.", "Layer 'target_path' is odd."),
     ],

@@ -139,8 +139,12 @@ def test_layers(dataset):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a/b", ".", "..", ".hidden", "a b", "ä", "a\\b", "a:b", "x" * 256, "a\n", None, 5]
-)
+    "name",
+    [
+        "", "a/b", ".", "..", ".hidden", "a b", "ä", "a\\b", "a:b", "x" * 256, "a\n", None, 5,
+        "zarr.json", "Zarr.json", "datasource-properties.json",  # files of the dataset, which would be deleted with it
+    ],
+)  # fmt: skip
 def test_names_that_are_no_folders(dataset, name):
     with pytest.raises(InvalidNameError, match="layer name"):
         dataset.add_layer(name, "color")

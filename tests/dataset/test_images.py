@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import zipfile
 from math import prod
 from pathlib import Path
@@ -18,7 +19,7 @@ import wkgpu as wk
 from wkgpu.cli.path_content import content_of
 from wkgpu.dataset.metadata.image_properties import _mag
 from wkgpu.dataset.metadata.ome import Multiscales
-from wkgpu.errors import NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
+from wkgpu.errors import MismatchError, NotFoundError, PropertiesError, ReadOnlyError, UnsupportedError, WkgpuError
 
 REAL = REAL_DATA / "zarr" / "simple_zarr3_dataset.zip"
 SHAPES = {"c": 2, "t": 3, "z": 10, "y": 21, "x": 30}
@@ -96,30 +97,64 @@ def test_images_are_datasets(tmp_path, axes, version):
     np.testing.assert_array_equal(again.read(), found)
 
 
-def test_images_are_never_changed(tmp_path):
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_images_are_never_changed(tmp_path, version):
     folder = tmp_path / "image"
-    make_image(folder)
+    make_image(folder, version=version)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     dataset = wk.Dataset.open(folder, allow_foreign_writes=True)
     layer = dataset.get_layer("image")
     mag_view = layer.get_mag(1)
+    other = wk.Dataset(tmp_path / "other", voxel_size=(1, 1, 1)).add_layer("other", "color", data_format="zarr3")
     assert mag_view.read_only
     for change in (
         lambda: dataset.add_layer("more", "color"),
+        lambda: dataset.add_layer_as_copy(other),
+        lambda: dataset.compress(),
+        lambda: dataset.downsample(),
         lambda: setattr(layer, "name", "other"),
         lambda: setattr(layer, "bounding_box", wk.BoundingBox((0, 0, 0), (1, 1, 1))),
         lambda: layer.add_mag(8),
+        lambda: layer.add_mag_as_ref(mag_view, mag=8),
         lambda: layer.delete_mag(1),
         lambda: layer.downsample(from_mag=1, coarsest_mag=2),
+        lambda: layer.redownsample(),
         lambda: mag_view.write(np.zeros((2, 10, 21, 30), "uint16")),
         lambda: mag_view.compress(),
+        lambda: mag_view.merge_with_view(mag_view),
         lambda: dataset.delete_layer("image"),
     ):
-        with pytest.raises(ReadOnlyError):
+        with pytest.raises(
+            ReadOnlyError, match=r"image is an OME-Zarr image .* only read; copy it with copy_dataset\(\)"
+        ):
             change()
     zarr_array = mag_view.get_zarr_array()
     assert (zarr_array.read_only, zarr_array.shape) == (True, (2, 10, 21, 30))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_arrays_of_images_are_levels_and_no_mags(tmp_path):
+    """The folder "1" holds the mag 2-2-1."""
+    finest = make_image(tmp_path / "image")
+    assert [wk.open_mag(tmp_path / "image" / name).mag for name in "012"] == [
+        wk.Mag(1), wk.Mag("2-2-1"), wk.Mag("4-4-2"),
+    ]  # fmt: skip
+    assert wk.open_mag(tmp_path / "image" / "1", mag=1).mag == 1
+    dataset = wk.Dataset(tmp_path / "dataset", voxel_size=(1, 1, 1))
+    shutil.copytree(tmp_path / "image", dataset.path / "image")
+    with pytest.raises(MismatchError, match=r"image/zarr\.json lists the arrays \['0'\], whose names are no mags"):
+        dataset.add_layer_for_existing_files("image", "color")
+    assert not dataset.layers
+    copied = wk.Dataset.open(dataset.path / "image").get_layer("image")  # which is no layer of the dataset around it
+    assert content_of(dataset.path / "image").kind == "dataset"
+    layer = dataset.add_layer_as_ref(copied)
+    np.testing.assert_array_equal(layer.get_mag(1).read(), finest)
+
+
+def test_images_of_zarr_2_are_named(tmp_path):
+    zarr.open_group(tmp_path, mode="w", zarr_format=2)
+    with pytest.raises(UnsupportedError, match=r"is Zarr 2, which this version of wkgpu does not read"):
+        wk.Dataset.open(tmp_path)
 
 
 @pytest.mark.parametrize("data_format", ["wkw", "zarr3"])
@@ -224,7 +259,7 @@ def test_what_is_listed_is_found_again(powers, size, axes):
     image = Multiscales.new(axes, Path("zarr.json"))
     mags = {wk.Mag(tuple(1 << power for power in found)) for found in [*powers, (0, 0, 0)]}
     for mag in mags:
-        image.add(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
+        image.put(mag.to_long_layer_name(), mag, wk.VoxelSize(size))
     again = Multiscales.of(json.loads(json.dumps(image.document)), Path("zarr.json"))
     array, finest = SimpleNamespace(axes=tuple(axes)), min(again.arrays, key=lambda found: prod(found.scale))
     assert {_mag(array, found, finest, Path()): found.path for found in again.arrays} == {

@@ -180,6 +180,7 @@ BROKEN = {
     "no name": lambda layer: layer.pop("name"),
     "a name that leads elsewhere": lambda layer: layer.update(name="../color"),
     "a name of two dots": lambda layer: layer.update(name=".."),
+    "a name of a file of the dataset": lambda layer: layer.update(name="zarr.json"),
     "a name that no folder has": lambda layer: layer.update(name="long" * 70),
     "a number as a name": lambda layer: layer.update(name=5),
     "half a surrogate pair as a name": lambda layer: layer.update(name="\ud800"),

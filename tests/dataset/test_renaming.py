@@ -185,6 +185,7 @@ def test_errors(dataset, layer, mag_view, saved):
         "notes": AlreadyExistsError,
         "a/b": InvalidNameError,
         ".x": InvalidNameError,
+        "zarr.json": InvalidNameError,
         7: InvalidNameError,
     }.items():
         with pytest.raises(error):

@@ -1,6 +1,7 @@
 """Zarr 3 layers: what datasets do with them, between them and WKW, and with those that webknossos writes by default."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -210,6 +211,60 @@ def test_a_layer_that_grows(mag_view, labels, webknossos):
     assert json.loads((mag_view.path / "zarr.json").read_text())["shape"] == [1, 224, 32, 32]
     theirs = webknossos.Dataset.open(mag_view.layer.dataset.path).get_layer("cells").get_mag(1)
     np.testing.assert_array_equal(theirs.read(absolute_offset=(200, 0, 0), size=(10, 30, 25))[0], labels[:10])
+
+
+@pytest.mark.parametrize(("codec", "stored_as"), [(True, "zstd"), ("lz4hc", "lz4hc")])
+def test_a_mag_of_another_format_is_copied_in_that_of_its_layer(make, labels, tmp_path, codec, stored_as):
+    layer, wkw = make("zarr").layer, make("wkw", "wkw", compress=False)
+    wkw.write(labels)
+    shutil.copytree(wkw.path, layer.path / "2")
+    with layer.dataset._changing() as properties:  # as no library writes it
+        properties.layer("zarr").add_mag(wk.Mag(2), "./zarr/2", (16, 16, 16))
+    layer.get_mag(2).compress(tmp_path / "compressed", codec=codec)
+    layer.get_mag(2).rechunk(4, 32, compress=codec, target_path=tmp_path / "rechunked")
+    for name in ("compressed", "rechunked"):
+        copy = wk.Dataset.open(tmp_path / name).get_layer("zarr").get_mag(2)
+        assert (copy.info.data_format, copy.info.codec) == ("zarr3", stored_as)
+        np.testing.assert_array_equal(copy.read(absolute_offset=(0, 0, 0), size=(70, 60, 50))[0], labels)
+    layer.get_mag(2).compress(codec=codec)
+    assert (layer.get_mag(2).info.data_format, layer.get_mag(2).info.compression_mode) == ("wkw", True)
+
+
+def test_arrays_have_room_for_the_box(dataset, webknossos, random):
+    """As webknossos expects it, which makes arrays larger only where it makes the box larger."""
+    shapes, voxels = {}, random.integers(1, 255, (20, 18, 10)).astype("uint8")
+    theirs = webknossos.Dataset(dataset.path.parent / "theirs", dataset.voxel_size)
+    for library, made in ((wk, dataset), (webknossos, theirs)):
+        layer = made.add_layer("color", "color", data_format="zarr3")
+        for mag in (1, 2):
+            layer.add_mag(mag, **SHAPES)
+        layer.bounding_box = library.BoundingBox((4, 0, 0), (30, 36, 20))
+        found = [_shape_of(layer.get_mag(mag)) for mag in (1, 2)]
+        layer.get_mag(1).write(voxels, absolute_offset=(60, 0, 0), allow_resize=True, allow_unaligned=True)
+        shapes[library] = [*found, *(_shape_of(layer.get_mag(mag)) for mag in (1, 2))]
+    assert shapes[wk] == shapes[webknossos] == [[1, 48, 48, 32], [1, 32, 32, 16], [1, 80, 48, 32], [1, 48, 32, 16]]
+    layer = dataset.get_layer("color")
+    box = webknossos.BoundingBox((40, 0, 0), (40, 36, 20))
+    written = webknossos.Dataset.open(dataset.path).get_layer("color").get_mag(2)
+    written.write(voxels, absolute_bounding_box=box, allow_unaligned=True)
+    found = layer.get_mag(2).read(absolute_offset=(40, 0, 0), size=(40, 36, 20))
+    np.testing.assert_array_equal(found[0], voxels)
+    layer.bounding_box = wk.BoundingBox((0, 0, 0), (8, 8, 8))
+    assert _shape_of(layer.get_mag(2)) == [1, 48, 32, 16]  # what lies outside of the box is not lost
+    (layer.get_mag(2).path / "zarr.json").write_text("{")
+    layer.bounding_box = wk.BoundingBox((0, 0, 0), (99, 8, 8))  # the damage is named when the mag is used
+    assert _shape_of(layer.get_mag(1)) == [1, 112, 48, 32]
+
+
+def test_arrays_of_others_stay_as_they_are(mag_view, dataset, labels):
+    other = wk.Dataset(dataset.path.parent / "other", voxel_size=(1, 1, 1))
+    layer = other.add_layer_as_ref(mag_view.layer)
+    layer.bounding_box = wk.BoundingBox((0, 0, 0), (100, 100, 100))
+    assert _shape_of(mag_view) == [1, 48, 32, 32]
+
+
+def _shape_of(mag_view):
+    return json.loads((mag_view.path / "zarr.json").read_text())["shape"]
 
 
 def test_mags_that_are_opened_alone(mag_view, labels):

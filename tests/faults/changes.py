@@ -22,8 +22,8 @@ def make_datasets(root: Path) -> None:
     wk.config.threads = 2
     dataset = wk.Dataset(root / "dataset", voxel_size=(1, 1, 1))
     random = np.random.default_rng(0)
-    for name, codec in (("lz4", "lz4"), ("raw", False), ("other", "lz4")):
-        layer = dataset.add_layer(name, "color")
+    for name, codec in (("lz4", "lz4"), ("raw", False), ("other", "lz4"), ("zarr", False)):
+        layer = dataset.add_layer(name, "color", data_format="zarr3" if name == "zarr" else "wkw")
         mag = layer.add_mag(1, chunk_shape=CHUNK, shard_shape=SHARD, compress=codec)
         mag.write(random.integers(0, 99, SHAPE, dtype="uint8"))
         layer.downsample_mag(1, 2, chunk_shape=CHUNK, shard_shape=SHARD, interpolation_mode="max")
@@ -74,8 +74,8 @@ def _write(layer: str, offset: tuple[int, int, int], shape: tuple[int, int, int]
     return lambda root: _layer(root, layer).get_mag(1).write(data, absolute_offset=offset)
 
 
-def _downsample(root: Path) -> None:
-    _layer(root).downsample_mag(2, 4, chunk_shape=CHUNK, shard_shape=SHARD, interpolation_mode="max")
+def _downsample(root: Path, layer: str = "lz4") -> None:
+    _layer(root, layer).downsample_mag(2, 4, chunk_shape=CHUNK, shard_shape=SHARD, interpolation_mode="max")
 
 
 def _add_layer(root: Path) -> None:
@@ -102,6 +102,7 @@ def _delete_copy(root: Path) -> None:
 
 
 _PROPERTIES = "dataset/datasource-properties.json"
+_ZARR = ("dataset/zarr/zarr.json", _PROPERTIES)
 
 CHANGES = (
     Change("write of whole shards", _write("lz4", (0, 0, 0), SHAPE), _nothing, ("dataset/lz4/1/z",)),
@@ -152,5 +153,31 @@ CHANGES = (
         lambda root: _dataset(root).delete_layer("lz4"),
         lambda root: _dataset(root).add_layer("lz4", "color"),
         ("dataset/lz4", _PROPERTIES),
+    ),
+    Change("write in part of Zarr", _write("zarr", (3, 5, 1), (50, 40, 25)), _nothing, ("dataset/zarr/1/c",)),
+    Change(
+        "write beyond the box of Zarr",
+        _write("zarr", (56, 8, 8), (40, 8, 8)),
+        _nothing,
+        ("dataset/zarr/1", "dataset/zarr/2/zarr.json", _PROPERTIES),
+    ),
+    Change(
+        "downsample Zarr",
+        lambda root: _downsample(root, "zarr"),
+        lambda root: _layer(root, "zarr").delete_mag(4),
+        ("dataset/zarr/4", *_ZARR),
+    ),
+    Change(
+        "delete_mag of Zarr",
+        lambda root: _layer(root, "zarr").delete_mag(2),
+        lambda root: _layer(root, "zarr").add_mag(2),
+        ("dataset/zarr/2", *_ZARR),
+    ),
+    Change("compress Zarr", lambda root: _layer(root, "zarr").get_mag(1).compress(), _nothing, ("dataset/zarr/1",)),
+    Change(
+        "rename a layer of Zarr",
+        lambda root: _rename(root, "zarr", "renamed"),
+        lambda root: _rename(root, "renamed", "zarr"),
+        ("dataset/zarr", "dataset/renamed", _PROPERTIES),
     ),
 )

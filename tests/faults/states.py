@@ -13,6 +13,7 @@ REGION = (96, 64, 32)  # holds all voxels
 CHUNK = 8  # edge of all chunks
 PROPERTIES = "datasource-properties.json"
 NOTES = "notes.txt"  # of a user, in every folder
+GROUP = "zarr.json"  # of a dataset, and of a layer of Zarr, which lists its mags
 
 
 class StoredMag(NamedTuple):
@@ -30,7 +31,7 @@ class State(NamedTuple):
     layers : dict
         The mags of each layer, by the name of its dataset and its own.
     properties : dict
-        What each dataset's properties file says.
+        What each dataset's properties file says, and what its groups say.
     """
 
     layers: dict[tuple[str, str], dict[str, StoredMag]]
@@ -44,7 +45,9 @@ def state_of(root: Path) -> State:
     layers, properties = {}, {}
     for file in sorted(root.glob(f"*/{PROPERTIES}")):
         dataset = Dataset.open(file.parent)
-        properties[dataset.path.name] = json.loads(file.read_text())
+        groups = [dataset.path / GROUP, *(layer.path / GROUP for layer in dataset.layers.values())]
+        for said in (file, *filter(Path.exists, groups)):
+            properties[said.relative_to(root).as_posix()] = json.loads(said.read_text())
         for layer in dataset.layers.values():
             mags = layers[dataset.path.name, layer.name] = {}
             for mag in layer.mags.values():
@@ -113,5 +116,5 @@ def left_over(root: Path) -> Iterator[str]:
         listed |= {mag.path for layer in dataset.layers.values() for mag in layer.mags.values()}
         for folder in (dataset.path, *(layer.path for layer in dataset.layers.values())):
             for path in folder.iterdir() if folder.exists() else ():
-                if path not in listed and path.name not in (NOTES, PROPERTIES) and not path.name.startswith("."):
+                if path not in listed and path.name not in (NOTES, PROPERTIES, GROUP) and path.name[0] != ".":
                     yield path.relative_to(root).as_posix()

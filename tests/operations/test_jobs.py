@@ -172,6 +172,12 @@ class BatchExecutor:
             future.set_result(fn(arg))
         del self.begun[:number]
 
+    def end_the_first(self, begun):
+        """End one job as soon as so many have begun."""
+        while len(self.begun) < begun:
+            time.sleep(0.001)
+        self.end(1)
+
 
 @pytest.mark.parametrize("jobs", [0, 1, 12, 1000, 2000, 5003])
 def test_batches_are_large_and_few_are_pending(jobs):
@@ -202,8 +208,10 @@ def test_jobs_are_taken_in_batches():
     executor = BatchExecutor()
     source = iter(range(10_000))
     outcomes = finished_jobs(abs, source, executor=executor)
-    threading.Timer(0.1, lambda: executor.end(1)).start()
+    thread = threading.Thread(target=executor.end_the_first, args=(2000,), daemon=True)
+    thread.start()
     assert next(outcomes) == (0, 0)
+    thread.join()
     assert executor.batches == [1000, 1000]
     assert next(source) == 2000
     outcomes.close()

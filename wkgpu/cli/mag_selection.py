@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from wkgpu import Dataset, MagView, open_mag
 from wkgpu.cli.path_content import loose_mag, mag_folders, parse_mag, single_mag
 from wkgpu.dataset.metadata.image_properties import is_dataset
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
-from wkgpu.errors import ArgumentError, NotFoundError
+from wkgpu.errors import ArgumentError, NotFoundError, WkgpuError
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,18 @@ def _from_its_dataset(path: Path, names: Sequence[str]) -> tuple[Path, Sequence[
                 listed = Dataset.open(folder, read_only=True).layers.get(layer)
                 if listed and (not mag or place in [mag_view.path for mag_view in listed.mags.values()]):
                     return folder, [layer, *mag, *names]
+            elif found := _in_image(place, folder):
+                return folder, [*found, *names]
     return path, names
+
+
+def _in_image(place: Path, folder: Path) -> list[str]:
+    """Return layer and mag of an array of the OME-Zarr image in a folder; nothing if there is none."""
+    with suppress(WkgpuError):  # a folder around a mag may hold anything
+        if is_dataset(folder):
+            (layer,) = Dataset.open(folder).layers.values()
+            return [name for mag in layer.mags.values() if mag.path == place for name in (layer.name, mag.name)]
+    return []
 
 
 def _loose_mags(path: Path, names: Sequence[str], device: str | None, read_only: bool) -> list[MagView]:

@@ -90,10 +90,12 @@ def downsample_layers(
     _check(selection.names, pyramid)
     layer = dataset.get_layer(selection.names[0]) if selection.names else None
     layers = list(dataset.layers.values()) if layer is None else [layer]
-    known = {one.name: set(list(one.mags)[: 1 if pyramid.again else None]) for one in layers}
+    known = {one.name: set(one.mags) for one in layers}
     try:
         with executor_of(jobs) as executor:
             pyramid.apply(dataset, layer, executor)
+        if pyramid.again:
+            known = {one.name: set(list(one.mags)[:1]) for one in layers}
     finally:
         table = _table_of_mags(layers, known)
         if table.row_count:

@@ -148,11 +148,11 @@ def _usable(selection: MagSelection) -> list[MagView]:
 
 def _own(selection: MagSelection, mags: list[MagView], console: Console) -> list[MagView]:
     """Return the mags whose files belong to the dataset; one that was named is not left out in silence."""
-    if selection.dataset is None or len(selection.names) == 2:
+    if selection.dataset is None or selection.dataset.read_only or len(selection.names) == 2:
         return mags
     own = []
     for mag_view in mags:
-        if mag_view.read_only:  # only such mags are, in a dataset that is opened to be changed
+        if mag_view.read_only:  # only such mags are, in a dataset that can be changed
             real = os.path.realpath(mag_view.path)
             where = escape(f"{layer_name(mag_view)} {mag_view.name} belongs to another dataset, {real}")
             console.print(f"[yellow]Left as it is:[/] {where}")

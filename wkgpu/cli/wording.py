@@ -34,6 +34,8 @@ _ADVICE = (
     (r"delete it with delete_mag\(\), or leave the layer out with layers_to_ignore", "choose another --target"),
     (r"rechunk\(\) it to one chunk in a file", "make it one chunk in a file with `wkgpu rechunk --chunk N --shard N`"),
     (r"or rechunk\(compress=False\)", "or `wkgpu rechunk --codec raw`"),
+    (r"copy it with copy_dataset\(\), and change the copy", "`wkgpu compress --target DIR` makes a copy that is not"),
+    (r"use True \(\w+\), (.*), or False \(raw\)", r"use \1"),
     (r"open it with Dataset\.open\(path, allow_foreign_writes=True\), or set (\w+=on)", r"set the variable \1"),
     (r"set wkgpu\.config\.locking = False, or (\w+=off)", r"set the variable \1"),
     (r"(\w+)=False if it is the mag of another layer", "name one LAYER, if it is the mag of another layer"),
@@ -41,7 +43,7 @@ _ADVICE = (
 )
 """Advice of the library: that for the command line."""
 
-_BOX = re.compile(r"(?:ND)?BoundingBox\(topleft=\(([^()]*)\), size=\(([^()]*)\)\)")
+_BOX = re.compile(r"(?:ND)?BoundingBox\(topleft=\(([^()]*)\), size=\(([^()]*)\)(?:, axes=\{[^{}]*\})?\)")
 _REPR_OF_A_PATH = re.compile(r"""\w*Path\((['"])(.*?)\1\)""")
 _REPR_OF_A_DATASET = re.compile(r"\bDataset\(([^()]*)\)")
 _REPR_OF_A_VIEW = re.compile(r"\b(?:Mag)?View\(name='([^']*)'[^()]*?\)")

@@ -16,7 +16,8 @@ from numpy.typing import DTypeLike
 
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.changes.copying import DatasetCopy, LayoutOverrides, copy_layer
-from wkgpu.dataset.changes.groups import list_mags, make_dataset_group
+from wkgpu.dataset.changes.extents import make_room
+from wkgpu.dataset.changes.groups import check_group, forget_copies, list_mags, make_dataset_group
 from wkgpu.dataset.changes.layer_entries import get_or_add_layer, properties_like, write_layer
 from wkgpu.dataset.changes.mag_pyramid import downsample_dataset
 from wkgpu.dataset.changes.references import add_layer_reference, layer_at
@@ -502,13 +503,18 @@ class Dataset(TellsWhatIsAbsent):
             If the folder does not exist or holds no mag.
         MismatchError
             If the mags differ in dtype or channels.
+        PropertiesError, ReadOnlyError
+            If the folder is a Zarr group that cannot be understood, or whose ``zarr.json`` is a link.
 
         Examples
         --------
         >>> dataset.add_layer_for_existing_files("cells", "segmentation")  # doctest: +SKIP
         """
-        layer = self._add_layer(find_layer(self.path, layer_name, category, bounding_box, largest_segment_id))
+        found = find_layer(self.path, layer_name, category, bounding_box, largest_segment_id)
+        check_group(self.path / layer_name, found.data_format)
+        layer = self._add_layer(found)
         list_mags(layer)
+        make_room(layer)
         return layer
 
     @accepts_legacy()
@@ -622,6 +628,7 @@ class Dataset(TellsWhatIsAbsent):
         self._check_writable()
         with FolderRemoval(layer.path, self._file), self._changing() as properties:
             properties.remove_layer(layer_name)
+        forget_copies(self)
 
     # ---- All layers
 
@@ -792,9 +799,13 @@ class Dataset(TellsWhatIsAbsent):
                     self._adopt(self._file.load())
                 raise
 
-    def _check_writable(self) -> None:
+    def _refuse_if_read_only(self) -> None:
+        self._file.check_writable()
         if self._read_only:
             raise ReadOnlyError(f"{self!r} was opened with read_only=True; open it without to change it.")
+
+    def _check_writable(self) -> None:
+        self._refuse_if_read_only()
         check_inside(self._file.path, self.path, self._allow_foreign_writes)
 
     def _refresh(self) -> None:

@@ -6,8 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from wkgpu.dataset.metadata.group_file import GroupFile
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, checked_name
+from wkgpu.dataset.metadata.mag_name import mag_named
+from wkgpu.dataset.metadata.ome import Multiscales, is_group
 from wkgpu.errors import MismatchError, NotFoundError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
@@ -39,14 +42,6 @@ class FoundMag(NamedTuple):
         if self.array.extent is not None:  # where the last files hold voxels that are none
             box = box.intersected_with(BoundingBox((0, 0, 0), self.array.extent), dont_assert=True)
         return box.from_mag_to_mag1(self.mag)
-
-
-def mag_named(folder: Path) -> Mag | None:
-    """Return the mag that a folder's name says, if it says one."""
-    try:
-        return Mag(folder.name)
-    except (ValueError, AssertionError):
-        return None
 
 
 def find_mags(folder: Path) -> list[FoundMag]:
@@ -92,6 +87,7 @@ def find_layer(
 ) -> LayerProperties:
     """Return the properties of a layer whose mags lie in its folder; see `Dataset.add_layer_for_existing_files`."""
     mags = find_mags(dataset / checked_name(name))
+    _check_names(dataset / name)
     if bounding_box is None:  # of the finest mag: the files of a coarser one reach further beyond the voxels in them
         boxes = (found.bounding_box for found in mags)
         bounding_box = next((box for box in boxes if not box.is_empty()), BoundingBox.empty())
@@ -115,6 +111,19 @@ def find_layer(
     if has_axes:  # which are those of the arrays
         layer.bounding_box = bounding_box
     return layer
+
+
+def _check_names(folder: Path) -> None:
+    """Raise a `MismatchError` for an image whose folders are not named by mags: a "1" in it is the second finest."""
+    file = GroupFile(folder)
+    document = file.load()
+    image = Multiscales.of(document, file.path) if document is not None and is_group(document) else None
+    levels = [known.path for known in ([] if image is None else image.arrays) if mag_named(folder / known.path) is None]
+    if any((folder / level).is_dir() for level in levels):
+        raise MismatchError(
+            f"{file.path} lists the arrays {levels}, whose names are no mags, so other names may be none either. Open "
+            "the folder with Dataset.open(), and give its layer to add_layer_as_copy() or add_layer_as_ref()."
+        )
 
 
 def _kind(array: StoredArray) -> tuple[str, int, str]:

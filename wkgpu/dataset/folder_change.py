@@ -105,11 +105,18 @@ class NewFolder(FolderChange):
         try:
             check_free(self._path)
         except AlreadyExistsError as error:
-            if self._file is not None:
-                with self._file.held() as properties:  # it is listed a moment after it gets its place
-                    if properties.lists(self._path):
-                        raise NameTakenError(f"Another process has just added {self._path}.") from error
+            if self._is_listed():
+                raise NameTakenError(
+                    f"{self._path} exists and is listed: another process has just added it, or it is a mag of another "
+                    "layer, too. Open the dataset again, or delete that mag there first."
+                ) from error
             raise
+
+    def _is_listed(self) -> bool:
+        if self._file is None:
+            return False
+        with self._file.held() as properties:  # it is listed a moment after it gets its place
+            return properties.lists(self._path)
 
     @property
     def building(self) -> Path:

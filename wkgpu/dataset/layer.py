@@ -14,6 +14,7 @@ import numpy as np
 from wkgpu.absent_names import TellsWhatIsAbsent
 from wkgpu.dataset.box_axes import extended, normalized
 from wkgpu.dataset.changes.copying import LayoutOverrides
+from wkgpu.dataset.changes.extents import changing_box
 from wkgpu.dataset.changes.mag_entries import add_mag, check_headers, delete_mag, header_difference
 from wkgpu.dataset.changes.mag_pyramid import MagPyramid, source_and_mags, source_mag
 from wkgpu.dataset.changes.references import add_mag_copy, add_mag_reference, mag_of
@@ -22,6 +23,7 @@ from wkgpu.dataset.html import table
 from wkgpu.dataset.legacy import accepts_legacy
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.data_format import DataFormat
+from wkgpu.dataset.metadata.layer_axes import checked_bounding_box
 from wkgpu.dataset.metadata.layer_category import LayerCategoryType
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, MagProperties
 from wkgpu.dataset.metadata.view_configuration import LayerViewConfiguration
@@ -147,6 +149,8 @@ class Layer(TellsWhatIsAbsent):
     def bounding_box(self) -> NDBoundingBox:
         """Box of the voxels that hold data, in Mag(1). Set it to save another one.
 
+        Zarr arrays get room for a larger box, and stay as they are for a smaller one.
+
         Where Zarr arrays have other axes than channel, x, y and z, or these in another order, it is an `NDBoundingBox`
         with the axes of the arrays. Which axes they are can be set as long as there are no mags.
 
@@ -159,8 +163,8 @@ class Layer(TellsWhatIsAbsent):
 
     @bounding_box.setter
     def bounding_box(self, box: NDBoundingBox) -> None:
-        with self._dataset._changing() as properties:
-            properties.layer(self.name).bounding_box = box
+        with changing_box(self, checked_bounding_box(box)) as listed:
+            listed.bounding_box = box
 
     @property
     def normalized_bounding_box(self) -> NDBoundingBox:
@@ -716,9 +720,8 @@ class Layer(TellsWhatIsAbsent):
 
     def _extend_bounding_box(self, box: NDBoundingBox) -> None:
         """Let the bounding box hold another box as well, whatever other processes do to it concurrently."""
-        with self._dataset._changing() as properties:
-            layer = properties.layer(self.name)
-            layer.bounding_box = extended(layer.bounding_box, box)
+        with changing_box(self, extended(self.bounding_box, box)) as listed:
+            listed.bounding_box = extended(listed.bounding_box, box)
 
     def _adopt(self, properties: LayerProperties) -> None:
         """Take over what the properties file says now."""

@@ -12,6 +12,7 @@ from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.dataset.metadata.properties import DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile
+from wkgpu.dataset.shapes import changed_spec
 from wkgpu.errors import ArgumentError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.vec3_int import XYZ_AXES
@@ -19,7 +20,7 @@ from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.jobs import Executor
 from wkgpu.operations.rewriting import rewrite, rewrite_in_place, settle_rewrite
 from wkgpu.storage.codecs import Compression
-from wkgpu.storage.formats import create_array, format_named, open_array
+from wkgpu.storage.formats import create_array, format_named, open_array, pipeline_of
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
 
@@ -49,8 +50,13 @@ class LayerListing(NamedTuple):
     changing: Callable[[], AbstractContextManager[DatasetProperties]]
 
 
-def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -> ArraySpec | None:
+def compressed_spec(array: StoredArray, codec: Compression, data_format: str, *, in_place: bool) -> ArraySpec | None:
     """Return the spec that `MagView.compress` gives a mag; None if its files are compressed already.
+
+    Parameters
+    ----------
+    data_format : str
+        Of the result; a copy has that of its layer.
 
     Raises
     ------
@@ -58,11 +64,14 @@ def compressed_spec(array: StoredArray, codec: Compression, *, in_place: bool) -
         If the codec does not compress.
     """
     spec = array.current().spec
-    wanted = array.pipeline_of(codec, spec.chunk_bytes)
+    wanted = pipeline_of(codec, data_format, spec.chunk_bytes)
     if not wanted:
         raise ArgumentError(
             f"codec is {codec!r}, which compresses nothing; use True or a codec, or rechunk(compress=False)."
         )
+    if array.data_format != data_format:
+        kept = None if codec is True and spec.codecs else codec
+        return changed_spec(spec, array.data_format, compress=kept, data_format=data_format)
     if codec is True and spec.codecs:
         return None if in_place and () not in array.pipelines() else spec  # codecs may be mixed
     if wanted == spec.codecs:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from wkgpu.dataset.box_axes import Boxes, box_of_axes, extended, further_axes, ranges_of_boxes, ranges_within
 from wkgpu.dataset.changes.copying import copy_mag
+from wkgpu.dataset.changes.extents import extent_of
 from wkgpu.dataset.changes.further_axes import check_further_axes
-from wkgpu.dataset.changes.mag_entries import extent_of
+from wkgpu.dataset.changes.groups import forget_copies
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.more_axes import AxesWrite, Offsets
@@ -318,7 +319,7 @@ class MagView(View):
         """
         if args is not None:
             warn_deprecated("MagView.compress(): args is deprecated and changes nothing; pass an executor.")
-        spec = compressed_spec(self._array, codec, in_place=target_path is None)
+        spec = compressed_spec(self._array, codec, self._format_at(target_path), in_place=target_path is None)
         self._rewrite(spec, target_path, executor, progress_desc)
 
     def rechunk(
@@ -359,9 +360,14 @@ class MagView(View):
         >>> mag_view.rechunk(chunk_shape=32, shard_shape=1024)  # doctest: +SKIP
         """
         found, compress = self._array.current(), True if compress is None else compress
-        own = found.data_format
-        spec = recut_spec(found.spec, own, chunk_shape, shard_shape, chunks_per_shard, compress, own)
+        shapes = chunk_shape, shard_shape, chunks_per_shard
+        spec = recut_spec(found.spec, found.data_format, *shapes, compress, self._format_at(target_path))
         self._rewrite(spec, target_path, executor, progress_desc)
+
+    def _format_at(self, target_path: Any) -> str:
+        """Return the format of a copy at a path, which is that of the layer, or without a path that of the files."""
+        has_copy = target_path is not None and self._layer is not None
+        return self.layer.data_format.value if has_copy else self._array.data_format
 
     def _rewrite(
         self,
@@ -386,6 +392,8 @@ class MagView(View):
             self._settle()
         else:
             rewrite_mag(self._all_of_it(), _listing(self._layer), spec, executor, progress_desc)
+            if self._layer is not None:
+                forget_copies(self._layer.dataset, self._layer)
 
     def _all_of_it(self) -> ArrayRegion:
         """Return the mag with all coordinates along further axes, for what works on its files."""
@@ -481,6 +489,11 @@ class MagView(View):
         ranges = ranges_of_boxes(self._frame, [shard_box, *boxes])
         (target,), (source,) = self._regions(ranges), other._regions(ranges, self._engine)
         merge_boxes(target, source, shard_box, boxes)
+
+    def _check_writable(self) -> None:
+        if self._layer is not None:
+            self._layer.dataset._refuse_if_read_only()
+        super()._check_writable()
 
     # ---- What is opened on the first use
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from wkgpu.dataset.discovery import mag_named
 from wkgpu.dataset.mag_view import MagView
+from wkgpu.dataset.metadata.image_properties import mag_in_image
+from wkgpu.dataset.metadata.mag_name import mag_named
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME
 from wkgpu.errors import NotFoundError
 from wkgpu.geometry.mag import Mag, MagLike
@@ -24,7 +25,8 @@ def open_mag(
     path : path
         The mag's folder, with its header (``header.wkw``) and shards.
     mag : Mag, int or str, optional
-        The magnification. By default the folder's name says it ("1", "2-2-1"); a folder of another name is Mag(1).
+        The magnification. By default the folder's name says it ("1", "2-2-1"), or an OME-Zarr image around it, whose
+        folders are called otherwise ("0", "1", ...); any other folder is Mag(1).
     read_only : bool
         Whether writing is refused.
     device : str, optional
@@ -45,5 +47,5 @@ def open_mag(
     folder = local_path(path)
     if (folder / PROPERTIES_NAME).exists():
         raise NotFoundError(f"{folder} is a dataset, not a mag; open it with Dataset.open().")
-    named = mag_named(folder) if mag is None else Mag(mag)
-    return MagView._without_dataset(folder, Mag(1) if named is None else named, read_only, device)
+    found = (mag_in_image(folder) or mag_named(folder) or Mag(1)) if mag is None else Mag(mag)
+    return MagView._without_dataset(folder, found, read_only, device)

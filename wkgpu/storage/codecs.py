@@ -197,7 +197,7 @@ def pipeline_by_word(compress: Compression, words: Mapping[str, Pipeline], defau
         return words[word]
     advice = f"use True ({default}), {', '.join(repr(known) for known in words if known != 'raw')}, or False (raw)"
     if isinstance(word, str) and word in _KNOWN_WORDS:
-        raise UnsupportedError(f"compress is {word!r}, which {title} cannot store; {advice}.")
+        raise UnsupportedError(f"{title} cannot store compress={word!r}; {advice}.")
     raise ArgumentError(f"compress is {compress!r}; {advice}.")
 
 

@@ -44,6 +44,8 @@ class Format:
         Whether folders that are no mags have a file of this name, too, so that its content has to be asked.
     has_groups : bool
         Whether the folders of datasets and layers have files of their own that say what is in them.
+    has_ends : bool
+        Whether arrays end somewhere, so that voxels beyond have to make them larger.
     has_own_axes : bool
         Whether arrays may have other axes than channel, x, y and z, and these in another order; the properties file
         then says which.
@@ -56,6 +58,7 @@ class Format:
     lists_shard_edge: bool = False
     has_other_markers: bool = False
     has_groups: bool = False
+    has_ends: bool = False
     has_own_axes: bool = False
 
     def is_format_of(self, folder: Path) -> bool:
@@ -74,7 +77,7 @@ _FORMATS = {
     "wkw": Format("wkw", "WKW", "header.wkw", partial(_class_in, "wkgpu.storage.wkw.array", "WkwArray"), True),
     "zarr3": Format(
         "zarr3", "Zarr 3", "zarr.json", partial(_class_in, "wkgpu.storage.zarr3.array", "Zarr3Array"),
-        has_other_markers=True, has_groups=True, has_own_axes=True,
+        has_other_markers=True, has_groups=True, has_ends=True, has_own_axes=True,
     ),
 }  # fmt: skip
 
@@ -195,6 +198,15 @@ def open_array(place: Path | Location, *, follows_links: bool = False) -> Stored
     return found.load().open(location)
 
 
+def refuse_unread(path: Path) -> None:
+    """Raise an `UnsupportedError` for the folder of an array or a group of a format that is not read."""
+    for name, title in _NOT_READ.items():
+        if (path / name).exists():
+            raise UnsupportedError(
+                f"{path} is {title}, which this version of wkgpu does not read; it reads {titles()}."
+            )
+
+
 def _in_its_store(path: Path, follows_links: bool = False) -> Location:
     return Location(LocalStore(path, follows_links=follows_links, noun="mag"))
 
@@ -207,11 +219,7 @@ def _check_folder(path: Path) -> None:
         raise NotFoundError(f"{path} does not exist; there is no mag to open.") from error
     if not path.is_dir():
         raise FormatError(f"{path} is a file; a mag is a folder with {markers()} and its shards.")
-    for name, title in _NOT_READ.items():
-        if (path / name).exists():
-            raise UnsupportedError(
-                f"{path} is {title}, which this version of wkgpu does not read; it reads {titles()}."
-            )
+    refuse_unread(path)
 
 
 def create_array(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wkgpu.dataset.box_axes import extended
 from wkgpu.dataset.changes.attachment_copies import CopiedAttachments
+from wkgpu.dataset.changes.extents import extent_of, make_room
 from wkgpu.dataset.changes.further_axes import axes_problem, box_of_copy, check_further_axes
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.layer_entries import new_layer
-from wkgpu.dataset.changes.mag_entries import check_headers, extent_of, settle_layer
+from wkgpu.dataset.changes.mag_entries import check_headers, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.legacy import warn_caller
 from wkgpu.dataset.metadata.data_format import DataFormat
@@ -192,8 +193,11 @@ class LayerCopy:
             If the layer has another format than the copy, or other axes.
         ReadOnlyError
             If the folder for the layer is a link that leads out of the dataset.
+        PropertiesError, ReadOnlyError
+            If the group in that folder cannot be understood, or is a link.
         """
         check_inside(target.path / self._name, target.path, target._allow_foreign_writes)
+        check_group(target.path / self._name, self._data_format)
         twin = target.layers.get(self._name)
         if twin is not None and twin.data_format != self._data_format:
             raise MismatchError(
@@ -328,7 +332,7 @@ def copy_mag(
     """
     dataset, name = layer.dataset, mag.to_layer_name()
     _check_free(layer._properties, mag, dataset.path)
-    check_group(layer)
+    check_group(layer.path, layer.data_format)
     with NewFolder(layer.path / name, dataset._file) as folder:
         array, own = source._array, layer._properties
         extent = array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
@@ -345,6 +349,7 @@ def copy_mag(
             extend_box(listed, box)
             folder.place()
     list_mags(layer)
+    make_room(layer)
     return layer.get_mag(mag)
 
 

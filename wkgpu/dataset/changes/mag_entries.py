@@ -5,14 +5,12 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from wkgpu.dataset.box_axes import in_space
+from wkgpu.dataset.changes.extents import extent_of, make_room
 from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.folder_change import FolderRemoval, NewFolder, settle_folder
 from wkgpu.dataset.metadata.layer_properties import LayerProperties
 from wkgpu.errors import MismatchError, NameTakenError, WkgpuError
 from wkgpu.geometry.mag import Mag
-from wkgpu.geometry.nd_bounding_box import NDBoundingBox
-from wkgpu.geometry.voxel_box import Triple, triple
 from wkgpu.storage.formats import create_array
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import StoredArray
@@ -29,7 +27,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     layer.dataset._check_writable()
     settle_layer(layer)
     check_headers(layer)
-    check_group(layer)
+    check_group(layer.path, layer.data_format)
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
@@ -41,27 +39,15 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
             listed.add_mag(mag, f"./{layer.name}/{name}", spec.shard_shape, made.axes)
             folder.place()
     list_mags(layer)
+    make_room(layer)  # whose box may have grown since
     return layer.get_mag(mag)
-
-
-def extent_of(box: NDBoundingBox, mag: Mag) -> Triple | None:
-    """Return how many voxels ``(x, y, z)`` an array of a mag has room for, if it ends with a box in Mag(1).
-
-    Of a box without voxels nothing is known.
-    """
-    box = in_space(box)
-    if box.is_empty():
-        return None
-    own = box.align_with_mag(mag, ceil=True).in_mag(mag)
-    ends = (low + length for low, length in zip(own.topleft_xyz, own.size_xyz, strict=True))
-    return triple(max(end, 1) for end in ends)
 
 
 def delete_mag(layer: Layer, mag_view: MagView) -> None:
     """Delete a mag; see `Layer.delete_mag`."""
     layer.dataset._check_writable()
     settle_layer(layer)
-    check_group(layer)
+    check_group(layer.path, layer.data_format)
     owned = FolderRemoval(mag_view.path, layer.dataset._file) if _owns(layer, mag_view) else nullcontext()
     with owned, layer.dataset._changing() as properties:
         properties.layer(layer.name).remove_mag(mag_view.mag)

@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.box_axes import further_axes, in_space
+from wkgpu.dataset.changes.extents import extent_of, make_room
 from wkgpu.dataset.changes.groups import check_group, list_mags
-from wkgpu.dataset.changes.mag_entries import (
-    check_headers,
-    check_layer_folder,
-    extent_of,
-    header_difference,
-    settle_layer,
-)
+from wkgpu.dataset.changes.mag_entries import check_headers, check_layer_folder, header_difference, settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.layer_category import SEGMENTATION_CATEGORY
 from wkgpu.dataset.readable import usable_mags
 from wkgpu.dataset.shapes import Compression, Shape, recut_spec
-from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ReadOnlyError, ShapeError
+from wkgpu.errors import ArgumentError, MagNotFoundError, MismatchError, NameTakenError, ShapeError
 from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.vec3_int import Vec3Int
 from wkgpu.geometry.voxel_box import VoxelBox, triple
@@ -48,8 +43,7 @@ def downsample_dataset(
     progress_desc: str | None,
 ) -> None:
     """Downsample all layers; see `Dataset.downsample`."""
-    if dataset.read_only:
-        raise ReadOnlyError(f"{dataset!r} was opened with read_only=True; open it without to downsample it.")
+    dataset._refuse_if_read_only()
     for layer in dataset.layers.values():
         if len(usable_mags(layer, "downsampled")) < len(layer.mags):
             continue
@@ -166,8 +160,7 @@ class MagPyramid:
         ReadOnlyError, InterpolationError, ShapeError, ArgumentError, MismatchError
             See there.
         """
-        if layer.read_only:
-            raise ReadOnlyError(f"{layer.dataset!r} was opened with read_only=True; open it without to downsample it.")
+        layer.dataset._refuse_if_read_only()
         check_ranges(source._array, further_axes(layer.bounding_box))
         check_headers(layer)
         # Averaging segment ids is meaningless.
@@ -191,9 +184,10 @@ class MagPyramid:
             If one of them exists and must not be overwritten; then nothing is made.
         ReadOnlyError
             If one of them exists and its files lie outside of the dataset, or the folder of the layer does.
+        PropertiesError, ReadOnlyError
+            If the group that has to list new ones cannot be understood, or is a link.
         """
         settle_layer(self.layer)
-        check_group(self.layer)
         taken = [str(mag) for mag in mags if mag in self.layer.mags]
         if taken and not self.allow_overwrite:
             raise NameTakenError(
@@ -205,6 +199,7 @@ class MagPyramid:
                 self.layer.mags[mag]._check_writable()
             else:
                 check_layer_folder(self.layer)
+                check_group(self.layer.path, self.layer.data_format)
         source = self.source
         for mag in mags:
             source = self._overwrite(source, mag) if mag in self.layer.mags else self._add(source, mag)
@@ -238,6 +233,7 @@ class MagPyramid:
                 listed.add_mag(mag, f"./{layer.name}/{name}", self.spec.shard_shape, made.axes)
                 folder.place()
         list_mags(layer)
+        make_room(layer)
         return layer.get_mag(mag)
 
     def _fill(self, source: MagView, target: StoredArray, mag: Mag) -> None:

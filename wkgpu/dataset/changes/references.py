@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.dataset.changes.copying import LayoutOverrides, copy_mag, extend_box
+from wkgpu.dataset.changes.extents import make_room
 from wkgpu.dataset.changes.further_axes import check_further_axes
+from wkgpu.dataset.changes.groups import check_group, list_mags
 from wkgpu.dataset.changes.mag_entries import check_layer_folder, check_mag_is_free, settle_layer
 from wkgpu.dataset.mag_view import MagView
 from wkgpu.dataset.metadata.json_document import Document
@@ -22,7 +24,7 @@ from wkgpu.geometry.mag import Mag, MagLike
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.operations.jobs import Executor
 from wkgpu.storage.formats import format_named, is_supported
-from wkgpu.storage.stores.local.paths import entry_path, is_remote, local_path
+from wkgpu.storage.stores.local.paths import entry_path, is_remote, listed_path, local_path
 
 if TYPE_CHECKING:
     from wkgpu.dataset.dataset import Dataset
@@ -95,12 +97,17 @@ def add_mag_reference(layer: Layer, source: MagView, mag: MagLike | None, extend
         )
     check_further_axes(layer, _box(source, target), is_reference=True)
     entry = _entry(layer.dataset, source, target)
+    if is_own := listed_path(layer.dataset.path, entry["path"]).parent == layer.path:
+        check_group(layer.path, layer.data_format)
     box = _box(source, target) if extend_box_of_layer else BoundingBox.empty()
     with layer.dataset._changing() as properties:
         listed = properties.layer(layer.name)
         check_mag_is_free(listed, target)
         listed.document.setdefault("mags", []).append(entry)
         extend_box(listed, box)
+    if is_own:
+        list_mags(layer)
+    make_room(layer)
     return layer.get_mag(target)
 
 

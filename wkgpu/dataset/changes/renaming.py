@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wkgpu.dataset.changes.folder_move import Hidden, move, prepare_move
+from wkgpu.dataset.changes.groups import forget_copies
 from wkgpu.dataset.changes.mag_entries import settle_layer
 from wkgpu.dataset.folder_change import NewFolder
 from wkgpu.dataset.metadata.layer_properties import checked_name
@@ -50,6 +51,7 @@ def rename_layer(layer: Layer, name: str) -> None:
         if os.path.lexists(source):  # a layer without mags of its own has no folder
             folder.move(source)
         _follow(layer, source, place)
+    forget_copies(dataset)
 
 
 def _follow(layer: Layer, source: Path, place: Path) -> None:

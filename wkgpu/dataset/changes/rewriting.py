@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wkgpu.dataset.readable import usable_mags
-from wkgpu.errors import ReadOnlyError
 from wkgpu.operations.jobs import Executor
 
 if TYPE_CHECKING:
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
 
 def compress_dataset(dataset: Dataset, executor: Executor | None) -> None:
     """Compress all raw mags in place; see `Dataset.compress`."""
-    if dataset.read_only:
-        raise ReadOnlyError(f"{dataset!r} was opened with read_only=True; open it without to compress it.")
+    dataset._refuse_if_read_only()
     for layer in dataset.layers.values():
         for mag_view in usable_mags(layer, "compressed"):
             if not mag_view.read_only:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import log2, prod
 from pathlib import Path
-from typing import NoReturn
 
 from wkgpu.dataset.metadata.element_class import element_class_of
 from wkgpu.dataset.metadata.group_file import GroupFile
 from wkgpu.dataset.metadata.json_document import Document
 from wkgpu.dataset.metadata.layer_category import COLOR_CATEGORY, SEGMENTATION_CATEGORY
+from wkgpu.dataset.metadata.mag_name import mag_named
 from wkgpu.dataset.metadata.ome import GROUP_NAME, Multiscales, ScaledArray, is_group
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.properties_file import PropertiesFile, find_properties
 from wkgpu.dataset.metadata.voxel_size import LengthUnit, VoxelSize
-from wkgpu.errors import ArgumentError, NotFoundError, PropertiesError, ReadOnlyError
+from wkgpu.errors import ArgumentError, NotFoundError, PropertiesError, ReadOnlyError, WkgpuError
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.voxel_box import triple
 from wkgpu.storage.formats import open_array
@@ -51,14 +51,21 @@ class ImageFile(PropertiesFile):
             raise NotFoundError(f"{self.path} does not exist.")
         return DatasetProperties(_properties_of(document, self.path), self.path)
 
+    def check_writable(self) -> None:
+        """Refuse to be changed."""
+        raise ReadOnlyError(
+            f"{self.path.parent} is an OME-Zarr image without {PROPERTIES_NAME}, which is only read; copy it with "
+            "copy_dataset(), and change the copy."
+        )
+
     def create(self, properties: DatasetProperties) -> None:
         """Refuse to be written."""
-        self._refuse()
+        self.check_writable()
 
     @contextmanager
     def change(self) -> Iterator[DatasetProperties]:
         """Refuse to be changed."""
-        self._refuse()
+        self.check_writable()
         yield self.load()
 
     @contextmanager
@@ -66,18 +73,35 @@ class ImageFile(PropertiesFile):
         """Yield the properties, which no process changes."""
         yield self.load()
 
-    def _refuse(self) -> NoReturn:
-        raise ReadOnlyError(
-            f"{self.path.parent} is an OME-Zarr image without {PROPERTIES_NAME}, and read-only; copy it with "
-            "copy_dataset() to change it."
-        )
-
 
 def is_dataset(folder: Path) -> bool:
     """Whether a folder has a properties file, or is an OME-Zarr image, and not a layer of a dataset."""
-    if (folder / PROPERTIES_NAME).exists():
-        return True
-    return not (folder.parent / PROPERTIES_NAME).exists() and _is_image(folder)
+    return (folder / PROPERTIES_NAME).exists() or (_is_image(folder) and not _is_layer(folder))
+
+
+def mag_in_image(path: Path) -> Mag | None:
+    """Return which mag an array is by the image around it, if there is one whose folders are not named by their mags.
+
+    Most programs call them "0", "1", "2", ..., from the finest on.
+    """
+    for folder in path.parents[:2]:
+        with suppress(WkgpuError):
+            if _is_image(folder) and not _is_layer(folder):
+                (layer,) = ImageFile(folder).load().layers
+                mags = {folder / listed.path: listed.mag for listed in layer.mags if listed.path is not None}
+                return mags.get(path) if any(mag_named(place) is None for place in mags) else None
+    return None
+
+
+def _is_layer(folder: Path) -> bool:
+    """Whether a folder is that of a layer of a dataset; also if that cannot be found out."""
+    file = PropertiesFile(folder.parent)
+    try:
+        properties = file.load()
+    except WkgpuError:
+        return file.exists()
+    names = [layer.name for layer in properties.layers] + [broken.name for broken in properties.broken_layers]
+    return folder.name in names
 
 
 def find_dataset(folder: Path) -> PropertiesFile:

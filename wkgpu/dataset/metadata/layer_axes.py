@@ -62,7 +62,7 @@ def set_box(layer: Document, box: Any, num_channels: int, is_fixed: bool) -> Non
     RegionError
         For what cannot be the box of the layer.
     """
-    found, is_plain = _checked(box), isinstance(box, BoundingBox)
+    found, is_plain = checked_bounding_box(box), isinstance(box, BoundingBox)
     if not is_plain:
         _check_axes(layer, found, num_channels, is_fixed)
     layer["boundingBox"] |= BoundingBox(found.topleft_xyz, found.size_xyz).to_wkw_dict()
@@ -155,8 +155,8 @@ def _order_in(entry: Document) -> dict[str, int]:
 # ---- Checks
 
 
-def _checked(box: Any) -> NDBoundingBox:
-    """Return what can be the box of a layer."""
+def checked_bounding_box(box: Any) -> NDBoundingBox:
+    """Return the box of a layer, or raise a `RegionError` for what cannot be one."""
     if not isinstance(box, NDBoundingBox):
         raise RegionError(f"bounding_box is {box!r}; give a BoundingBox((x, y, z), (width, height, depth)) in Mag(1).")
     others = [axis for axis in box.axes if axis not in USUAL_AXES]

@@ -10,6 +10,7 @@ As in `properties`, the object here is a view of the JSON document: it changes t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -75,6 +76,17 @@ def is_group(document: Document) -> bool:
     return document.get("node_type") == "group"
 
 
+def forget_consolidated(document: Document) -> bool:
+    """Remove the copy that a group may have of the metadata in it, which a change there makes wrong.
+
+    Readers look at the metadata themselves where there is no copy. Returns whether there was one.
+    """
+    has_copy = document.get("consolidated_metadata") is not None
+    if has_copy:
+        del document["consolidated_metadata"]
+    return has_copy
+
+
 class Multiscales:
     """The image of a group: the first one of its ``multiscales``.
 
@@ -93,7 +105,7 @@ class Multiscales:
     Examples
     --------
     >>> image = Multiscales.new(("c", "x", "y", "z"), Path("color/zarr.json"))
-    >>> image.add("2-2-1", Mag("2-2-1"), VoxelSize((11.5, 11.5, 25)))
+    >>> image.put("2-2-1", Mag("2-2-1"), VoxelSize((11.5, 11.5, 25)))
     >>> image.arrays
     [ScaledArray(path='2-2-1', scale=(1.0, 23.0, 23.0, 25.0))]
     """
@@ -112,17 +124,31 @@ class Multiscales:
         _ = self.arrays  # and its errors
 
     @classmethod
-    def new(cls, axes: Sequence[str], file: Path) -> Multiscales:
-        """Return an image without arrays, in a new group."""
+    def new(cls, axes: Sequence[str], file: Path, group: Document | None = None) -> Multiscales:
+        """Return an image without arrays, in a new group, or in one that has no image yet; all else in that stays."""
         image: Document = {"axes": [_axis(name) for name in axes], "datasets": []}
-        document = new_group()
-        document["attributes"] = {"ome": {"version": "0.5", "multiscales": [image]}}
+        document = new_group() if group is None else group
+        attributes = document["attributes"] = document.get("attributes") or {}
+        attributes["ome"] = (attributes.get("ome") or {}) | {"version": "0.5", "multiscales": [image]}
         return cls(document, file)
 
     @classmethod
     def of(cls, document: Document, file: Path) -> Multiscales | None:
-        """Return the image of a group, None if it has none."""
-        return cls(document, file) if "multiscales" in _place(document) else None
+        """Return the image of a group, None if it has none.
+
+        Raises
+        ------
+        PropertiesError
+            If it cannot be understood, or there are no attributes that could have one.
+        """
+        if "multiscales" in _place(document):
+            return cls(document, file)
+        attributes = document.get("attributes")
+        ome = attributes.get("ome") if isinstance(attributes, dict) else None
+        for name, said in (("attributes", attributes), ("attributes.ome", ome)):
+            if said is not None and not isinstance(said, dict):
+                raise PropertiesError(f"{file}: {name} is {said!r:.60}, and no object; correct it.")
+        return None
 
     @property
     def axes(self) -> list[Axis]:
@@ -172,8 +198,8 @@ class Multiscales:
 
     # ---- Changes
 
-    def add(self, path: str, mag: Mag, voxel_size: VoxelSize) -> None:
-        """List an array, after those that are as fine."""
+    def put(self, path: str, mag: Mag, voxel_size: VoxelSize) -> None:
+        """List an array, after those that are as fine; of one that is listed, correct the scale."""
         extents = dict(zip("xyz", voxel_size.to_nanometer(), strict=True))
         factors = dict(zip("xyz", mag.to_tuple(), strict=True))
         common = self._scale(self._image.coordinate_transformations or [], "multiscales") or (1.0,) * len(self.axes)
@@ -181,10 +207,15 @@ class Multiscales:
             1.0 if axis.name not in extents else extents[axis.name] * factors[axis.name] / _unit(axis) / shared
             for axis, shared in zip(self.axes, common, strict=True)
         ]
-        before = [sum(known.scale) <= sum(map(float.__mul__, scale, common)) for known in self.arrays]
-        at = before.index(False) if False in before else len(before)
-        entry = {"path": path, "coordinateTransformations": [{"type": "scale", "scale": scale}]}
-        self._said["datasets"].insert(at, entry)
+        whole = tuple(map(float.__mul__, scale, common))
+        known = {array.path: array.scale for array in self.arrays}
+        if path not in known:
+            before = [sum(other) <= sum(whole) for other in known.values()]
+            at = before.index(False) if False in before else len(before)
+            self._said["datasets"].insert(at, {"path": path} | _scaled([], scale))
+        elif not all(map(isclose, known[path], whole)):
+            entry = next(entry for entry in self._said["datasets"] if entry["path"] == path)
+            entry |= _scaled(entry.get("coordinateTransformations", []), scale)
         self._image = msgspec.convert(self._said, _Image)
 
     def remove(self, path: str) -> None:
@@ -200,6 +231,12 @@ def _place(document: Document) -> Mapping[str, Any]:
         return {}
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) and "multiscales" in ome else attributes
+
+
+def _scaled(transformations: Sequence[Document], scale: Sequence[float]) -> Document:
+    """Return the transformations of an array with this scale, which comes before all others."""
+    others = [known for known in transformations if known["type"] != "scale"]
+    return {"coordinateTransformations": [{"type": "scale", "scale": list(scale)}, *others]}
 
 
 def _axis(name: str) -> Document:

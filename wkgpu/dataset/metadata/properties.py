@@ -24,12 +24,21 @@ from wkgpu.dataset.metadata.json_document import (
     strings_in,
 )
 from wkgpu.dataset.metadata.layer_properties import LayerProperties, required
+from wkgpu.dataset.metadata.ome import GROUP_NAME
 from wkgpu.dataset.metadata.view_configuration import rename_in_view_configuration
 from wkgpu.dataset.metadata.voxel_size import LengthUnit, VoxelSize
-from wkgpu.errors import ArgumentError, LayerNotFoundError, NameTakenError, PropertiesError, WkgpuError
+from wkgpu.errors import (
+    ArgumentError,
+    InvalidNameError,
+    LayerNotFoundError,
+    NameTakenError,
+    PropertiesError,
+    WkgpuError,
+)
 from wkgpu.storage.stores.local.paths import listed_path, path_below
 
 PROPERTIES_NAME = "datasource-properties.json"
+_FILES = frozenset({PROPERTIES_NAME, GROUP_NAME})  # of a dataset's folder, which must not be taken for a layer's folder
 
 
 class BrokenLayer(NamedTuple):
@@ -81,6 +90,8 @@ class DatasetProperties:
                 raise PropertiesError(f"{self._file}: layer {position} is {entry!r:.60}, and no object.")
             layer = LayerProperties(entry, self._file)
             layer.check()
+            if layer.name.lower() in _FILES:
+                raise PropertiesError(f"{self._file}: the layer name {name!r} is that of a file; correct it.")
             if any(layer.name == known.name for known in self._layers):
                 raise PropertiesError(f"{self._file} lists the layer {name!r} twice; only the first one is used.")
         except PropertiesError as error:
@@ -196,8 +207,8 @@ class DatasetProperties:
 
         Raises
         ------
-        NameTakenError
-            If there is a layer of this name.
+        NameTakenError, InvalidNameError
+            If there is a layer of this name, or a file of the dataset.
         """
         self.check_name_is_free(layer.name)
         added = LayerProperties(layer.document, self._file)
@@ -205,7 +216,15 @@ class DatasetProperties:
         self._layers.append(added)
 
     def check_name_is_free(self, name: str, advice: str = "use get_or_add_layer()") -> None:
-        """Raise a `NameTakenError` if there is a layer of a name, also one that cannot be understood."""
+        """Raise an error if there is a layer of a name, also one that cannot be understood, or a file of the dataset.
+
+        Raises
+        ------
+        NameTakenError, InvalidNameError
+            For a layer, and for a file.
+        """
+        if name.lower() in _FILES:
+            raise InvalidNameError(f"The layer name {name!r} cannot be used; a file of the dataset has it.")
         if name in [*(known.name for known in self._layers), *(broken.name for broken in self._broken)]:
             raise NameTakenError(f"{self._file.parent} has a layer {name!r} already; {advice}.")
 

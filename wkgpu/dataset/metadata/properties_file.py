@@ -11,7 +11,7 @@ from pathlib import Path
 from wkgpu.dataset.metadata.properties import PROPERTIES_NAME, DatasetProperties
 from wkgpu.dataset.metadata.voxel_size import VoxelSize
 from wkgpu.errors import AlreadyExistsError, NotFoundError
-from wkgpu.storage.formats import format_of
+from wkgpu.storage.formats import format_of, refuse_unread
 from wkgpu.storage.stores.files import Replacing, Version
 from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.stores.store import Store
@@ -43,6 +43,9 @@ class PropertiesFile:
     def exists(self) -> bool:
         """Whether the file exists."""
         return self._store.exists(PROPERTIES_NAME)
+
+    def check_writable(self) -> None:
+        """Raise a `ReadOnlyError` for what is never changed, whatever its permissions are."""
 
     def create(self, properties: DatasetProperties) -> None:
         """Write the first properties of a dataset, in a folder that may not exist yet.
@@ -149,7 +152,13 @@ def _holds_something_else(folder: Path) -> bool:
 
 
 def find_properties(folder: Path) -> PropertiesFile:
-    """Return the properties file of a dataset, or raise a `NotFoundError` that says what the folder is instead."""
+    """Return the properties file of a dataset.
+
+    Raises
+    ------
+    NotFoundError, UnsupportedError
+        That say what the folder is instead.
+    """
     file = PropertiesFile(folder)
     if os.path.lexists(file.path):  # what is no file, is said when it is read
         return file
@@ -157,6 +166,7 @@ def find_properties(folder: Path) -> PropertiesFile:
         raise NotFoundError(f"{folder} does not exist; there is no dataset to open.")
     if format_of(folder) is not None:
         raise NotFoundError(f"{folder} has no {PROPERTIES_NAME}; it is a single mag. Open it with open_mag().")
+    refuse_unread(folder)
     raise NotFoundError(
         f"{folder} has no {PROPERTIES_NAME}, so it is not a dataset. Open single mags with open_mag(), or make a "
         "dataset and use add_layer_for_existing_files()."
