@@ -1,6 +1,7 @@
 """Zarr 3 arrays, against zarr-python and tensorstore: what one writes, the other reads, whatever the layout is."""
 
 import json
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -19,6 +20,7 @@ from wkgpu.errors import (
     AlreadyExistsError,
     HeaderError,
     ShapeError,
+    StorageAccessError,
     UnsupportedError,
 )
 from wkgpu.geometry.mag import Mag
@@ -142,8 +144,8 @@ def test_what_lies_behind_the_end_is_not_read(make, engine):
     """Zarr gives the cut chunks of an array the fill value there; others may leave there what they like."""
     array = make()
     write_box(array, engine, (0, 0, 0), np.full((1, 40, 32, 32), 3, np.uint16))
-    text = (array.path / "zarr.json").read_text()
-    (array.path / "zarr.json").write_text(text.replace("32,\n    32\n", "30,\n    20\n"))
+    file = array.path / "zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"shape": [1, 40, 30, 20]}))
     cut = formats.open_array(array.path)
     assert cut.extent == (40, 30, 20)
     found = read_boxes(cut, engine, [(0, 0, 0), (16, 16, 16), (39, 29, 40)], (16, 16, 16))
@@ -320,15 +322,25 @@ class TestFurtherAxes:
         assert theirs[:, 0].max() == 0
 
 
-def test_unknown_keys_are_kept(make, engine):
+@pytest.mark.parametrize(
+    "attributes", ['{"a": 1e400, "a": [NaN, 1.10, "\\ud800"]}', '{"a":' + "[" * 400 + "]" * 400 + "}"]
+)
+def test_all_else_in_the_metadata_of_an_array_that_grows_stays_as_it_is(make, attributes, monkeypatch):
+    """To the byte: attributes that are read and written again may become others, or too many to be read once more."""
     array = make()
     file = array.path / "zarr.json"
-    said = json.loads(file.read_text()) | {"attributes": {"a": [1]}, "later": {"must_understand": False, "b": 2}}
-    file.write_text(json.dumps(said))
-    write_box(formats.open_array(array.path), engine, (100, 0, 0), np.ones((1, 4, 4, 4), np.uint16))
-    after = json.loads(file.read_text())
-    assert after.pop("shape") != said.pop("shape")
-    assert after == said
+    said = json.loads(file.read_text()) | {"shape": 1, "attributes": 2, "later": {"must_understand": False, "b": 2}}
+    text = json.dumps(said, indent=3).replace('"attributes": 2', f'"attributes": {attributes}')
+    before, after = (text.replace('"shape": 1', f'"shape": [1, {length}, 30, 20]') for length in (40, 112))
+    file.write_text(before)
+    array = formats.open_array(array.path)
+    monkeypatch.setattr("wkgpu.storage.zarr3.array.MAX_BYTES", len(before))
+    with pytest.raises(UnsupportedError, match=rf"zarr\.json would get {len(after)} bytes"):
+        write_box(array, get_engine("cpu"), (100, 0, 0), np.ones((1, 4, 4, 4), np.uint16))
+    assert file.read_text() == before
+    monkeypatch.undo()
+    write_box(array, get_engine("cpu"), (100, 0, 0), np.ones((1, 4, 4, 4), np.uint16))
+    assert file.read_text() == after
 
 
 def test_which_folders_are_mags(make, tmp_path):
@@ -338,6 +350,10 @@ def test_which_folders_are_mags(make, tmp_path):
     assert found is not None
     assert found.name == "zarr3"
     assert formats.format_of(tmp_path / "group") is None
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "zarr.json")  # to open it would wait for a writer
+    with pytest.raises(StorageAccessError, match=r"zarr\.json is a pipe"):
+        formats.open_array(tmp_path / "pipe")
     with pytest.raises(UnsupportedError, match=r"zarr\.json is that of a Zarr group"):
         formats.open_array(tmp_path / "group")
     assert [formats.is_mag_file(path) for path in ("zarr.json", "c/0/1/2", "c/0/x")] == [True, True, False]

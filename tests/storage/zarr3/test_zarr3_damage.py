@@ -113,6 +113,11 @@ def regular(*lengths):
     return {"name": "regular", "configuration": {"chunk_shape": lengths}}
 
 
+def without_inner_codecs(said):
+    del said["codecs"][0]["configuration"]["codecs"]
+    return said
+
+
 METADATA = {
     "not JSON": (lambda said: "{", HeaderError, "is no JSON"),
     "of Zarr 2": (lambda said: said | {"zarr_format": 2}, HeaderError, "no metadata of Zarr 3"),
@@ -135,6 +140,8 @@ METADATA = {
     "an index that no memory holds": (
         lambda said: said | {"chunk_grid": regular(1 << 16, 8 << 16, 8, 8)}, UnsupportedError, "index whole",
     ),
+    "no channels": (lambda said: said | {"shape": [0, 40, 30, 20]}, UnsupportedError, "no channels"),
+    "shards without codecs": (without_inner_codecs, HeaderError, "no codecs"),
     "no names of axes": (lambda said: said | {"dimension_names": ["a", "b", "c", "d"]}, UnsupportedError, "name them"),
     "a key that must be understood": (lambda said: said | {"later": 1}, HeaderError, "later"),
 }  # fmt: skip

@@ -27,6 +27,7 @@ from wkgpu.storage.shard_index import Extents, ShardIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
 from wkgpu.storage.stores.files import Source, Version
+from wkgpu.storage.stores.local.regular_file import read_regular
 from wkgpu.storage.stores.store import Location
 from wkgpu.storage.zarr3 import chunk_keys
 from wkgpu.storage.zarr3.compression import zarr_pipeline
@@ -101,8 +102,8 @@ class Zarr3Array(StoredArray):
     def is_other_marker(cls, file: Path) -> bool:
         """Whether a ``zarr.json`` is that of a group."""
         try:
-            said = json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            said = json.loads(read_regular(file, MAX_BYTES))
+        except (OSError, ValueError, RecursionError):  # opening it says what is wrong
             return False
         return isinstance(said, dict) and said.get("node_type") == "group"
 
@@ -348,7 +349,16 @@ class Zarr3Array(StoredArray):
         """See `StoredArray.take_over`: attributes and keys that wkgpu does not know."""
         own, theirs = (array.location.store.read(array.lock_key, MAX_BYTES) for array in (self, other))
         if own is not None and theirs is not None:
-            self.location.store.write(self.lock_key, with_further_keys(own[0], theirs[0]))
+            self.location.store.write(self.lock_key, self._checked_metadata(with_further_keys(own[0], theirs[0])))
+
+    def _checked_metadata(self, data: bytes) -> bytes:
+        """Return a new ``zarr.json``, if it is not too long to be read again."""
+        if len(data) > MAX_BYTES:
+            raise UnsupportedError(
+                f"{self.lock_file} would get {len(data)} bytes, and no more than {MAX_BYTES} are read; shorten its "
+                "attributes."
+            )
+        return data
 
     def ensure_extent(self, end: Triple) -> None:
         """Make the array larger, if voxels up to an end lie beyond it; writers of all shards are waited for."""
@@ -363,7 +373,7 @@ class Zarr3Array(StoredArray):
                 data, version = found  # which may be larger by now
                 resized = ZarrMetadata.parse(data, str(self.lock_file)).resized(data, end)
                 try:
-                    store.write(self._lock_key, resized, replacing=version, is_locked=True)
+                    store.write(self._lock_key, self._checked_metadata(resized), replacing=version, is_locked=True)
                 except OutdatedFileError:  # by a program that takes no locks
                     continue
         raise self._restless()
