@@ -35,7 +35,6 @@ from wkgpu.storage.zarr3.metadata import MAX_BYTES, ZarrMetadata, new_metadata, 
 from wkgpu.storage.zarr3.shard_table import max_encoded_bytes
 
 METADATA_NAME = "zarr.json"
-_ALL_LOCKS = 1 << 62  # of the shards
 _MAX_GROWTHS = 32
 _USUAL_AXES = ("c", "x", "y", "z")
 
@@ -366,7 +365,7 @@ class Zarr3Array(StoredArray):
         for _ in range(_MAX_GROWTHS):
             if self.current().metadata.has_room(end, self.path):
                 return
-            with store.lock(self._lock_key, 0, _ALL_LOCKS):
+            with store.all_locks(self._lock_key):
                 found = store.read(self._lock_key, MAX_BYTES)
                 if found is None or store.is_swapping(self._lock_key):
                     continue
