@@ -196,6 +196,9 @@ def _copy_shard(source: StoredArray, target: StoredArray, shard: Triple) -> bool
         return False
     copy = location_of(Path(target.shard_path(shard)))
     copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
+    if source.is_rewritten():  # the file may be one of another spec
+        copy.store.delete(copy.key)
+        return False
     return True
 
 

@@ -40,6 +40,8 @@ class ShardFolder(ABC):
     """
 
     data_format: ClassVar[str]
+    files_say_spec: ClassVar[bool] = False
+    """Whether each file says how its chunks are stored, so that one of another spec is never read as if it had this."""
 
     def __init__(self, location: Location, spec: ArraySpec, version: Version) -> None:
         self.location = location
@@ -235,7 +237,7 @@ class ShardFolder(ABC):
             Whether to wait until other threads have closed files, where there are too many.
         """
         file = open_shard(self.location.store, self.shard_key(shard), self.read_index, wait)
-        if file is None and self.is_outdated():  # its voxels may be in a file of another name
+        if file is None and self.is_rewritten():  # its voxels may be in a file of another name
             raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file
 
@@ -264,6 +266,13 @@ class ShardFolder(ABC):
     def is_outdated(self) -> bool:
         """Whether the mag has been rewritten since its header was read, or its files are being swapped just now."""
         return self.location.store.has_changed(self._lock_key, self._version)
+
+    def is_rewritten(self) -> bool:
+        """Whether the mag has other files than when its header was read, or gets them just now.
+
+        One that has only been made larger has not: this object then says how large it is.
+        """
+        return self.is_outdated()
 
     @property
     def pieces(self) -> Pieces:

@@ -66,7 +66,7 @@ class ShardWrite:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
             stack.enter_context(self._store.lock(self._array.lock_key, _lock_number(self._shard)))
-            if self._array.is_outdated():
+            if self._array.is_rewritten():
                 return False
             self._lock = stack.pop_all()
         return True

@@ -31,7 +31,6 @@ from wkgpu.storage.shard_folder import ShardFolder
 from wkgpu.storage.shard_write import ShardWrite
 from wkgpu.storage.spec import ArraySpec
 
-_MAX_GROWTHS = 10_000  # by other writers, while one waits for a lock
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
@@ -155,12 +154,17 @@ class StoredArray(ShardFolder):
                 at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
                 open_shard = partial(array._open_in_storage_order, spec)
             try:
-                yield from array._planner.plans(at, lengths, array.location.store, open_shard)
+                yield from array._planner.plans(at, lengths, array.location.store, open_shard, array._check_opened)
             except WkgpuError:
-                if not array.is_outdated():
+                if not array.is_rewritten():
                     raise
             else:
                 return
+
+    def _check_opened(self) -> None:
+        """Check that files that have been opened are those of the spec, and not of one that the mag has got since."""
+        if not self.files_say_spec and self.is_rewritten():
+            raise HeaderError(f"{self.path} was rewritten while its files were opened; read again.")
 
     def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
         return self.open_shard(spec.from_storage_order(shard), wait)
@@ -211,8 +215,8 @@ class StoredArray(ShardFolder):
             array.check_is_one_part()
             pieces = array.pieces  # once: they depend on settings
             for rows in rows_of(array, pieces):
-                write = self._locked_write(array, rows, pieces, array.spec.in_storage_order(shape))
-                if write is None:
+                write = ShardWrite(array, rows, pieces, array.spec.in_storage_order(shape))
+                if not write.lock():
                     break
                 try:
                     yield write
@@ -220,17 +224,6 @@ class StoredArray(ShardFolder):
                     write.unlock()
             else:
                 return
-
-    def _locked_write(self, array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple) -> ShardWrite | None:
-        """Return a write with its lock; None if the mag has been rewritten, and not only been made larger."""
-        for _ in range(_MAX_GROWTHS):
-            write = ShardWrite(array, rows, pieces, shape)
-            if write.lock():
-                return write
-            before, array = array, self.current()
-            if (array.spec, array.file_layout) != (before.spec, before.file_layout):
-                return None
-        raise self._restless()
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that scattered boxes of one shape touch; every chunk in them is re-encoded.
@@ -282,7 +275,7 @@ class StoredArray(ShardFolder):
         """
         for array in self._attempts():
             shards = array.existing_shards(box)
-            if not array.is_outdated():
+            if not array.is_rewritten():
                 break
         width, height, depth = shape = array.spec.shard_shape
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]

@@ -1,5 +1,6 @@
 """Zarr 3 arrays, against zarr-python and tensorstore: what one writes, the other reads, whatever the layout is."""
 
+import itertools
 import json
 import os
 import shutil
@@ -24,11 +25,12 @@ from wkgpu.errors import (
     UnsupportedError,
 )
 from wkgpu.geometry.mag import Mag
-from wkgpu.operations.rewriting import rewrite_in_place
+from wkgpu.operations.rewriting import rewrite, rewrite_in_place
 from wkgpu.operations.transfer import boxes_are_equal
 from wkgpu.storage import formats
 from wkgpu.storage.codecs import ZSTD
 from wkgpu.storage.spec import ArraySpec
+from wkgpu.storage.stores.local.local_store import LocalStore
 from wkgpu.storage.zarr3.compression import zarr_pipeline
 
 
@@ -173,6 +175,62 @@ def test_arrays_that_grow_at_the_same_time(make):
     found = read_box(array, engine, (0, 0, 0), (656, 30, 20))
     for number in range(41):
         assert (found[:, 16 * number : 16 * number + 16] == number).all()
+
+
+def test_an_array_that_grows_without_a_break_is_read(make, monkeypatch):
+    """Shards that do not exist are missing, however often another process makes the array larger meanwhile."""
+    array, engine = make(), get_engine("cpu")
+    write_box(array, engine, (32, 16, 16), np.full((1, 8, 8, 4), 5, np.uint16))
+    ends, open_shard = itertools.count(100, 16), type(array).open_shard
+
+    def grow_and_open(self, shard, wait=False):
+        formats.open_array(array.path).ensure_extent((next(ends), 1, 1))
+        return open_shard(self, shard, wait)
+
+    monkeypatch.setattr(type(array), "open_shard", grow_and_open)
+    found = read_box(array, engine, (0, 0, 0), (40, 30, 20))
+    assert next(ends) == 100 + 16 * 12
+    assert (found == 5).sum() == found.sum() // 5 == 8 * 8 * 4
+    ((topleft, _),) = array.shard_boxes()
+    assert topleft == (32, 16, 16)
+
+
+@pytest.mark.parametrize("opened", [1, 2])
+def test_shards_that_are_swapped_while_they_are_opened_are_not_read_as_the_old_ones(make, engine, monkeypatch, opened):
+    """Zarr's shards do not say the shape of their chunks, which may have as many bytes as before."""
+    array = make(replace(PLAIN, chunk=(1, 8, 16, 8), per_shard=(1, 2, 1, 2)))
+    data = np.arange(40 * 30 * 20, dtype=np.uint16).reshape(1, 40, 30, 20)
+    write_box(array, get_engine("cpu"), (0, 0, 0), data)
+    spec = replace(array.spec, chunk_shape=(16, 8, 8), chunks_per_shard=(1, 2, 2))
+    open_shard, calls = type(array).open_shard, []
+
+    def swap_and_open(self, shard, wait=False):
+        calls.append(shard)
+        if len(calls) == opened:
+            monkeypatch.setattr(type(array), "open_shard", open_shard)
+            rewrite_in_place(array.path, Mag(1), spec, "cpu", None, None)
+        return open_shard(self, shard, wait)
+
+    monkeypatch.setattr(type(array), "open_shard", swap_and_open)
+    np.testing.assert_array_equal(read_box(array, engine, (0, 0, 0), (40, 30, 20)), data)
+    assert array.spec == spec
+
+
+def test_a_shard_that_is_swapped_while_it_is_copied_is_not_kept(make, tmp_path, monkeypatch):
+    array, engine = make(), get_engine("cpu")
+    data = np.arange(40 * 30 * 20, dtype=np.uint16).reshape(1, 40, 30, 20)
+    write_box(array, engine, (0, 0, 0), data)
+    target = formats.create_array(tmp_path / "copy", array.spec, "zarr3", array.extent)
+    copy = LocalStore.copy
+
+    def swap_and_copy(*arguments):
+        monkeypatch.setattr(LocalStore, "copy", copy)
+        rewrite_in_place(array.path, Mag(1), replace(array.spec, codecs=(ZSTD,)), "cpu", None, None)
+        copy(*arguments)
+
+    monkeypatch.setattr(LocalStore, "copy", swap_and_copy)
+    rewrite(array, target, Mag(1), "cpu")
+    np.testing.assert_array_equal(read_box(target, engine, (0, 0, 0), (40, 30, 20)), data)
 
 
 def test_an_array_that_another_program_makes_again_with_each_channel_in_a_chunk(make, engine):

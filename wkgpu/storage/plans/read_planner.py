@@ -63,7 +63,12 @@ class ReadPlanner:
         return pieces
 
     def plans(
-        self, corners: Ints, shape: Triple, store: Store, open_shard: OpenShard
+        self,
+        corners: Ints,
+        shape: Triple,
+        store: Store,
+        open_shard: OpenShard,
+        check_opened: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[ReadPlan, Sources]]:
         """Yield plans, and the files of each, which the caller closes; together they cover all boxes, each voxel once.
 
@@ -78,12 +83,15 @@ class ReadPlanner:
             Voxels of each box, at least 1.
         store : Store
             Holds the files, and says how large a gap between wanted ranges is read along.
+        check_opened : callable
+            Raises an error where the files that have been opened cannot be planned.
         """
         pieces, kernels, max_gap = self.pieces_of(self._spec.codecs), _kernels(), store.coalesce_bytes
         for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
             shards, touching = kernels.find_shards(part.corners, self._numbers(pieces, part, max_gap))
             files = _opened(open_shard, store, shards)
             try:
+                check_opened()
                 planned = []
                 for cut, pipelines in self._by_cut(files, pieces):
                     indexes = np.array([self._described(file, pipelines, cut == pieces) for file in files], np.int64)

@@ -19,6 +19,7 @@ from wkgpu.errors import (
     ShapeError,
     ShardIndexError,
     UnsupportedError,
+    WkgpuError,
 )
 from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import FARTHEST, Triple, triple
@@ -155,6 +156,25 @@ class Zarr3Array(StoredArray):
 
     def _opened_again(self) -> Self:
         return type(self).open(self.location)._selected(self._coordinates, self._group)
+
+    def is_rewritten(self) -> bool:
+        """See `StoredArray.is_rewritten`."""
+        for _ in range(_MAX_GROWTHS):
+            if not self.is_outdated():
+                return False
+            try:
+                fresh = self._opened_again()
+            except WkgpuError:
+                return True
+            if fresh._version is None or fresh._files != self._files:
+                return True
+            self.__dict__ = fresh.__dict__
+        return True
+
+    @property
+    def _files(self) -> Hashable:
+        """What says which files there are and how they are read, for any extent."""
+        return self.spec, self.file_layout, self.metadata.keys
 
     @cached_property
     def parts(self) -> tuple[ArrayPart, ...]:
