@@ -10,7 +10,7 @@ import numpy as np
 
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError, UnsupportedError
+from wkgpu.errors import DtypeError, ShapeError, UnsupportedError
 from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
 from wkgpu.operations.tiling import shards_in
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
@@ -18,8 +18,6 @@ from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
-
-_MAX_ATTEMPTS = 8
 
 
 def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, out: Any = None) -> Any:
@@ -95,13 +93,7 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
     for part in with_its_end(array).parts:
-        for attempt in range(_MAX_ATTEMPTS):
-            try:
-                _write_part(part, engine, topleft, voxels)
-                break
-            except OutdatedFileError:  # by a program that takes no locks
-                if attempt + 1 == _MAX_ATTEMPTS:
-                    raise
+        _write_part(part, engine, topleft, voxels)
 
 
 def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> None:

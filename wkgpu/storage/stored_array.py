@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from operator import add
 from typing import NamedTuple, Self
@@ -28,7 +28,7 @@ from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_folder import ShardFolder
-from wkgpu.storage.shard_write import ShardWrite
+from wkgpu.storage.shard_write import MAX_OVERTAKEN, ShardWrite
 from wkgpu.storage.spec import ArraySpec
 
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
@@ -192,7 +192,7 @@ class StoredArray(ShardFolder):
         raise self._restless()
 
     def shard_writes(self, topleft: Triple, shape: Triple) -> Iterator[ShardWrite]:
-        """Yield a write for each shard that a box touches; entering one locks its shard.
+        """Yield a write for each shard that a box touches, locked. One that is overtaken comes again.
 
         Parameters
         ----------
@@ -215,13 +215,8 @@ class StoredArray(ShardFolder):
             array.check_is_one_part()
             pieces = array.pieces  # once: they depend on settings
             for rows in rows_of(array, pieces):
-                write = ShardWrite(array, rows, pieces, array.spec.in_storage_order(shape))
-                if not write.lock():
+                if not (yield from _until_written(array, rows, pieces, array.spec.in_storage_order(shape))):
                     break
-                try:
-                    yield write
-                finally:
-                    write.unlock()
             else:
                 return
 
@@ -291,3 +286,28 @@ class StoredArray(ShardFolder):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r}, {self.spec})"
+
+
+def _until_written(
+    array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple
+) -> Generator[ShardWrite, None, bool]:
+    """Yield the locked write of a shard, and again where a program that takes no locks has changed the shard meanwhile.
+
+    Returns
+    -------
+    bool
+        False if nothing was written, because the mag has been rewritten.
+    """
+    for _ in range(MAX_OVERTAKEN):
+        write = ShardWrite(array, rows, pieces, shape)
+        if not write.lock():
+            return False
+        try:
+            yield write
+        finally:
+            write.unlock()
+        if not write.is_overtaken:
+            return True
+    raise OutdatedFileError(
+        f"{write.path} was changed {MAX_OVERTAKEN} times by another program while it was written; try again later."
+    )

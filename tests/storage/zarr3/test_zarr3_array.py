@@ -20,6 +20,7 @@ from wkgpu.engines import get_engine
 from wkgpu.errors import (
     AlreadyExistsError,
     HeaderError,
+    OutdatedFileError,
     ShapeError,
     StorageAccessError,
     UnsupportedError,
@@ -263,25 +264,41 @@ def test_chunks_and_shards_of_the_fill_value_are_dropped(make):
     assert (array.path / "c/0/1/0/0").stat().st_size == nbytes - 4 * 8**3 * 2
 
 
-def test_what_another_program_writes_meanwhile_is_kept(make, monkeypatch):
-    """Other libraries take no locks: a shard that has been replaced since it was read is read again."""
-    array = make()
-    engine = get_engine("cpu")
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_another_program_writes_meanwhile_is_kept(make, monkeypatch, before):
+    """Other libraries take no locks: a shard that they have made or replaced since it was read is written again."""
+    array, engine, calls = make(), get_engine("cpu"), []
     theirs = zarr.open_array(str(array.path))
-    theirs[:, :8, :8, :8] = 1
-    encode, calls = type(engine).write, []
+    theirs[:, :8, :8, 16:] = before
+    assert array.has_shard((0, 0, 1)) == bool(before)
+    encode = type(engine).write
 
     def write(self, plan, data):
-        calls.append(plan)
-        if len(calls) == 1:
-            theirs[:, 8:16, :8, :8] = 2
+        calls.append(plan.path.removeprefix(f"{array.path}/c/0/0/0/"))
+        if len(calls) == 2:
+            theirs[:, 8:16, :8, 16:] = 2
         encode(self, plan, data)
 
     monkeypatch.setattr(type(engine), "write", write)
-    write_box(array, engine, (0, 8, 0), np.full((1, 8, 8, 8), 3, np.uint16))
-    assert len(calls) == 2
-    found = theirs[0, :16, :16, :8]
-    assert [int(found[x, y].min()) for x, y in ((0, 0), (8, 0), (0, 8), (8, 8))] == [1, 2, 3, 0]
+    write_box(array, engine, (0, 8, 8), np.full((1, 8, 8, 12), 3, np.uint16))
+    assert calls == ["0", "1", "1"]
+    found = theirs[0, :16, :16, 16:]
+    assert [int(found[x, y].min()) for x, y in ((0, 0), (8, 0), (0, 8), (8, 8))] == [before, 2, 3, 0]
+
+
+def test_a_shard_that_another_program_changes_without_a_break(make, monkeypatch):
+    array, engine = make(), get_engine("cpu")
+    theirs = zarr.open_array(str(array.path))
+    encode, values = type(engine).write, itertools.count(1)
+
+    def write(self, plan, data):
+        theirs[:, 8:16, :8, :8] = next(values)
+        encode(self, plan, data)
+
+    monkeypatch.setattr(type(engine), "write", write)
+    with pytest.raises(OutdatedFileError, match="c/0/0/0/0 was changed 32 times by another program"):
+        write_box(array, engine, (0, 0, 0), np.full((1, 8, 8, 8), 3, np.uint16))
+    assert next(values) == 33
 
 
 @pytest.mark.computes
