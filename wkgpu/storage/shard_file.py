@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -116,11 +116,15 @@ class ShardFile:
         self.descriptor = -1 if source.descriptor is None else source.descriptor
 
 
-def open_shard(store: Store, key: str, read_index: IndexReader, wait: bool = False) -> ShardFile | None:
+def open_shard(
+    store: Store, key: str, read_index: IndexReader, layout: Hashable = None, wait: bool = False
+) -> ShardFile | None:
     """Open a shard, with its index from the cache or read again; None where it does not exist.
 
     Parameters
     ----------
+    layout : hashable
+        What the index is made of besides the file.
     wait : bool
         Whether to wait until other threads have closed files, where there are too many.
 
@@ -136,10 +140,10 @@ def open_shard(store: Store, key: str, read_index: IndexReader, wait: bool = Fal
         return None
     path, version = store.url_of(key), source.version
     try:
-        index = shard_indexes.get(path, version)
+        index = shard_indexes.get(path, version, layout)
         if index is None:
             index = read_index(source)
-            shard_indexes.put(path, version, index)
+            shard_indexes.put(path, version, index, layout)
     except BaseException:
         source.close()
         raise

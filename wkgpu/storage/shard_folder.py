@@ -51,6 +51,7 @@ class ShardFolder(ABC):
         self._planner = ReadPlanner(spec.of_part.in_own_axes, strides, self.first_ordinal)
         self._prefix = f"{location.key}/" if location.key else ""
         self._lock_key = self.lock_key
+        self._index_layout = self.index_layout
         is_interrupted = location.store.is_swapping(self._lock_key, also_earlier=True)
         self._version = None if is_interrupted else version  # the swap is finished first
 
@@ -138,6 +139,11 @@ class ShardFolder(ABC):
         FormatError
             Naming the file, and of a bad index the chunk.
         """
+
+    @property
+    def index_layout(self) -> Hashable:
+        """What the index of a file is made of besides the file; it stays the same while this object says the same."""
+        return self.spec.of_part
 
     @property
     @abstractmethod
@@ -236,7 +242,8 @@ class ShardFolder(ABC):
         wait : bool
             Whether to wait until other threads have closed files, where there are too many.
         """
-        file = open_shard(self.location.store, self.shard_key(shard), self.read_index, wait)
+        store = self.location.store
+        file = open_shard(store, self.shard_key(shard), self.read_index, self._index_layout, wait)
         if file is None and self.is_rewritten():  # its voxels may be in a file of another name
             raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
         return file

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -298,6 +297,11 @@ class Zarr3Array(StoredArray):
         """See `StoredArray.pipelines`."""
         return {self.spec.codecs}
 
+    @property
+    def index_layout(self) -> Hashable:
+        """See `StoredArray.index_layout`."""
+        return self.metadata.table, self.spec.of_part
+
     def read_index(self, source: Source) -> ShardIndex:
         """Read and check the index of a shard, or of a file that is a chunk.
 
@@ -323,7 +327,7 @@ class Zarr3Array(StoredArray):
     @property
     def ordinal_strides(self) -> Triple:
         """Chunks lie in the index in C order."""
-        return triple(1 if axis is None else self._ordinal_stride(axis) for axis in self.metadata.axes.space)
+        return triple(1 if axis is None else self.metadata.ordinal_stride(axis) for axis in self.metadata.axes.space)
 
     @property
     def first_ordinal(self) -> int:
@@ -331,15 +335,8 @@ class Zarr3Array(StoredArray):
         metadata, first = self.metadata, 0
         for axis in metadata.axes.others:
             chunk = self._coordinate(axis) % metadata.shard_shape[axis] // metadata.chunk_shape[axis]
-            first += chunk * self._ordinal_stride(axis)
+            first += chunk * metadata.ordinal_stride(axis)
         return first
-
-    def _ordinal_stride(self, axis: int) -> int:
-        metadata = self.metadata
-        return prod(
-            shard // chunk
-            for shard, chunk in zip(metadata.shard_shape[axis + 1 :], metadata.chunk_shape[axis + 1 :], strict=True)
-        )
 
     # ---- Writing
 

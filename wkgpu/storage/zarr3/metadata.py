@@ -150,6 +150,11 @@ class ZarrMetadata:
         faster = self.order[self.order.index(inner[others[-1]]) + 1 :]
         return sum(axis in self.axes.space for axis in faster)
 
+    def ordinal_stride(self, axis: int) -> int:
+        """By which the position in a shard's index grows from one chunk along an axis to the next one."""
+        lengths = zip(self.shard_shape[axis + 1 :], self.chunk_shape[axis + 1 :], strict=True)
+        return prod(shard // chunk for shard, chunk in lengths)
+
     # ---- New and changed metadata
 
     def has_room(self, end: Triple, path: Path) -> bool:
