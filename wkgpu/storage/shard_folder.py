@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wkgpu.errors import HeaderError, UnsupportedError
+from wkgpu.errors import UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Compression, Pipeline, pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
@@ -243,10 +243,7 @@ class ShardFolder(ABC):
             Whether to wait until other threads have closed files, where there are too many.
         """
         store = self.location.store
-        file = open_shard(store, self.shard_key(shard), self.read_index, self._index_layout, wait)
-        if file is None and self.is_rewritten():  # its voxels may be in a file of another name
-            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
-        return file
+        return open_shard(store, self.shard_key(shard), self.read_index, self._index_layout, wait)
 
     @property
     def follows_links(self) -> bool:

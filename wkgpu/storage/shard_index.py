@@ -131,7 +131,7 @@ class ShardIndexCache:
         """Return the index of a file, if it was kept, and state and layout are still the same."""
         with self._lock:
             entry = self._entries.get(path)
-            if entry is None or entry[0] != version or entry[1] != layout:
+            if entry is None or entry[0] != version or not (entry[1] is layout or entry[1] == layout):
                 return None
             self._entries.move_to_end(path)
             return entry[2]

@@ -143,8 +143,8 @@ class StoredArray(ShardFolder):
         Yields
         ------
         plan, sources : ReadPlan, Sources
-            What to read, and the files, which are open: close them, by using them in a ``with`` block. If the mag is
-            rewritten before the last plan is made, they start again, with plans of the new files.
+            What to read, and the files, which are open: close them, by using them in a ``with`` block, before the next
+            plan. If the mag is rewritten before the last plan is made, they start again, with plans of the new files.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         for array in self._attempts():
@@ -161,18 +161,19 @@ class StoredArray(ShardFolder):
             else:
                 return
 
-    def _check_opened(self) -> None:
-        """Check that files that have been opened are those of the spec, and not of one that the mag has got since."""
-        if not self.files_say_spec and self.is_rewritten():
-            raise HeaderError(f"{self.path} was rewritten while its files were opened; read again.")
+    def _check_opened(self, files: Sequence[ShardFile | None]) -> None:
+        """Check that files are those of the spec, and not of one that the mag has got since.
+
+        What they do not say themselves, and where one is missing, its voxels may be in a file of another name.
+        """
+        if (None in files or not self.files_say_spec) and self.is_rewritten():
+            raise HeaderError(f"{self.path} was rewritten or deleted while its files were opened; read again.")
 
     def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
         return self.open_shard(spec.from_storage_order(shard), wait)
 
     def read(self, toplefts: Sequence[Triple], shape: Triple, execute: Callable[[ReadPlan, Sources], None]) -> None:
         """Plan to read boxes, and execute plan after plan.
-
-        Where a file that could not be kept open has been replaced, all is planned and executed again.
 
         Parameters
         ----------
@@ -181,15 +182,9 @@ class StoredArray(ShardFolder):
         execute : callable
             Reads what a plan says from its open files.
         """
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                for plan, sources in self.read_plans(toplefts, shape):
-                    with sources:
-                        execute(plan, sources)
-            except OutdatedFileError:
-                continue
-            return
-        raise self._restless()
+        for plan, sources in self.read_plans(toplefts, shape):
+            with sources:
+                execute(plan, sources)
 
     def shard_writes(self, topleft: Triple, shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that a box touches, locked. One that is overtaken comes again.

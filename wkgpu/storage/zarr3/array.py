@@ -198,25 +198,11 @@ class Zarr3Array(StoredArray):
             ArrayPart(
                 self._selected(self._coordinates, group),
                 slice(group * at_once, min((group + 1) * at_once, channels)),
-                self._in_chunk(min(at_once, channels - group * at_once)),
+                metadata.channels_in_chunk(min(at_once, channels - group * at_once), self._coordinate),
                 all(min(metadata.chunk_shape[extra], metadata.shape[extra]) == 1 for extra in metadata.axes.extra),
             )
             for group in range(count)
         )
-
-    def _in_chunk(self, channels: int) -> slice:
-        """Return where the first channels of a chunk are, among all its coordinates besides x, y and z."""
-        metadata, begin, step = self.metadata, 0, 1
-        factor = 1
-        for axis in reversed(metadata.order):
-            if axis not in metadata.axes.others:
-                continue
-            if axis == metadata.axes.channel:
-                step = factor
-            else:
-                begin += self._coordinate(axis) % metadata.chunk_shape[axis] * factor
-            factor *= metadata.chunk_shape[axis]
-        return slice(begin, begin + (channels - 1) * step + 1, step)
 
     def _coordinate(self, axis: int) -> int:
         """Return the first coordinate of this part along an axis besides x, y and z."""
@@ -238,14 +224,22 @@ class Zarr3Array(StoredArray):
 
     def shard_key(self, shard: Triple) -> str:
         """See `StoredArray.shard_key`."""
+        before, axes = self._keys
+        return before % tuple([shard[axis] for axis in axes])
+
+    @cached_property
+    def _keys(self) -> tuple[str, tuple[int, ...]]:
+        """Keys of shards as a template: what is printed into it are numbers along these axes of ``(x, y, z)``."""
         metadata = self.metadata
-        numbers = [0] * len(metadata.shape)
-        for axis, number in zip(metadata.axes.space, shard, strict=True):
-            if axis is not None:
-                numbers[axis] = number
+        numbers: list[int | str] = [0] * len(metadata.shape)
         for axis in metadata.axes.others:
             numbers[axis] = self._coordinate(axis) // metadata.shard_shape[axis]
-        return f"{self._prefix}{metadata.keys.key(numbers)}"
+        space = {axis: number for number, axis in enumerate(metadata.axes.space) if axis is not None}
+        for axis in space:
+            numbers[axis] = "%d"
+        return self._prefix.replace("%", "%%") + metadata.keys.key(numbers), tuple(
+            space[axis] for axis in sorted(space)
+        )
 
     def has_shard(self, shard: Triple) -> bool:
         """See `StoredArray.has_shard`; of an array of several parts, whether one of them has it."""

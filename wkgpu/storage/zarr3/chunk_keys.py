@@ -56,7 +56,7 @@ class ChunkKeys:
             raise UnsupportedError(f"{path}: the separator of chunk keys is {separator!r}; it is '/' or '.'.")
         return cls(name, separator)
 
-    def key(self, chunk: Sequence[int]) -> str:
+    def key(self, chunk: Sequence[int | str]) -> str:
         """Return the key of a chunk, relative to the array's folder."""
         numbers = map(str, chunk)
         return self.separator.join(["c", *numbers] if self.name == "default" else numbers)

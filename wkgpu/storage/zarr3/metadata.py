@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -154,6 +154,25 @@ class ZarrMetadata:
         """By which the position in a shard's index grows from one chunk along an axis to the next one."""
         lengths = zip(self.shard_shape[axis + 1 :], self.chunk_shape[axis + 1 :], strict=True)
         return prod(shard // chunk for shard, chunk in lengths)
+
+    def channels_in_chunk(self, channels: int, coordinate: Callable[[int], int]) -> slice:
+        """Return where the first channels of a chunk are, among all its coordinates besides x, y and z.
+
+        Parameters
+        ----------
+        coordinate : callable
+            Returns that of the chunk's part which is meant, along an axis besides channels, x, y and z.
+        """
+        begin, step, factor = 0, 1, 1
+        for axis in reversed(self.order):
+            if axis not in self.axes.others:
+                continue
+            if axis == self.axes.channel:
+                step = factor
+            else:
+                begin += coordinate(axis) % self.chunk_shape[axis] * factor
+            factor *= self.chunk_shape[axis]
+        return slice(begin, begin + (channels - 1) * step + 1, step)
 
     # ---- New and changed metadata
 
