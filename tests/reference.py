@@ -67,7 +67,7 @@ class NaiveEngine:
     def as_output(self, out: Any) -> np.ndarray:
         return out
 
-    def check_room(self, nbytes: int, what: str) -> None:
+    def check_room(self, nbytes: int, what: str, advice: str = "") -> None:
         pass
 
     def decodes(self, codec: Codec) -> bool:

@@ -178,10 +178,13 @@ def test_what_an_interrupted_or_earlier_demo_left_is_cleared_by_its_names(tmp_pa
     demo_folder.clear_demo_folder(folder)
     assert list(folder.iterdir()) == []
     folder = made(tmp_path / "b")
-    (folder / "image" / "notes").mkdir()
-    (folder / "image" / "notes" / "1.txt").touch()
-    with pytest.raises(AlreadyExistsError, match=r"image/notes/1\.txt"):
-        demo_folder.clear_demo_folder(folder)
+    for name in ("image/notes/1.txt", "image/1/12", "image/1/0.5", "image-zarr3/1/c"):
+        stranger = folder / name
+        stranger.parent.mkdir(parents=True, exist_ok=True)
+        stranger.touch()
+        with pytest.raises(AlreadyExistsError, match=re.escape(name)):
+            demo_folder.clear_demo_folder(folder)
+        stranger.unlink()
 
 
 @pytest.mark.parametrize("member", ["read", "read_many"])

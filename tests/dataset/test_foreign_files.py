@@ -15,7 +15,7 @@ import pytest
 from datasets import VOXEL_SIZE, read
 
 import wkgpu as wk
-from wkgpu.errors import HeaderError, ReadOnlyError, StorageAccessError
+from wkgpu.errors import HeaderError, ReadOnlyError, ShardIndexError, StorageAccessError
 from wkgpu.geometry.voxel_box import VoxelBox
 from wkgpu.operations import streaming
 
@@ -286,6 +286,25 @@ def test_a_private_file_gets_into_no_copy(mag, tmp_path, voxels):
     with pytest.raises(HeaderError, match="is a link; such a file is not copied"):
         mag.layer.dataset.copy_dataset(tmp_path / "leak")
     assert not list((tmp_path / "leak").rglob("*.wkw"))
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_private_file_gets_into_no_copy_of_zarr_either(mag, tmp_path, voxels, compress):
+    """Its files do not say what they are: what a link leads to is copied as voxels, if it has any."""
+    own = mag.layer.dataset.add_layer("zarr", "color", data_format="zarr3").add_mag(
+        1, chunk_shape=8, shard_shape=32, compress=compress
+    )
+    own.write(voxels)
+    shard = own.path / "c/0/0/0/0"
+    shard.rename(tmp_path / "shard")
+    shard.symlink_to(tmp_path / "shard")
+    copy = mag.layer.dataset.copy_dataset(tmp_path / "copy").get_layer("zarr").get_mag(1)
+    np.testing.assert_array_equal(read(copy)[0], voxels)
+    assert not (copy.path / "c/0/0/0/0").is_symlink()
+    (tmp_path / "shard").write_text("a private key" * 1000)
+    with pytest.raises(ShardIndexError, match="c/0/0/0/0: "):
+        mag.layer.dataset.copy_dataset(tmp_path / "leak")
+    assert not [file for file in (tmp_path / "leak").rglob("*") if file.is_file() and b"private" in file.read_bytes()]
 
 
 def test_a_rewrite_replaces_linked_shards_but_refuses_linked_folders(mag, tmp_path, voxels):

@@ -26,7 +26,8 @@ ZARR_LAYERS = {name: f"{name}-zarr3" for name in LAYERS}
 PICTURE_NAME = "picture.png"
 _MARKER_NAME = ".made-by-wkgpu-demo"
 _MAX_MARKER_BYTES = 16 << 20
-_MAG = re.compile(rf"(?:{'|'.join([*LAYERS, *ZARR_LAYERS.values()])})/\d+(?:-\d+-\d+)?/(?P<file>.+)")
+_MAG = re.compile(rf"(?:{'|'.join([*LAYERS, *ZARR_LAYERS.values()])})/\d+(?:-\d+-\d+)?/(?P<file>(?!\d).+)")
+"""A file of a mag; a chunk whose key begins with a number is none of a demo."""
 
 
 def check_demo_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from wkgpu.engines.host_memory import READ_LESS
 from wkgpu.engines.kernel import Kernel
 from wkgpu.engines.tuning import Tuning
 from wkgpu.storage.codecs import Codec
@@ -72,7 +73,7 @@ class Engine(Protocol):
         """Return zeroed memory for an output, in Fortran order."""
         ...
 
-    def check_room(self, nbytes: int, what: str) -> None:
+    def check_room(self, nbytes: int, what: str, advice: str = READ_LESS) -> None:
         """See that there is memory for an array before any work is done for it.
 
         It takes some 100 µs: ask for arrays of `wkgpu.engines.host_memory.LARGE_BYTES` and more.
@@ -81,6 +82,8 @@ class Engine(Protocol):
         ----------
         what : str
             Names the array at the begin of a message.
+        advice : str
+            What can be done, at its end.
 
         Raises
         ------
@@ -110,6 +113,13 @@ class Engine(Protocol):
             Its files, open.
         out : array (channel, x, y, z, box)
             Of the plan's dtype, with any strides; fastest where channels and x are neighbours (Fortran order).
+
+        Raises
+        ------
+        ChunkError
+            For a chunk that cannot be fetched or decoded.
+        TooLargeError
+            For chunks that memory has no room for.
         """
         ...
 

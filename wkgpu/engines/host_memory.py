@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+READ_LESS = (
+    "Read a smaller box, work in parts (View.for_each_chunk, View.get_buffered_slice_reader), or pass out=, such as a "
+    "numpy.memmap."
+)
+"""What a message says by default that one can do."""
 LARGE_BYTES = 256 << 20
 """Arrays from this size on are compared with the memory that there is; for smaller ones the question costs too much."""
 _RESERVE_BYTES = 64 << 20  # for what a read needs beside its output
@@ -29,7 +34,7 @@ def available_bytes() -> int:
     return max(min(limits, default=sys.maxsize) - _RESERVE_BYTES, 0)
 
 
-def no_room(what: str, nbytes: int, free: int, place: str) -> str:
+def no_room(what: str, nbytes: int, free: int, place: str, advice: str = READ_LESS) -> str:
     """Return the message of an error for an array that is too large.
 
     Examples
@@ -37,11 +42,7 @@ def no_room(what: str, nbytes: int, free: int, place: str) -> str:
     >>> no_room("The box", 5 << 30, 1 << 30, "this process")[:65]
     'The box needs 5.0 GiB, and this process can take 1.0 GiB more. Re'
     """
-    return (
-        f"{what} needs {nbytes / (1 << 30):.1f} GiB, and {place} can take {free / (1 << 30):.1f} GiB more. Read a "
-        "smaller box, work in parts (View.for_each_chunk, View.get_buffered_slice_reader), or pass out=, such as a "
-        "numpy.memmap."
-    )
+    return f"{what} needs {nbytes / (1 << 30):.1f} GiB, and {place} can take {free / (1 << 30):.1f} GiB more. {advice}"
 
 
 def _of_machine() -> Iterator[int]:

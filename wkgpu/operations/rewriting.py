@@ -203,20 +203,31 @@ def _copy_shard(source: StoredArray, target: StoredArray, shard: Triple) -> bool
         return False
     copy = location_of(Path(target.shard_path(shard)))
     copy.store.copy(location_of(Path(source.shard_path(shard))), copy.key)
+    if source.is_rewritten():  # the file may be one of another spec
+        copy.store.delete(copy.key)
+        return False
     return True
 
 
 def _is_copied(source: StoredArray, shard: Triple, codecs: Pipeline) -> bool:
     """Whether a file is copied as it is. So is a damaged one, of which nothing else can be kept.
 
+    What a link leads to could be a private file, and the copy is for others. A shard that says so is copied;
+    in formats whose files do not, it is decoded and encoded again.
+
     Raises
     ------
     HeaderError
-        For a link to a file that is no shard of this mag. It could be a private file, and the copy is for others.
+        For a link to a file that says that it is no shard of this mag.
     """
-    found = source.shard_codecs(shard)
-    if found is None and (link := first_link(path := source.shard_path(shard), str(source.path))) is not None:
-        raise HeaderError(f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it.")
+    found, path = source.shard_codecs(shard), source.shard_path(shard)
+    if (link := first_link(path, str(source.path))) is not None:
+        if not source.files_say_spec:
+            return False
+        if found is None:
+            raise HeaderError(
+                f"{path} is no shard of its mag, and {link} is a link; such a file is not copied. Remove it."
+            )
     return found in (None, codecs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -10,16 +10,14 @@ import numpy as np
 
 from wkgpu.engines import Engine
 from wkgpu.engines.host_memory import LARGE_BYTES
-from wkgpu.errors import DtypeError, OutdatedFileError, ShapeError
-from wkgpu.geometry.voxel_box import Triple, VoxelBox, triple
+from wkgpu.errors import DtypeError, ShapeError
+from wkgpu.geometry.voxel_box import Triple, VoxelBox, bisected, triple
 from wkgpu.operations.tiling import shards_in
 from wkgpu.storage.plans.comparison import chunk_grids_coincide, comparison_plan
 from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
-
-_MAX_ATTEMPTS = 8
 
 
 def read_box(array: StoredArray, engine: Engine, topleft: Triple, shape: Triple, out: Any = None) -> Any:
@@ -95,13 +93,7 @@ def write_box(array: StoredArray, engine: Engine, topleft: Triple, data: Any) ->
     if voxels.dtype != spec.memory_dtype:
         raise DtypeError(f"data has dtype {voxels.dtype}; the voxels are {spec.memory_dtype}.")
     for part in with_its_end(array).parts:
-        for attempt in range(_MAX_ATTEMPTS):
-            try:
-                _write_part(part, engine, topleft, voxels)
-                break
-            except OutdatedFileError:  # by a program that takes no locks
-                if attempt + 1 == _MAX_ATTEMPTS:
-                    raise
+        _write_part(part, engine, topleft, voxels)
 
 
 def _write_part(part: ArrayPart, engine: Engine, topleft: Triple, voxels: Any) -> None:
@@ -131,6 +123,7 @@ def channels_of_part(part: ArrayPart, engine: Engine, voxels: Any) -> Any:
     own, spec = voxels[part.channels], part.array.spec
     if own.shape[0] == spec.num_channels:
         return own
+    _check_room(engine, (spec.num_channels, *own.shape[1:]), part.array, "A write")
     with engine.active():
         padded = engine.xp.full((spec.num_channels, *own.shape[1:]), _fill_value(spec), own.dtype, order="F")
         padded[part.selected] = own
@@ -217,19 +210,54 @@ def _fill(array: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape:
     """Fill an array ``(channel, x, y, z, box)`` of the engine."""
     array = with_its_end(array)
     for part, channels, selected, _ in array.parts:
-        own = out[channels]
-        is_whole = own.shape[0] == part.spec.num_channels
-        voxels = own if is_whole else engine.empty((part.spec.num_channels, *out.shape[1:]), out.dtype)
-
-        def fill(plan: ReadPlan, sources: Sources, part: StoredArray = part, voxels: Any = voxels) -> None:
-            engine.read(plan, sources, in_storage_order(part.spec, voxels))
-
-        part.read(toplefts, shape, fill)
-        if not is_whole:
+        own, wanted = out[channels], part.spec.num_channels
+        if own.shape[0] == wanted:
+            _fill_part(part, engine, toplefts, shape, own)
+            continue
+        for corners, lengths, where in _tiles(toplefts, shape, part.spec):
+            _check_room(engine, (wanted, *lengths, len(corners)), part, "A read")
+            voxels = engine.empty((wanted, *lengths, len(corners)), out.dtype)
+            _fill_part(part, engine, corners, lengths, voxels)
             with engine.active():
-                own[...] = voxels[selected]
+                own[where] = voxels[selected]
     if not _is_inside(array, toplefts, shape):
         _fill_outside(array, engine, toplefts, shape, out)
+
+
+def _fill_part(part: StoredArray, engine: Engine, toplefts: Sequence[Triple], shape: Triple, out: Any) -> None:
+    part.read(
+        toplefts, shape, lambda plan, sources: engine.read(plan, sources, in_storage_order(part.spec, out))
+    )  # fmt: skip
+
+
+def _tiles(
+    toplefts: Sequence[Triple], shape: Triple, spec: ArraySpec
+) -> Iterator[tuple[Sequence[Triple], Triple, tuple[slice, ...]]]:
+    """Cut boxes where all channels of a chunk are read and only some are wanted, so that this takes little memory.
+
+    Yields
+    ------
+    toplefts, shape : sequence of (x, y, z), tuple of int
+        Boxes to read together.
+    where : tuple of slice
+        Of an array ``(channel, x, y, z, box)`` of all boxes, the part that they are.
+    """
+    max_voxels = max(LARGE_BYTES // spec.voxel_bytes, 1)
+    if prod(shape) * len(toplefts) <= max_voxels:
+        yield toplefts, shape, (slice(None),) * 5
+        return
+    for number, topleft in enumerate(toplefts):
+        box = VoxelBox(topleft, shape)
+        for tile in bisected(box, spec.chunk_shape, max_voxels):
+            yield [tile.topleft], tile.shape, (slice(None), *tile.slices_in(box), slice(number, number + 1))
+
+
+def _check_room(engine: Engine, shape: tuple[int, ...], part: StoredArray, what: str) -> None:
+    """See that there is room for all channels of a chunk, where a read or a write needs only some."""
+    nbytes = prod(shape) * part.spec.dtype.itemsize
+    if nbytes >= LARGE_BYTES:
+        what = f"{what} of {shape[1:4]} voxels of {part.path}, which has {shape[0]} channels in a chunk,"
+        engine.check_room(nbytes, what, "Take a smaller box, or store fewer channels in a chunk.")
 
 
 def with_its_end(array: StoredArray) -> StoredArray:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import NamedTuple
 
-from wkgpu.errors import OutdatedFileError
 from wkgpu.storage.shard_index import ShardIndex, shard_indexes
 from wkgpu.storage.stores.files import Source, Version
 from wkgpu.storage.stores.local import open_files
@@ -43,14 +42,12 @@ class ShardFile:
         -1 when it is closed, and when its store has no descriptors and nothing has been staged.
     """
 
-    __slots__ = ("_store", "descriptor", "index", "is_open", "key", "source")
+    __slots__ = ("descriptor", "index", "key", "source")
 
-    def __init__(self, key: FileKey, store: Store, source: Source, index: ShardIndex) -> None:
+    def __init__(self, key: FileKey, source: Source, index: ShardIndex) -> None:
         self.key = key
         self.index = index
         self.source = source
-        self.is_open = True
-        self._store = store
         descriptor = source.descriptor
         self.descriptor = -1 if descriptor is None else descriptor
 
@@ -72,7 +69,7 @@ class ShardFile:
         ranges : iterable of (offset, nbytes)
             All that will be read of it.
         wait : bool
-            As for `reopen`.
+            Whether to wait until other threads have closed files, where there are too many.
         """
         if self.descriptor < 0:
             stage = partial(staged, self.source, ranges, self.path)
@@ -82,45 +79,21 @@ class ShardFile:
     def close(self) -> None:
         """Close the file, if it is open."""
         descriptor, self.descriptor = self.descriptor, -1
-        self.is_open = False
         if descriptor >= 0 and self.source.descriptor is None:
             open_files.held.discard(descriptor)  # before another thread opens a file and gets its number
             os.close(descriptor)
         self.source.close()
 
-    def reopen(self, wait: bool = True) -> None:
-        """Open it once more, if it is closed.
 
-        Parameters
-        ----------
-        wait : bool
-            Whether to wait until other threads have closed files, where there are too many.
-
-        Raises
-        ------
-        OutdatedFileError
-            If the file is gone, or is another one than it was.
-        StorageAccessError
-            If it cannot be opened.
-        """
-        if self.is_open:
-            return
-        path, version = self.key
-        source = self._store.open(self.source.key, wait=wait)
-        if source is None:
-            raise OutdatedFileError(f"{path} was deleted while it was read; read again.")
-        if source.version != version:
-            source.close()
-            raise OutdatedFileError(f"{path} was replaced while it was read; read again.")
-        self.source, self.is_open = source, True
-        self.descriptor = -1 if source.descriptor is None else source.descriptor
-
-
-def open_shard(store: Store, key: str, read_index: IndexReader, wait: bool = False) -> ShardFile | None:
+def open_shard(
+    store: Store, key: str, read_index: IndexReader, layout: Hashable = None, wait: bool = False
+) -> ShardFile | None:
     """Open a shard, with its index from the cache or read again; None where it does not exist.
 
     Parameters
     ----------
+    layout : hashable
+        What the index is made of besides the file.
     wait : bool
         Whether to wait until other threads have closed files, where there are too many.
 
@@ -136,11 +109,11 @@ def open_shard(store: Store, key: str, read_index: IndexReader, wait: bool = Fal
         return None
     path, version = store.url_of(key), source.version
     try:
-        index = shard_indexes.get(path, version)
+        index = shard_indexes.get(path, version, layout)
         if index is None:
             index = read_index(source)
-            shard_indexes.put(path, version, index)
+            shard_indexes.put(path, version, index, layout)
     except BaseException:
         source.close()
         raise
-    return ShardFile(FileKey(path, version), store, source, index)
+    return ShardFile(FileKey(path, version), source, index)

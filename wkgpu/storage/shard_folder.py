@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wkgpu.errors import HeaderError, UnsupportedError
+from wkgpu.errors import UnsupportedError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.codecs import Compression, Pipeline, pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces
@@ -40,6 +40,8 @@ class ShardFolder(ABC):
     """
 
     data_format: ClassVar[str]
+    files_say_spec: ClassVar[bool] = False
+    """Whether each file says how its chunks are stored, so that one of another spec is never read as if it had this."""
 
     def __init__(self, location: Location, spec: ArraySpec, version: Version) -> None:
         self.location = location
@@ -49,6 +51,7 @@ class ShardFolder(ABC):
         self._planner = ReadPlanner(spec.of_part.in_own_axes, strides, self.first_ordinal)
         self._prefix = f"{location.key}/" if location.key else ""
         self._lock_key = self.lock_key
+        self._index_layout = self.index_layout
         is_interrupted = location.store.is_swapping(self._lock_key, also_earlier=True)
         self._version = None if is_interrupted else version  # the swap is finished first
 
@@ -137,6 +140,11 @@ class ShardFolder(ABC):
         FormatError
             Naming the file, and of a bad index the chunk.
         """
+
+    @property
+    def index_layout(self) -> Hashable:
+        """What the index of a file is made of besides the file; it stays the same while this object says the same."""
+        return self.spec.of_part
 
     @property
     @abstractmethod
@@ -235,10 +243,8 @@ class ShardFolder(ABC):
         wait : bool
             Whether to wait until other threads have closed files, where there are too many.
         """
-        file = open_shard(self.location.store, self.shard_key(shard), self.read_index, wait)
-        if file is None and self.is_outdated():  # its voxels may be in a file of another name
-            raise HeaderError(f"{self.path} has been rewritten or deleted; read again.")
-        return file
+        store = self.location.store
+        return open_shard(store, self.shard_key(shard), self.read_index, self._index_layout, wait)
 
     @property
     def follows_links(self) -> bool:
@@ -265,6 +271,13 @@ class ShardFolder(ABC):
     def is_outdated(self) -> bool:
         """Whether the mag has been rewritten since its header was read, or its files are being swapped just now."""
         return self.location.store.has_changed(self._lock_key, self._version)
+
+    def is_rewritten(self) -> bool:
+        """Whether the mag has other files than when its header was read, or gets them just now.
+
+        One that has only been made larger has not: this object then says how large it is.
+        """
+        return self.is_outdated()
 
     @property
     def pieces(self) -> Pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -103,11 +104,14 @@ class UniformIndex:
 
 
 class ShardIndexCache:
-    """Least-recently-used shard indexes, each valid for one state of its file.
+    """Least-recently-used shard indexes, each valid for one state of its file, and for one layout.
 
     Reading the 32,768 entries of a 1024³ shard again for every small patch is what makes other readers slow. The
     state is the file's inode, size and times of change. A file that changed a moment ago is not remembered: it could
     change once more within one tick of the file system's clock and look the same.
+
+    The layout is what else an index is made of, such as what the metadata of an array say, which may be corrected while
+    the files stay as they are.
 
     Parameters
     ----------
@@ -120,25 +124,25 @@ class ShardIndexCache:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._held: int | None = 0  # bytes; None while they change: an interrupt there has them counted again
-        self._entries: OrderedDict[str, tuple[Version, ShardIndex]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[Version, Hashable, ShardIndex]] = OrderedDict()
         self._lock = child_safe(threading.Lock())
 
-    def get(self, path: str, version: Version) -> ShardIndex | None:
-        """Return the index of a file, if it was kept and the file is still in the same state."""
+    def get(self, path: str, version: Version, layout: Hashable = None) -> ShardIndex | None:
+        """Return the index of a file, if it was kept, and state and layout are still the same."""
         with self._lock:
             entry = self._entries.get(path)
-            if entry is None or entry[0] != version:
+            if entry is None or entry[0] != version or not (entry[1] is layout or entry[1] == layout):
                 return None
             self._entries.move_to_end(path)
-            return entry[1]
+            return entry[2]
 
-    def put(self, path: str, version: Version, index: ShardIndex) -> None:
-        """Keep the index of a file that is in this state."""
+    def put(self, path: str, version: Version, index: ShardIndex, layout: Hashable = None) -> None:
+        """Keep the index of a file that is in this state, and of this layout."""
         if time.time_ns() - version.changed_ns < self._RECENT_NANOSECONDS:
             return
         with self._lock:
             held = self._begin_change() - self._forget(path)
-            self._entries[path] = (version, index)
+            self._entries[path] = (version, layout, index)
             held += index.nbytes
             while held > self._capacity and len(self._entries) > 1:
                 held -= self._forget(next(iter(self._entries)))
@@ -152,12 +156,12 @@ class ShardIndexCache:
 
     def _begin_change(self) -> int:
         held, self._held = self._held, None
-        return sum(index.nbytes for _, index in self._entries.values()) if held is None else held
+        return sum(index.nbytes for *_, index in self._entries.values()) if held is None else held
 
     def _forget(self, path: str) -> int:
         """Drop an entry, and return the bytes that it took."""
         entry = self._entries.pop(path, None)
-        return 0 if entry is None else entry[1].nbytes
+        return 0 if entry is None else entry[2].nbytes
 
 
 shard_indexes = ShardIndexCache(capacity=256 << 20)

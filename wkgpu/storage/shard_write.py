@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from wkgpu.errors import HeaderError
+from wkgpu.errors import AlreadyExistsError, HeaderError, OutdatedFileError
 from wkgpu.geometry.voxel_box import Triple
 from wkgpu.storage.plans.chunk_lookup import Ints, Pieces, ShardRows, recut
 from wkgpu.storage.plans.write import (
@@ -27,12 +27,18 @@ from wkgpu.storage.stores.files import Replacing, WritableFile
 from wkgpu.storage.stores.local.os_errors import wrap_os_errors
 from wkgpu.storage.stores.staged_files import StagedFile
 
+MAX_OVERTAKEN = 32  # a shard that other programs change more often during one write is not waited for
+_OVERTAKEN = OutdatedFileError, AlreadyExistsError
+
 
 class ShardWrite:
     """Locks a shard for a ``with`` block, in which an engine executes the write plan, and then commits it.
 
     A shard that did not exist, or whose format cannot change it in place, is written beside the old one and renamed
     over it when the block ends; when it raises, the old one stays.
+
+    Programs that take no locks may make or replace the shard meanwhile. What they have written is not to be lost: then
+    the block changes nothing, and `is_overtaken` says that the shard has to be written again.
 
     A shard keeps its codecs, whatever those of its mag are. A new one gets the mag's, and so does a damaged one that is
     covered whole and whose header does not tell its codecs.
@@ -41,6 +47,13 @@ class ShardWrite:
     ----------
     rows, pieces, shape
         What is written, in storage axis order.
+
+    Attributes
+    ----------
+    path : str
+        The shard, as users know it.
+    is_overtaken : bool
+        Whether the ``with`` block has changed nothing, because another program has changed the shard.
 
     Examples
     --------
@@ -57,7 +70,8 @@ class ShardWrite:
         self._shard = array.spec.from_storage_order(rows.shard)
         self._store = array.location.store
         self._key = array.shard_key(self._shard)
-        self._path = array.shard_path(self._shard)
+        self.path = array.shard_path(self._shard)
+        self.is_overtaken = False
         self._plan: WritePlan | None = None
         self._stack = ExitStack()
         self._lock: ExitStack | None = None
@@ -66,7 +80,7 @@ class ShardWrite:
         """Lock the shard before the ``with`` block; False if the mag has been rewritten, so that others are needed."""
         with ExitStack() as stack:
             stack.enter_context(self._store.lock(self._array.lock_key, _lock_number(self._shard)))
-            if self._array.is_outdated():
+            if self._array.is_rewritten():
                 return False
             self._lock = stack.pop_all()
         return True
@@ -85,33 +99,58 @@ class ShardWrite:
         assert self._lock is not None
         with self._lock.pop_all() as stack:
             self._lock = None
-            expected = self._file(self._is_in_place(self._array.spec))  # first: the error is that it may not be written
-            # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
-            if self._covers_shard():
-                old, codecs = None, self._array.shard_codecs(self._shard)
-            else:
-                old = self._array.open_shard(self._shard, wait=True)
-                codecs = None if old is None else old.index.codecs
-            if old is not None:
-                stack.callback(old.close)
-                old.stage([(0, old.nbytes)])
-            spec = self._array.spec.in_own_axes
-            spec = spec if codecs is None else spec.encoded_as(codecs)
-            self._plan = self._planned(spec, old, stack.enter_context(self._target(spec, old, expected)))
+            self._plan = self._begun(stack)
             self._stack = stack.pop_all()
         return self._plan
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with (
-            wrap_os_errors(f"Cannot write {self._path}"),
-            self._stack,
-        ):  # a replacement sees errors and replaces nothing
+    ) -> bool:
+        try:
+            with (
+                wrap_os_errors(f"Cannot write {self.path}"),
+                self._stack,
+            ):  # a replacement sees errors and replaces nothing
+                if error is not None:
+                    raise error
+                self._finish()
+        except _OVERTAKEN:
             if error is not None:
-                raise error
-            self._finish()
-        shard_indexes.discard(self._path)
+                raise
+            self.is_overtaken = True
+        shard_indexes.discard(self.path)
+        return self.is_overtaken
+
+    def _begun(self, stack: ExitStack) -> WritePlan:
+        """Open the shard and the file to write, until both are opened without a change by another program."""
+        for attempt in range(MAX_OVERTAKEN):
+            with ExitStack() as opened:
+                try:
+                    plan = self._opened(opened)
+                except _OVERTAKEN:
+                    if attempt + 1 == MAX_OVERTAKEN:
+                        raise
+                    continue
+                stack.push(opened.pop_all())
+                break
+        return plan
+
+    def _opened(self, stack: ExitStack) -> WritePlan:
+        spec = self._array.spec
+        self._file(self._is_in_place(spec), "anything")  # first: the error is that it may not be written
+        # A shard that is covered whole is not read, so that overwriting it repairs a damaged one.
+        if self._covers_shard():
+            old, codecs = None, self._array.shard_codecs(self._shard)
+            replacing: Replacing = "anything"
+        else:
+            old = self._array.open_shard(self._shard, wait=True)
+            codecs, replacing = (None, "nothing") if old is None else (old.index.codecs, old.key.version)
+        if old is not None:
+            stack.callback(old.close)
+            old.stage([(0, old.nbytes)])
+        spec = spec.in_own_axes if codecs is None else spec.in_own_axes.encoded_as(codecs)
+        file = self._file(old is not None and self._is_in_place(spec), replacing)
+        return self._planned(spec, old, stack.enter_context(file))
 
     def _covers_shard(self) -> bool:
         count = self._array.spec.chunks_in_shard * prod(self._pieces.per_chunk)
@@ -120,20 +159,12 @@ class ShardWrite:
     def _is_in_place(self, spec: ArraySpec) -> bool:
         return self._array.changes_in_place(spec.codecs) and self._store.changes_in_place
 
-    def _file(self, is_in_place: bool, old: ShardFile | None = None) -> WritableFile:
-        """Return the shard to change, or a new one, which replaces the old one alone; neither is opened yet."""
+    def _file(self, is_in_place: bool, replacing: Replacing) -> WritableFile:
+        """Return the shard to change, or a new one that replaces it; neither is opened yet."""
         if is_in_place:
             return self._store.change(self._key)
-        # Programs that take no locks may replace the shard, too: what they write is not to be lost.
-        replacing: Replacing = "anything" if old is None else old.key.version
-        return self._store.new_file(self._key, is_locked=True, replacing=replacing)
-
-    def _target(self, spec: ArraySpec, old: ShardFile | None, expected: WritableFile) -> WritableFile:
-        """Return the file to write; that is the expected one, but where the shard has other codecs than its mag."""
-        is_in_place = old is not None and self._is_in_place(spec)
-        is_expected = is_in_place == self._is_in_place(self._array.spec) and (is_in_place or old is None)
-        file = expected if is_expected else self._file(is_in_place, old)
-        return file if is_in_place or self._store.has_descriptors else StagedFile(file, self._path)
+        file = self._store.new_file(self._key, is_locked=True, replacing=replacing)
+        return file if self._store.has_descriptors else StagedFile(file, self.path)
 
     def _planned(self, spec: ArraySpec, old: ShardFile | None, file: WritableFile) -> WritePlan:
         array, is_in_place = self._array, self._is_in_place(spec)
@@ -150,7 +181,7 @@ class ShardWrite:
         stored = NOTHING_STORED if is_in_place else stored_chunks(spec, touched, old, absent)
         drops_filled = absent is AbsentChunks.OMITTED
         return WritePlan(
-            self._path, spec, pieces, self._shape, file, old, data_offset, touched, stored, drops_filled
+            self.path, spec, pieces, self._shape, file, old, data_offset, touched, stored, drops_filled
         )  # fmt: skip
 
     def _ordinals(self, chunks: Ints) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from operator import add
 from typing import NamedTuple, Self
@@ -28,10 +28,9 @@ from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.plans.sources import Sources
 from wkgpu.storage.shard_file import ShardFile
 from wkgpu.storage.shard_folder import ShardFolder
-from wkgpu.storage.shard_write import ShardWrite
+from wkgpu.storage.shard_write import MAX_OVERTAKEN, ShardWrite
 from wkgpu.storage.spec import ArraySpec
 
-_MAX_GROWTHS = 10_000  # by other writers, while one waits for a lock
 _MAX_ATTEMPTS = 32  # a mag that is rewritten more often during one read or write is not waited for
 
 
@@ -144,8 +143,8 @@ class StoredArray(ShardFolder):
         Yields
         ------
         plan, sources : ReadPlan, Sources
-            What to read, and the files, which are open: close them, by using them in a ``with`` block. If the mag is
-            rewritten before the last plan is made, they start again, with plans of the new files.
+            What to read, and the files, which are open: close them, by using them in a ``with`` block, before the next
+            plan. If the mag is rewritten before the last plan is made, they start again, with plans of the new files.
         """
         corners = np.array(toplefts, np.int64).reshape(-1, 3)
         for array in self._attempts():
@@ -155,20 +154,26 @@ class StoredArray(ShardFolder):
                 at, lengths = corners[:, list(spec.axis_order)], spec.in_storage_order(shape)
                 open_shard = partial(array._open_in_storage_order, spec)
             try:
-                yield from array._planner.plans(at, lengths, array.location.store, open_shard)
+                yield from array._planner.plans(at, lengths, array.location.store, open_shard, array._check_opened)
             except WkgpuError:
-                if not array.is_outdated():
+                if not array.is_rewritten():
                     raise
             else:
                 return
+
+    def _check_opened(self, files: Sequence[ShardFile | None]) -> None:
+        """Check that files are those of the spec, and not of one that the mag has got since.
+
+        What they do not say themselves, and where one is missing, its voxels may be in a file of another name.
+        """
+        if (None in files or not self.files_say_spec) and self.is_rewritten():
+            raise HeaderError(f"{self.path} was rewritten or deleted while its files were opened; read again.")
 
     def _open_in_storage_order(self, spec: ArraySpec, shard: Triple, wait: bool) -> ShardFile | None:
         return self.open_shard(spec.from_storage_order(shard), wait)
 
     def read(self, toplefts: Sequence[Triple], shape: Triple, execute: Callable[[ReadPlan, Sources], None]) -> None:
         """Plan to read boxes, and execute plan after plan.
-
-        Where a file that could not be kept open has been replaced, all is planned and executed again.
 
         Parameters
         ----------
@@ -177,18 +182,12 @@ class StoredArray(ShardFolder):
         execute : callable
             Reads what a plan says from its open files.
         """
-        for _ in range(_MAX_ATTEMPTS):
-            try:
-                for plan, sources in self.read_plans(toplefts, shape):
-                    with sources:
-                        execute(plan, sources)
-            except OutdatedFileError:
-                continue
-            return
-        raise self._restless()
+        for plan, sources in self.read_plans(toplefts, shape):
+            with sources:
+                execute(plan, sources)
 
     def shard_writes(self, topleft: Triple, shape: Triple) -> Iterator[ShardWrite]:
-        """Yield a write for each shard that a box touches; entering one locks its shard.
+        """Yield a write for each shard that a box touches, locked. One that is overtaken comes again.
 
         Parameters
         ----------
@@ -211,26 +210,10 @@ class StoredArray(ShardFolder):
             array.check_is_one_part()
             pieces = array.pieces  # once: they depend on settings
             for rows in rows_of(array, pieces):
-                write = self._locked_write(array, rows, pieces, array.spec.in_storage_order(shape))
-                if write is None:
+                if not (yield from _until_written(array, rows, pieces, array.spec.in_storage_order(shape))):
                     break
-                try:
-                    yield write
-                finally:
-                    write.unlock()
             else:
                 return
-
-    def _locked_write(self, array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple) -> ShardWrite | None:
-        """Return a write with its lock; None if the mag has been rewritten, and not only been made larger."""
-        for _ in range(_MAX_GROWTHS):
-            write = ShardWrite(array, rows, pieces, shape)
-            if write.lock():
-                return write
-            before, array = array, self.current()
-            if (array.spec, array.file_layout) != (before.spec, before.file_layout):
-                return None
-        raise self._restless()
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
         """Yield a write for each shard that scattered boxes of one shape touch; every chunk in them is re-encoded.
@@ -282,7 +265,7 @@ class StoredArray(ShardFolder):
         """
         for array in self._attempts():
             shards = array.existing_shards(box)
-            if not array.is_outdated():
+            if not array.is_rewritten():
                 break
         width, height, depth = shape = array.spec.shard_shape
         return [((x * width, y * height, z * depth), shape) for x, y, z in shards]
@@ -298,3 +281,28 @@ class StoredArray(ShardFolder):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.location)!r}, {self.spec})"
+
+
+def _until_written(
+    array: StoredArray, rows: ShardRows, pieces: Pieces, shape: Triple
+) -> Generator[ShardWrite, None, bool]:
+    """Yield the locked write of a shard, and again where a program that takes no locks has changed the shard meanwhile.
+
+    Returns
+    -------
+    bool
+        False if nothing was written, because the mag has been rewritten.
+    """
+    for _ in range(MAX_OVERTAKEN):
+        write = ShardWrite(array, rows, pieces, shape)
+        if not write.lock():
+            return False
+        try:
+            yield write
+        finally:
+            write.unlock()
+        if not write.is_overtaken:
+            return True
+    raise OutdatedFileError(
+        f"{write.path} was changed {MAX_OVERTAKEN} times by another program while it was written; try again later."
+    )

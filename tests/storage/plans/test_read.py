@@ -24,7 +24,7 @@ MORTON = (0, 0, 0)
 
 def fake_file(index, path="shard"):
     """A shard of which only the index exists."""
-    return ShardFile(FileKey(path, Version(())), None, SimpleNamespace(descriptor=-1, close=lambda: None), index)
+    return ShardFile(FileKey(path, Version(())), SimpleNamespace(descriptor=-1, close=lambda: None), index)
 
 
 def shard_with_sizes(sizes, begin=80, path="shard"):

@@ -184,6 +184,28 @@ def test_a_lock_of_another_process_is_not_waited_for_if_that_is_not_wanted(lock_
         pytest.fail("another process holds lock 3")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one lock serves the whole file")
+def test_many_locks_are_not_waited_for_in_vain_while_others_come_and_go(lock_file, holder):
+    """Locks that are asked for later are given later, so that there is a time when all are free."""
+    got = threading.Event()
+
+    def acquire_many():
+        with file_lock(lock_file, 0, 100):
+            got.set()
+
+    thread = threading.Thread(target=acquire_many)
+    thread.start()
+    while acquired(lock_file, 50, 0.05):  # until the thread waits
+        time.sleep(0.01)
+    with pytest.raises(BlockingIOError), file_lock(lock_file, 200, wait=False):
+        pytest.fail("another thread waits for many")
+    assert not got.is_set()
+    holder.kill()
+    assert got.wait(10)
+    thread.join(10)
+    assert acquired(lock_file, 50, 10)
+
+
 # ---- File systems without locks
 
 

@@ -1,6 +1,7 @@
 """Damaged Zarr 3 arrays: an error that names file and chunk, and never a crash or memory out of bounds."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,11 @@ def regular(*lengths):
     return {"name": "regular", "configuration": {"chunk_shape": lengths}}
 
 
+def without_inner_codecs(said):
+    del said["codecs"][0]["configuration"]["codecs"]
+    return said
+
+
 METADATA = {
     "not JSON": (lambda said: "{", HeaderError, "is no JSON"),
     "of Zarr 2": (lambda said: said | {"zarr_format": 2}, HeaderError, "no metadata of Zarr 3"),
@@ -135,6 +141,8 @@ METADATA = {
     "an index that no memory holds": (
         lambda said: said | {"chunk_grid": regular(1 << 16, 8 << 16, 8, 8)}, UnsupportedError, "index whole",
     ),
+    "no channels": (lambda said: said | {"shape": [0, 40, 30, 20]}, UnsupportedError, "no channels"),
+    "shards without codecs": (without_inner_codecs, HeaderError, "no codecs"),
     "no names of axes": (lambda said: said | {"dimension_names": ["a", "b", "c", "d"]}, UnsupportedError, "name them"),
     "a key that must be understood": (lambda said: said | {"later": 1}, HeaderError, "later"),
 }  # fmt: skip
@@ -149,6 +157,24 @@ def test_metadata_that_is_not_read_names_the_file(make, name):
     file.write_text(changed if isinstance(changed, str) else json.dumps(changed))
     with pytest.raises(error, match=f"zarr.json.*{message}"):
         formats.open_array(array.path)
+
+
+@pytest.mark.parametrize("per_shard", [None, (1, 2, 2, 2)])
+def test_metadata_that_are_corrected(make, per_shard):
+    """Indexes that were read with the wrong ones are not used any more, although no shard has changed."""
+    array, _ = full(make, replace(PLAIN, per_shard=per_shard, compressors=(ZstdCodec(level=5),)))
+    file = array.path / "zarr.json"
+    right = file.read_text()
+    wrong = json.loads(right)
+    codecs = wrong["codecs"] if per_shard is None else wrong["codecs"][0]["configuration"]["codecs"]
+    codecs[-1] = {"name": "gzip", "configuration": {"level": 5}}
+    time.sleep(0.05)  # the index of a file that has just changed is not kept
+    file.write_text(json.dumps(wrong))
+    with pytest.raises(ChunkError, match="gzip"):
+        read_box(array, get_engine("cpu"), (0, 0, 0), (8, 8, 8))
+    file.write_text(right)
+    found = read_box(array, get_engine("cpu"), (0, 0, 0), (40, 30, 20))
+    np.testing.assert_array_equal(found.ravel(), np.arange(40 * 30 * 20, dtype=np.uint16))
 
 
 def test_shards_in_shards_and_encoded_indexes(tmp_path):

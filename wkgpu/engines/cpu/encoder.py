@@ -17,6 +17,7 @@ from wkgpu.engines.encoded_fill import encoded_fill, fill_pattern, swapped_bytes
 from wkgpu.engines.failures import check_write
 from wkgpu.engines.voxel_layout import voxel_layout
 from wkgpu.kernels.cpu import encoder as kernels
+from wkgpu.settings import config
 from wkgpu.storage.codecs import pipeline_bound
 from wkgpu.storage.plans.write import WritePlan
 
@@ -111,6 +112,13 @@ class CpuEncoder:
             self._sizes, failure,
         )  # fmt: skip
         check_write(plan, failure)
+
+
+def projected_nbytes(plan: WritePlan) -> int:
+    """Return what the threads take that encode large chunks, one each."""
+    size = plan.pieces.nbytes
+    of_thread = pipeline_bound(plan.spec.codecs, size) + size + int(plan.touched.nbytes.max(initial=0))
+    return min(max(config.threads, 1), len(plan.touched.ordinal)) * of_thread
 
 
 def _memory(address: int, nbytes: int) -> memoryview:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from wkgpu.engines import host_memory
 from wkgpu.engines.assembly import OffsetAllocator, shard_runs
+from wkgpu.engines.chunk_room import check_chunk_room
 from wkgpu.engines.cpu import codecs
 from wkgpu.engines.cpu.comparison import have_equal_voxels
-from wkgpu.engines.cpu.encoder import CpuEncoder
+from wkgpu.engines.cpu.encoder import CpuEncoder, projected_nbytes
 from wkgpu.engines.cpu.memory import output_memory
 from wkgpu.engines.cpu.reader import CpuReader
 from wkgpu.engines.cpu.tasks import rows_per_task
@@ -113,14 +114,14 @@ class CpuEngine:
             free = host_memory.available_bytes()
             raise TooLargeError(host_memory.no_room(f"An array of {shape} {dtype}", nbytes, free, _PLACE)) from error
 
-    def check_room(self, nbytes: int, what: str) -> None:
+    def check_room(self, nbytes: int, what: str, advice: str = host_memory.READ_LESS) -> None:
         """Compare with the memory that this process can take; see `Engine.check_room`."""
         if nbytes <= host_memory.available_bytes() or output_memory.has(nbytes):
             return
         output_memory.clear()
         free = host_memory.available_bytes()
         if nbytes > free:
-            raise TooLargeError(host_memory.no_room(what, nbytes, free, _PLACE))
+            raise TooLargeError(host_memory.no_room(what, nbytes, free, _PLACE, advice))
 
     def as_output(self, out: Any) -> NDArray[Any]:
         """Return a NumPy array on the memory of ``out``; see `Engine.as_output`."""
@@ -143,7 +144,9 @@ class CpuEngine:
     def read(self, plan: ReadPlan, sources: Sources, out: NDArray[Any]) -> None:
         """Fill every voxel that the plan covers; see `Engine.read`."""
         check_read_plan(plan, out)
-        CpuReader(plan, self._team, self._buffers).run(sources, out)
+        reader = CpuReader(plan, self._team, self._buffers)
+        check_chunk_room(self, plan, lambda: reader.projected_nbytes)
+        reader.run(sources, out)
 
     def projected_nbytes(self, plan: ReadPlan) -> int:
         """Return what the threads take; see `Engine.projected_nbytes`."""
@@ -152,6 +155,7 @@ class CpuEngine:
     def write(self, plan: WritePlan, data: NDArray[Any]) -> None:
         """Encode a box of voxels and store it in a shard; see `Engine.write`."""
         check_write_plan(plan, data)
+        check_chunk_room(self, plan, lambda: projected_nbytes(plan))
         encoder = CpuEncoder(plan, data, self._buffers)
         count = len(plan.touched.ordinal)
         rows = rows_per_task(count, plan.pieces.nbytes)
@@ -166,7 +170,12 @@ class CpuEngine:
 
     def compare(self, plan: ComparisonPlan, sources: tuple[Sources, Sources]) -> bool:
         """Compare two boxes chunk by chunk; see `Engine.compare`."""
+        for side in (plan.one, plan.other):
+            check_chunk_room(self, side, partial(self._nbytes_comparing, side))
         return have_equal_voxels(plan, sources, self._team, self._buffers)
+
+    def _nbytes_comparing(self, side: ReadPlan) -> int:
+        return 2 * self.projected_nbytes(side)
 
     def decodes(self, codec: Codec) -> bool:
         """Whether `CODECS` has it."""

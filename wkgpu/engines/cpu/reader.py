@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.engines import host_memory
 from wkgpu.engines.cpu.codecs import kernel_pipelines
 from wkgpu.engines.cpu.tasks import rows_per_task
 from wkgpu.engines.cpu.thread_buffers import ThreadBuffers, aligned
@@ -57,7 +58,8 @@ class CpuReader:
         plan = self._plan
         chunks, missing = len(plan.chunks), len(plan.missing)
         threads = max(self._threads(chunks) if chunks else 0, max(config.threads, 1) if missing else 0)
-        of_thread = max(sum(map(aligned, self._sizes)) if chunks else 0, aligned(plan.pieces.nbytes) if missing else 0)
+        of_fill = aligned(plan.pieces.nbytes) if missing and plan.pieces.nbytes < host_memory.LARGE_BYTES else 0
+        of_thread = max(sum(map(aligned, self._sizes)) if chunks else 0, of_fill)
         return threads * (of_thread + aligned(1))
 
     def run(self, sources: Sources, out: NDArray[Any]) -> None:
@@ -70,7 +72,7 @@ class CpuReader:
 
     def _threads(self, chunks: int) -> int:
         """Return as many threads as the bytes of chunks are worth."""
-        return min(max(config.threads, 1), -(-chunks * self._plan.pieces.nbytes // _THREAD_BYTES))
+        return min(max(config.threads, 1), chunks, -(-chunks * self._plan.pieces.nbytes // _THREAD_BYTES))
 
     def _fill(self, out: NDArray[Any]) -> None:
         """Fill what no chunk covers."""
@@ -85,6 +87,14 @@ class CpuReader:
 
             def fill(first: int, last: int) -> None:
                 placement.fill_chunks(first, last, missing, box_stride, geometry, pattern, target)
+
+        elif size >= host_memory.LARGE_BYTES:  # not once more in memory
+            value = np.frombuffer(plan.spec.memory_fill_bytes, plan.spec.memory_dtype)[0]
+
+            def fill(first: int, last: int) -> None:
+                for box, *origin in missing[:, first:last].T.tolist():
+                    spans = zip(origin, plan.pieces.shape, strict=True)
+                    out[(slice(None), *(slice(max(low, 0), low + length) for low, length in spans), box)] = value
 
         else:
             layout = voxel_layout(plan.pieces, plan.shape, out[..., 0], plan.spec.channel_position)

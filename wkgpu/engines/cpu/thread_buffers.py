@@ -7,6 +7,8 @@ from types import TracebackType
 
 import numpy as np
 
+from wkgpu.errors import TooLargeError
+
 _ALIGNMENT = 64  # a cache line
 _KEPT_BYTES = 8 << 20  # larger blocks, for unusually large chunks, are given back after use
 
@@ -22,7 +24,10 @@ class _Block:
     __slots__ = ("_address", "_memory", "cut", "nbytes")
 
     def __init__(self, nbytes: int) -> None:
-        self._memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        try:
+            self._memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+        except MemoryError as error:
+            raise TooLargeError(f"There are no {nbytes} bytes of memory to decode or encode chunks in.") from error
         begin = self._memory.__array_interface__["data"][0]
         self._address = begin + -begin % _ALIGNMENT
         self.nbytes = nbytes

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from wkgpu.engines import host_memory
+from wkgpu.engines.chunk_room import check_chunk_room
 from wkgpu.engines.cuda.caller_stream import Streams
 from wkgpu.engines.cuda.codecs import CODECS, encoder_of, is_placed_as_fetched
 from wkgpu.engines.cuda.cuda_errors import translated
@@ -139,7 +140,7 @@ class CudaEngine:
         return self._with_room(lambda: self.device.zeros(shape, dtype))
 
     @_on_device
-    def check_room(self, nbytes: int, what: str) -> None:
+    def check_room(self, nbytes: int, what: str, advice: str = host_memory.READ_LESS) -> None:
         """Compare with the memory that the device has; see `Engine.check_room`."""
         with self.device.active():
             if nbytes <= self.device.free_bytes():
@@ -147,7 +148,7 @@ class CudaEngine:
             self.slots.release()
             free = self.device.free_bytes()
         if nbytes > free:
-            raise DeviceMemoryError(host_memory.no_room(what, nbytes, free, self.name))
+            raise DeviceMemoryError(host_memory.no_room(what, nbytes, free, self.name, advice))
 
     @_on_device
     def _with_room(self, allocate: Callable[[], Any]) -> Any:
@@ -171,6 +172,7 @@ class CudaEngine:
         check_read_plan(plan, out)
         if not len(plan.missing) and not len(plan.chunks):
             return
+        check_chunk_room(self, plan, lambda: self.projected_nbytes(plan))
         with self.device.active(), ExitStack() as stack, self.slots.borrow() as slots:
             CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()
 
@@ -193,6 +195,7 @@ class CudaEngine:
             if not _can_encode(codec, plan):
                 self._cpu.write(touched, self.device.to_host(part))
                 return
+            check_chunk_room(self, plan, lambda: 2 * plan.pieces.nbytes)
             voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
             with ExitStack() as stack, self.slots.borrow() as slots:
                 encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)

@@ -24,6 +24,7 @@ from wkgpu.storage.stores.local.open_files import EXHAUSTED
 from wkgpu.storage.stores.store import Store
 
 _MAX_KEPT = 64
+_MIN_OPEN = 4  # of a plan, however many files other threads have open
 _ABSENT = (layout.ABSENT, 0, 0, 0, 0, 0)
 _SKIPPED = (layout.SKIPPED, 0, 0, 0, 0, 0)
 
@@ -32,6 +33,11 @@ OpenShard = Callable[[Triple, bool], ShardFile | None]
 
 The second argument says whether to wait, where too many files are open.
 """
+
+CheckOpened = Callable[[Sequence[ShardFile | None]], None]
+
+
+def _nothing(_: Sequence[ShardFile | None]) -> None: ...
 
 
 class ReadPlanner:
@@ -63,12 +69,17 @@ class ReadPlanner:
         return pieces
 
     def plans(
-        self, corners: Ints, shape: Triple, store: Store, open_shard: OpenShard
+        self,
+        corners: Ints,
+        shape: Triple,
+        store: Store,
+        open_shard: OpenShard,
+        check_opened: CheckOpened = _nothing,
     ) -> Iterator[tuple[ReadPlan, Sources]]:
         """Yield plans, and the files of each, which the caller closes; together they cover all boxes, each voxel once.
 
-        There are several for boxes of very many chunks, and where a mag has files of codecs whose chunks are cut
-        differently.
+        There are several for boxes of very many chunks or files, and where a mag has files of codecs whose chunks are
+        cut differently. Close the files of a plan before the next one: a process may have only so many open.
 
         Parameters
         ----------
@@ -78,28 +89,32 @@ class ReadPlanner:
             Voxels of each box, at least 1.
         store : Store
             Holds the files, and says how large a gap between wanted ranges is read along.
+        check_opened : callable
+            Raises an error where files that have been opened, or are missing, cannot be planned.
         """
         pieces, kernels, max_gap = self.pieces_of(self._spec.codecs), _kernels(), store.coalesce_bytes
         for part in parts_of_boxes(corners, shape, pieces.shape, MAX_ROWS):
             shards, touching = kernels.find_shards(part.corners, self._numbers(pieces, part, max_gap))
-            files = _opened(open_shard, store, shards)
-            try:
-                planned = []
-                for cut, pipelines in self._by_cut(files, pieces):
-                    indexes = np.array([self._described(file, pipelines, cut == pieces) for file in files], np.int64)
-                    tables = kernels.read_tables(
-                        part.corners, self._numbers(cut, part, max_gap), shards, touching, indexes
-                    )
-                    planned.append(self._plan(cut, pipelines, files, tables, shape, len(corners)))
-            except BaseException:
-                _close(files)
-                raise
-            try:
-                while planned:
-                    yield planned.pop(0)
-            finally:
-                for _, sources in planned:  # which the caller has not asked for
-                    sources.close()
+            for files, rows, boxes in _opened_in_turn(open_shard, store, shards, touching):
+                try:
+                    check_opened(files)
+                    planned = []
+                    for cut, pipelines in self._by_cut(files, pieces):
+                        indexes = np.array(
+                            [self._described(file, pipelines, cut == pieces) for file in files], np.int64
+                        )
+                        numbers = self._numbers(cut, part, max_gap)
+                        tables = kernels.read_tables(part.corners, numbers, rows, boxes, indexes)
+                        planned.append(self._plan(cut, pipelines, files, tables, shape, len(corners)))
+                except BaseException:
+                    _close(files)
+                    raise
+                try:
+                    while planned:
+                        yield planned.pop(0)
+                finally:
+                    for _, sources in planned:  # which the caller has not asked for
+                        sources.close()
 
     def _by_cut(self, files: _Files, pieces: Pieces) -> Sequence[tuple[Pieces, tuple[Pipeline, ...]]]:
         """Return the pipelines of files by how these cut chunks, which absent files do as new ones: into `pieces`."""
@@ -164,21 +179,43 @@ _Files = list[ShardFile | None]
 _Tables = tuple[Ints, Ints, Ints, tuple[int, int]]
 
 
-def _opened(open_shard: OpenShard, store: Store, shards: Ints) -> _Files:
-    """Open shards; what is beyond the budget of open files is closed again, and known by its index."""
+def _opened_in_turn(
+    open_shard: OpenShard, store: Store, shards: Ints, touching: Ints
+) -> Iterator[tuple[_Files, Ints, Ints]]:
+    """Open shards, as many at a time as may be open, and yield them with their part of what kernels have found.
+
+    Parameters
+    ----------
+    shards, touching
+        As `find_shards` returns them, and as `read_tables` takes their parts.
+    """
+    names = shards[:, :3].tolist()
+    first = begin = 0
+    while first < len(names):
+        files = _opened(open_shard, store, names, first)
+        last = first + len(files)
+        if last - first == len(names):  # mostly
+            yield files, shards, touching
+            return
+        end = int(shards[last - 1, 3])
+        yield files, shards[first:last] - (0, 0, 0, begin), touching[begin:end]
+        first, begin = last, end
+
+
+def _opened(open_shard: OpenShard, store: Store, names: list[list[int]], first: int) -> _Files:
+    """Open shards from a first one on, until so many files are open that the others have to wait for their turn."""
     files: _Files = []
     try:
-        for x, y, z, _ in shards.tolist():
+        for number in range(first, len(names)):
+            x, y, z = names[number]
             try:
-                file = open_shard((x, y, z), False)
+                files.append(open_shard((x, y, z), not files))
             except StorageAccessError as error:
-                if error.errno not in EXHAUSTED:
+                if error.errno not in EXHAUSTED or not files:
                     raise
-                _close(files)
-                file = open_shard((x, y, z), True)
-            files.append(file)
-            if file is not None and len(files) > 1 and store.is_scarce():
-                file.close()
+                break
+            if len(files) >= _MIN_OPEN and store.is_scarce():
+                break
     except BaseException:
         _close(files)
         raise

@@ -35,15 +35,14 @@ class Window(NamedTuple):
 class Sources:
     """The files of a plan. They are closed at the end of a ``with`` block.
 
-    An open file keeps the bytes that were planned, also when another one replaces it. A process may have only so many
-    files open (``ulimit -n``): of a plan with more than a part of these, the others are opened when their turn comes,
-    and must then be what they were. Of files in a store without descriptors, what the plan reads of them is staged in
-    memory when their turn comes.
+    An open file keeps the bytes that were planned, also when another one replaces it. Of files in a store without
+    descriptors, what the plan reads of them is staged in memory that has one when their turn comes: a process may have
+    only so many files open (``ulimit -n``).
 
     Parameters
     ----------
     files : sequence of ShardFile
-        In the order of the plan's files; closed ones are those beyond the budget.
+        In the order of the plan's files, open.
 
     Attributes
     ----------
@@ -62,14 +61,9 @@ class Sources:
         self.are_open = -1 not in descriptors
 
     def windows(self, plan: ReadPlan) -> Iterator[Window]:
-        """Yield the rows of a plan in parts whose files are open together; mostly all rows.
+        """Yield the rows of a plan in parts whose files have descriptors together; mostly all rows.
 
         A part's files are closed when the next one is asked for: nothing may read from them any more.
-
-        Raises
-        ------
-        OutdatedFileError
-            If a file that was not kept open has been replaced or deleted.
         """
         if self.are_open:
             yield Window(0, len(plan.chunks), self.descriptors)
@@ -77,7 +71,7 @@ class Sources:
         rows = _first_rows(plan, len(self._files))
         first = 0
         while first < len(self._files):
-            last = self._open_from(first, plan)
+            last = self._stage_from(first, plan)
             window = np.full(len(self._files), -1, np.int64)
             window[first:last] = self.descriptors[first:last]
             if rows[first] < rows[last]:
@@ -85,30 +79,23 @@ class Sources:
             self._close(first, last)
             first = last
 
-    def _open_from(self, first: int, plan: ReadPlan) -> int:
-        """Open files as long as they are not scarce; returns the first one that is not opened."""
+    def _stage_from(self, first: int, plan: ReadPlan) -> int:
+        """Stage files as long as descriptors are not scarce; returns the first one that is not staged."""
         nbytes_staged = 0
         for number in range(first, len(self._files)):
-            if self.descriptors[number] < 0:
-                if number - first >= _MIN_OPEN and is_scarce():
-                    return number
-                file, ranges = self._files[number], _ranges_of(plan, number)
-                if file.source.descriptor is None:
-                    nbytes_staged += sum(nbytes for _, nbytes in ranges)
-                    if number > first and nbytes_staged > _STAGED_BYTES:
-                        return number
-                try:
-                    file.reopen(wait=False)
-                    file.stage(ranges, wait=False)
-                except StorageAccessError as error:
-                    if error.errno not in EXHAUSTED:
-                        raise
-                    if number > first:
-                        return number
-                    self._close(first, len(self._files))  # those of later windows
-                    file.reopen()
-                    file.stage(ranges)
-                self.descriptors[number] = file.descriptor
+            if number - first >= _MIN_OPEN and is_scarce():
+                return number
+            ranges = _ranges_of(plan, number)
+            nbytes_staged += sum(nbytes for _, nbytes in ranges)
+            if number > first and nbytes_staged > _STAGED_BYTES:
+                return number
+            try:
+                self._files[number].stage(ranges, wait=number == first)
+            except StorageAccessError as error:
+                if error.errno not in EXHAUSTED or number == first:
+                    raise
+                return number
+            self.descriptors[number] = self._files[number].descriptor
         return len(self._files)
 
     def _close(self, first: int, last: int) -> None:

@@ -311,6 +311,16 @@ class Store(ABC):
         """
         raise self._lacks("lock files")
 
+    def all_locks(self, key: str) -> AbstractContextManager[None]:
+        """Hold all locks of a file. While they are waited for, nobody else gets one who asks for it later.
+
+        Raises
+        ------
+        UnsupportedError, NotFoundError, ReadOnlyError, StorageAccessError
+            As `lock`.
+        """
+        return self.lock(key, 0, 1 << 62)
+
     def _lacks(self, what: str) -> UnsupportedError:
         return UnsupportedError(f"{self.url_of('')}: a {type(self).__name__} cannot {what}.")
 

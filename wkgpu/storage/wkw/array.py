@@ -49,6 +49,7 @@ class WkwArray(StoredArray):
     """
 
     data_format: ClassVar[str] = "wkw"
+    files_say_spec: ClassVar[bool] = True
 
     def __init__(self, location: Location, header: WkwHeader, version: Version) -> None:
         super().__init__(location, header.spec, version)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +18,7 @@ from wkgpu.errors import (
     ShapeError,
     ShardIndexError,
     UnsupportedError,
+    WkgpuError,
 )
 from wkgpu.forking import cached_property
 from wkgpu.geometry.voxel_box import FARTHEST, Triple, triple
@@ -27,6 +27,7 @@ from wkgpu.storage.shard_index import Extents, ShardIndex, UniformIndex
 from wkgpu.storage.spec import AbsentChunks, ArraySpec
 from wkgpu.storage.stored_array import ArrayPart, StoredArray
 from wkgpu.storage.stores.files import Source, Version
+from wkgpu.storage.stores.local.regular_file import read_regular
 from wkgpu.storage.stores.store import Location
 from wkgpu.storage.zarr3 import chunk_keys
 from wkgpu.storage.zarr3.compression import zarr_pipeline
@@ -34,7 +35,6 @@ from wkgpu.storage.zarr3.metadata import MAX_BYTES, ZarrMetadata, new_metadata, 
 from wkgpu.storage.zarr3.shard_table import max_encoded_bytes
 
 METADATA_NAME = "zarr.json"
-_ALL_LOCKS = 1 << 62  # of the shards
 _MAX_GROWTHS = 32
 _USUAL_AXES = ("c", "x", "y", "z")
 
@@ -102,8 +102,8 @@ class Zarr3Array(StoredArray):
     def is_other_marker(cls, file: Path) -> bool:
         """Whether a ``zarr.json`` is that of a group."""
         try:
-            said = json.loads(file.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            said = json.loads(read_regular(file, MAX_BYTES))
+        except (OSError, ValueError, RecursionError):  # opening it says what is wrong
             return False
         return isinstance(said, dict) and said.get("node_type") == "group"
 
@@ -157,6 +157,25 @@ class Zarr3Array(StoredArray):
     def _opened_again(self) -> Self:
         return type(self).open(self.location)._selected(self._coordinates, self._group)
 
+    def is_rewritten(self) -> bool:
+        """See `StoredArray.is_rewritten`."""
+        for _ in range(_MAX_GROWTHS):
+            if not self.is_outdated():
+                return False
+            try:
+                fresh = self._opened_again()
+            except WkgpuError:
+                return True
+            if fresh._version is None or fresh._files != self._files:
+                return True
+            self.__dict__ = fresh.__dict__
+        return True
+
+    @property
+    def _files(self) -> Hashable:
+        """What says which files there are and how they are read, for any extent."""
+        return self.spec, self.file_layout, self.metadata.keys
+
     @cached_property
     def parts(self) -> tuple[ArrayPart, ...]:
         """See `StoredArray.parts`.
@@ -180,25 +199,11 @@ class Zarr3Array(StoredArray):
             ArrayPart(
                 self._selected(self._coordinates, group),
                 slice(group * at_once, min((group + 1) * at_once, channels)),
-                self._in_chunk(min(at_once, channels - group * at_once)),
+                metadata.channels_in_chunk(min(at_once, channels - group * at_once), self._coordinate),
                 all(min(metadata.chunk_shape[extra], metadata.shape[extra]) == 1 for extra in metadata.axes.extra),
             )
             for group in range(count)
         )
-
-    def _in_chunk(self, channels: int) -> slice:
-        """Return where the first channels of a chunk are, among all its coordinates besides x, y and z."""
-        metadata, begin, step = self.metadata, 0, 1
-        factor = 1
-        for axis in reversed(metadata.order):
-            if axis not in metadata.axes.others:
-                continue
-            if axis == metadata.axes.channel:
-                step = factor
-            else:
-                begin += self._coordinate(axis) % metadata.chunk_shape[axis] * factor
-            factor *= metadata.chunk_shape[axis]
-        return slice(begin, begin + (channels - 1) * step + 1, step)
 
     def _coordinate(self, axis: int) -> int:
         """Return the first coordinate of this part along an axis besides x, y and z."""
@@ -220,14 +225,22 @@ class Zarr3Array(StoredArray):
 
     def shard_key(self, shard: Triple) -> str:
         """See `StoredArray.shard_key`."""
+        before, axes = self._keys
+        return before % tuple([shard[axis] for axis in axes])
+
+    @cached_property
+    def _keys(self) -> tuple[str, tuple[int, ...]]:
+        """Keys of shards as a template: what is printed into it are numbers along these axes of ``(x, y, z)``."""
         metadata = self.metadata
-        numbers = [0] * len(metadata.shape)
-        for axis, number in zip(metadata.axes.space, shard, strict=True):
-            if axis is not None:
-                numbers[axis] = number
+        numbers: list[int | str] = [0] * len(metadata.shape)
         for axis in metadata.axes.others:
             numbers[axis] = self._coordinate(axis) // metadata.shard_shape[axis]
-        return f"{self._prefix}{metadata.keys.key(numbers)}"
+        space = {axis: number for number, axis in enumerate(metadata.axes.space) if axis is not None}
+        for axis in space:
+            numbers[axis] = "%d"
+        return self._prefix.replace("%", "%%") + metadata.keys.key(numbers), tuple(
+            space[axis] for axis in sorted(space)
+        )
 
     def has_shard(self, shard: Triple) -> bool:
         """See `StoredArray.has_shard`; of an array of several parts, whether one of them has it."""
@@ -279,6 +292,11 @@ class Zarr3Array(StoredArray):
         """See `StoredArray.pipelines`."""
         return {self.spec.codecs}
 
+    @property
+    def index_layout(self) -> Hashable:
+        """See `StoredArray.index_layout`."""
+        return self.metadata.table, self.spec.of_part
+
     def read_index(self, source: Source) -> ShardIndex:
         """Read and check the index of a shard, or of a file that is a chunk.
 
@@ -304,7 +322,7 @@ class Zarr3Array(StoredArray):
     @property
     def ordinal_strides(self) -> Triple:
         """Chunks lie in the index in C order."""
-        return triple(1 if axis is None else self._ordinal_stride(axis) for axis in self.metadata.axes.space)
+        return triple(1 if axis is None else self.metadata.ordinal_stride(axis) for axis in self.metadata.axes.space)
 
     @property
     def first_ordinal(self) -> int:
@@ -312,15 +330,8 @@ class Zarr3Array(StoredArray):
         metadata, first = self.metadata, 0
         for axis in metadata.axes.others:
             chunk = self._coordinate(axis) % metadata.shard_shape[axis] // metadata.chunk_shape[axis]
-            first += chunk * self._ordinal_stride(axis)
+            first += chunk * metadata.ordinal_stride(axis)
         return first
-
-    def _ordinal_stride(self, axis: int) -> int:
-        metadata = self.metadata
-        return prod(
-            shard // chunk
-            for shard, chunk in zip(metadata.shard_shape[axis + 1 :], metadata.chunk_shape[axis + 1 :], strict=True)
-        )
 
     # ---- Writing
 
@@ -349,7 +360,16 @@ class Zarr3Array(StoredArray):
         """See `StoredArray.take_over`: attributes and keys that wkgpu does not know."""
         own, theirs = (array.location.store.read(array.lock_key, MAX_BYTES) for array in (self, other))
         if own is not None and theirs is not None:
-            self.location.store.write(self.lock_key, with_further_keys(own[0], theirs[0]))
+            self.location.store.write(self.lock_key, self._checked_metadata(with_further_keys(own[0], theirs[0])))
+
+    def _checked_metadata(self, data: bytes) -> bytes:
+        """Return a new ``zarr.json``, if it is not too long to be read again."""
+        if len(data) > MAX_BYTES:
+            raise UnsupportedError(
+                f"{self.lock_file} would get {len(data)} bytes, and no more than {MAX_BYTES} are read; shorten its "
+                "attributes."
+            )
+        return data
 
     def ensure_extent(self, end: Triple) -> None:
         """Make the array larger, if voxels up to an end lie beyond it; writers of all shards are waited for."""
@@ -357,14 +377,14 @@ class Zarr3Array(StoredArray):
         for _ in range(_MAX_GROWTHS):
             if self.current().metadata.has_room(end, self.path):
                 return
-            with store.lock(self._lock_key, 0, _ALL_LOCKS):
+            with store.all_locks(self._lock_key):
                 found = store.read(self._lock_key, MAX_BYTES)
                 if found is None or store.is_swapping(self._lock_key):
                     continue
                 data, version = found  # which may be larger by now
                 resized = ZarrMetadata.parse(data, str(self.lock_file)).resized(data, end)
                 try:
-                    store.write(self._lock_key, resized, replacing=version, is_locked=True)
+                    store.write(self._lock_key, self._checked_metadata(resized), replacing=version, is_locked=True)
                 except OutdatedFileError:  # by a program that takes no locks
                     continue
         raise self._restless()

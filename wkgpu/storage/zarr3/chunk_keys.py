@@ -15,7 +15,7 @@ from wkgpu.storage.numbered_entries import SHARD_NUMBER, checked_number, numbere
 from wkgpu.storage.stores.store import Location
 
 _SEPARATORS = {"default": "/", "v2": "."}
-_KEY = re.compile(r"c(([/.])[0-9]+(\2[0-9]+)*)?|[0-9]+(([/.])[0-9]+(\5[0-9]+)*)?")
+_KEY = re.compile(r"c([/.])[0-9]+(\1[0-9]+)*|[0-9]+(([/.])[0-9]+(\4[0-9]+)*)?")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ChunkKeys:
             raise UnsupportedError(f"{path}: the separator of chunk keys is {separator!r}; it is '/' or '.'.")
         return cls(name, separator)
 
-    def key(self, chunk: Sequence[int]) -> str:
+    def key(self, chunk: Sequence[int | str]) -> str:
         """Return the key of a chunk, relative to the array's folder."""
         numbers = map(str, chunk)
         return self.separator.join(["c", *numbers] if self.name == "default" else numbers)
@@ -105,9 +105,11 @@ def _nested(folder: Location, wanted: Sequence[range], lengths: Sequence[int]) -
 def is_key(path: str) -> bool:
     """Whether a path relative to an array's folder is that of a chunk, whatever the array's encoding and axes.
 
+    The key "c", that of an array without axes, is none: no mag is such an array.
+
     Examples
     --------
-    >>> is_key("c/0/0/12/3"), is_key("0.0.12"), is_key("zarr.json"), is_key("c/x")
-    (True, True, False, False)
+    >>> is_key("c/0/0/12/3"), is_key("0.0.12"), is_key("zarr.json"), is_key("c/x"), is_key("c")
+    (True, True, False, False, False)
     """
     return _KEY.fullmatch(path) is not None

@@ -56,12 +56,14 @@ class CodecChain:
         UnsupportedError
             For shards in shards, and shards whose index is encoded.
         HeaderError
-            For a shard that is not made of whole chunks.
+            For a shard that is not made of whole chunks, or does not say its codecs.
         """
         chain = [_named(codec) for codec in said]
         table = None
         if [name for name, _ in chain] == ["sharding_indexed"]:
             ((_, sharding),) = chain
+            if "codecs" not in sharding:  # zarr takes its own default for what has to be there
+                raise HeaderError(f"{path}: sharding_indexed has no codecs.")
             table, inner = _shard_table(sharding, path), tuple(sharding["chunk_shape"])
             if len(inner) != len(shape) or any(n % m for n, m in zip(shape, inner, strict=True)):
                 raise HeaderError(f"{path}: chunks of {inner} do not fill shards of {shape}.")
@@ -117,7 +119,7 @@ def _refuse_nested(chain: Sequence[tuple[str, dict[str, Any]]], path: str, *, is
                 raise UnsupportedError(
                     f"{path}: has shards in shards (nested sharding_indexed), which wkgpu does not read."
                 )
-            _refuse_nested([_named(codec) for codec in configuration["codecs"]], path, is_inside=True)
+            _refuse_nested([_named(codec) for codec in configuration.get("codecs", ())], path, is_inside=True)
 
 
 def _known(chain: Sequence[tuple[str, dict[str, Any]]], ndim: int) -> tuple[tuple[int, ...], bool, Pipeline] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -20,6 +20,7 @@ from wkgpu.storage.spec import ArraySpec
 from wkgpu.storage.zarr3.axes import Axes
 from wkgpu.storage.zarr3.chunk_keys import ChunkKeys
 from wkgpu.storage.zarr3.codec_chain import CodecChain
+from wkgpu.storage.zarr3.json_text import members, with_members
 from wkgpu.storage.zarr3.shard_table import ShardTable
 
 MAX_BYTES = 16 << 20  # of a zarr.json, whose attributes may hold anything
@@ -86,6 +87,8 @@ class ZarrMetadata:
 
     def _checked(self, path: str) -> ZarrMetadata:
         """Refuse what an `ArraySpec` cannot say."""
+        if self._length(self.shape, self.axes.channel) < 1:
+            raise UnsupportedError(f"{path}: the shape {self.shape} has no channels, so that there are no voxels.")
         try:
             self.spec  # noqa: B018 - its errors
         except (DtypeError, ShapeError, UnsupportedError) as error:
@@ -112,7 +115,7 @@ class ZarrMetadata:
         order = [space.index(axis) for axis in fastest]
         order += [axis for axis in range(3) if axis not in order]  # those that the array does not have
         return ArraySpec(
-            self.dtype, max(channels, 1), self._in_space(self.chunk_shape), self._in_space(per_shard), self.codecs,
+            self.dtype, channels, self._in_space(self.chunk_shape), self._in_space(per_shard), self.codecs,
             self.fill_value, triple(order), self._channel_position() if others > 1 else 0,
             None if in_chunk == channels == others else others, parts,
         )  # fmt: skip
@@ -147,6 +150,30 @@ class ZarrMetadata:
         faster = self.order[self.order.index(inner[others[-1]]) + 1 :]
         return sum(axis in self.axes.space for axis in faster)
 
+    def ordinal_stride(self, axis: int) -> int:
+        """By which the position in a shard's index grows from one chunk along an axis to the next one."""
+        lengths = zip(self.shard_shape[axis + 1 :], self.chunk_shape[axis + 1 :], strict=True)
+        return prod(shard // chunk for shard, chunk in lengths)
+
+    def channels_in_chunk(self, channels: int, coordinate: Callable[[int], int]) -> slice:
+        """Return where the first channels of a chunk are, among all its coordinates besides x, y and z.
+
+        Parameters
+        ----------
+        coordinate : callable
+            Returns that of the chunk's part which is meant, along an axis besides channels, x, y and z.
+        """
+        begin, step, factor = 0, 1, 1
+        for axis in reversed(self.order):
+            if axis not in self.axes.others:
+                continue
+            if axis == self.axes.channel:
+                step = factor
+            else:
+                begin += coordinate(axis) % self.chunk_shape[axis] * factor
+            factor *= self.chunk_shape[axis]
+        return slice(begin, begin + (channels - 1) * step + 1, step)
+
     # ---- New and changed metadata
 
     def has_room(self, end: Triple, path: Path) -> bool:
@@ -163,13 +190,18 @@ class ZarrMetadata:
         return all(length >= wanted for length, wanted in zip(self.extent, end, strict=True))
 
     def resized(self, data: bytes, end: Triple) -> bytes:
-        """Return ``zarr.json`` with a shape that has room up to an end ``(x, y, z)``, rounded up to whole shards."""
-        said = json.loads(data)
-        shape = list(said["shape"])
+        """Return ``zarr.json`` with a shape that has room up to an end ``(x, y, z)``, rounded up to whole shards.
+
+        Parameters
+        ----------
+        data : bytes
+            The file that these metadata have been read from; all else in it stays as it is.
+        """
+        shape = list(self.shape)
         for axis, length in zip(self.axes.space, end, strict=True):
             if axis is not None and shape[axis] < length:
                 shape[axis] = -(-length // self.shard_shape[axis]) * self.shard_shape[axis]
-        return json.dumps(said | {"shape": shape}, indent=2).encode()
+        return with_members(data, {"shape": json.dumps(shape)})
 
 
 def new_metadata(
@@ -236,9 +268,9 @@ def _fastest_first(spec: ArraySpec, names: Sequence[str]) -> list[int]:
 
 def with_further_keys(data: bytes, other: bytes) -> bytes:
     """Return ``zarr.json`` with the attributes of another one, and what that says besides the specification's keys."""
-    said, theirs = json.loads(data), json.loads(other)
-    kept = {key: value for key, value in theirs.items() if key not in said or key == "attributes"}
-    return json.dumps(said | kept, indent=2).encode()
+    known = members(data)
+    kept = {name: value for name, value in members(other).items() if name not in known or name == "attributes"}
+    return with_members(data, kept)
 
 
 def _json_of(value: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, WkgpuError
@@ -180,7 +180,20 @@ def _writers_excluded(transaction: Transaction) -> Iterator[None]:
     with ExitStack() as stack:
         for file in (old, new):
             if file.exists():
-                if file is new:
-                    stack.enter_context(file_lock(file, REWRITING_LOCK))
-                stack.enter_context(file_lock(file, 0, REWRITING_LOCK) if LOCKS_BYTES else nullcontext())
+                stack.enter_context(all_locks(file) if file is new else _shard_locks(file))
         yield
+
+
+@contextmanager
+def all_locks(lock_file: Path) -> Iterator[None]:
+    """Hold all locks of a file: neither is a shard written then, nor a file swapped.
+
+    The lock of rewriting comes first, which others hold for long: those who write shards are not kept waiting for that.
+    """
+    with file_lock(lock_file, REWRITING_LOCK), _shard_locks(lock_file):
+        yield
+
+
+def _shard_locks(lock_file: Path) -> AbstractContextManager[None]:
+    """Hold the locks of all shards. The lock of rewriting must be held, which may be the only one that there is."""
+    return file_lock(lock_file, 0, REWRITING_LOCK) if LOCKS_BYTES else nullcontext()

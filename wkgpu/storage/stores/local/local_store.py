@@ -20,7 +20,7 @@ from wkgpu.storage.stores.local.atomic_file import AtomicFile
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.file_bytes import copy_range, read_into, write_all
 from wkgpu.storage.stores.local.file_copy import copy_file
-from wkgpu.storage.stores.local.file_swap import finish_swap, holds_earlier_swap, journal_of
+from wkgpu.storage.stores.local.file_swap import all_locks, finish_swap, holds_earlier_swap, journal_of
 from wkgpu.storage.stores.local.hidden import is_hidden, remove_abandoned_files
 from wkgpu.storage.stores.local.links import HOW_TO_ALLOW, first_link
 from wkgpu.storage.stores.local.locks import file_lock
@@ -294,6 +294,10 @@ class LocalStore(Store):
     def lock(self, key: str, number: int = 0, count: int = 1, wait: bool = True) -> AbstractContextManager[None]:
         """See `Store.lock`."""
         return file_lock(self.url_of(key), number, count, wait)
+
+    def all_locks(self, key: str) -> AbstractContextManager[None]:
+        """See `Store.all_locks`."""
+        return all_locks(self.path_of(key))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LocalStore):

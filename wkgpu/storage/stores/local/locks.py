@@ -6,6 +6,9 @@ lock file serves as many locks as there are numbers; and they end with the proce
 whole file is locked with ``flock``, which is coarser and just as safe. Reference: fcntl(2), "Open file description
 locks".
 
+One that asks for many locks gets them when all are free at once, which they might never be while others come and go. So
+it holds one more lock, the *gate*, until it has them, and all others pass the gate first.
+
 Some file systems have no locks. There writing is an error, unless the setting `locking` is off: then threads of this
 process still exclude each other, and other processes are not excluded.
 """
@@ -25,7 +28,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +39,7 @@ from wkgpu.storage.stores.local.thread_locks import hold_range
 
 LOCKS_BYTES = sys.platform == "linux"
 """Whether the locks of one file are independent of each other; elsewhere each is a lock on the whole file."""
+_GATE = 1 << 62  # behind the locks that callers have
 _POLLING_SECONDS = 1.0  # before a garbage collection, which takes too long for each lock that is held for a moment
 _WITHOUT_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _HINT = (
@@ -131,7 +135,7 @@ def _locked_file(path: Path | str, byte: int, count: int, wait: bool) -> io.File
             status = os.fstat(file.fileno())
             place, owner = (status.st_dev, status.st_ino), (os.getpid(), threading.get_ident())
             lock = _locks[file.fileno()] = _FileLock(weakref.ref(file), place, owner, byte, count)
-            _acquire(file, lock, wait)
+            _acquire_in_turn(file, lock, wait)
             if _is_current(status, path):
                 return file
         except BlockingIOError:
@@ -158,6 +162,22 @@ def _open(path: Path | str) -> io.FileIO:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ReadOnlyError(f"{path} is not writable ({error.strerror}); its dataset can only be read.") from error
         raise StorageAccessError(error.errno, f"Cannot open {path} to lock it: {error.strerror}") from error
+
+
+def _acquire_in_turn(file: io.FileIO, lock: _FileLock, wait: bool) -> None:
+    """Acquire a lock behind all who wait for many of them."""
+    if not LOCKS_BYTES:
+        _acquire(file, lock, wait)
+        return
+    gate = replace(lock, byte=_GATE, count=1)
+    _acquire(file, gate, wait)
+    try:
+        if lock.count > 1:
+            _acquire(file, lock, wait)
+    finally:
+        _unlock(file, gate)
+    if lock.count == 1:
+        _acquire(file, lock, wait)
 
 
 def _acquire(file: io.FileIO, lock: _FileLock, wait: bool) -> None:
@@ -203,13 +223,16 @@ def _give_back(file: io.FileIO) -> None:
     if file.closed:  # it was abandoned, and this is its late end
         return
     try:
-        lock = _locks[file.fileno()]
-        if sys.platform == "linux":
-            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, lock.byte, lock.count, 0))
-        else:
-            fcntl.flock(file, fcntl.LOCK_UN)
+        _unlock(file, _locks[file.fileno()])
     finally:
         file.close()
+
+
+def _unlock(file: io.FileIO, lock: _FileLock) -> None:
+    if sys.platform == "linux":
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, lock.byte, lock.count, 0))
+    else:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _is_current(held: os.stat_result, path: Path | str) -> bool:
