@@ -8,6 +8,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -527,6 +528,21 @@ class TestExecutors:
         found = wk.Dataset.open(raw.layer.dataset.path).get_layer("color").get_mag(1)
         np.testing.assert_array_equal(content(found), expected)
         assert hidden(raw.layer.dataset.path) == []
+
+    def test_one_that_ends_leaves_the_next_one_its_files(self, raw, expected):
+        """The swap has replaced the file that carries the lock: another process may be at work before the end."""
+        array = raw._array
+        following = file_swap.FileSwap(array.lock_file, array.is_shard, wait=False)
+
+        def begin_the_next_one():
+            following.__enter__().building.mkdir(parents=True)
+
+        spec = replace(array.spec, codecs=pipeline_of("lz4"))
+        rewriting.rewrite_in_place(raw.path, wk.Mag(1), spec, "cpu", None, None, begin_the_next_one)
+        assert following.building.is_dir()
+        following.__exit__(None)
+        assert hidden(raw.layer.dataset.path) == []
+        np.testing.assert_array_equal(content(raw), expected)
 
 
 class TestAgainstWebknossos:

@@ -199,13 +199,19 @@ class StoredArray(ShardFolder):
             in_order = array.spec.in_storage_order
             return chunks_by_shard(array.spec.in_own_axes, pieces, in_order(topleft), in_order(shape))
 
-        self.ensure_extent(triple(map(add, topleft, shape)))
-        return self._shard_writes(rows_of, shape)
+        return self._shard_writes(rows_of, shape, triple(map(add, topleft, shape)))
 
     def _shard_writes(
-        self, rows_of: Callable[[StoredArray, Pieces], Iterator[ShardRows]], shape: Triple
+        self, rows_of: Callable[[StoredArray, Pieces], Iterator[ShardRows]], shape: Triple, end: Triple
     ) -> Iterator[ShardWrite]:
-        """Yield locked writes; if the mag is rewritten before the last one, begin again with its new shards."""
+        """Yield locked writes; if the mag is rewritten before the last one, begin again with its new shards.
+
+        Parameters
+        ----------
+        end : tuple of int
+            What is written lies before it.
+        """
+        self.ensure_extent(end)
         for array in self._attempts():
             array.check_is_one_part()
             pieces = array.pieces  # once: they depend on settings
@@ -213,6 +219,7 @@ class StoredArray(ShardFolder):
                 if not (yield from _until_written(array, rows, pieces, array.spec.in_storage_order(shape))):
                     break
             else:
+                self.ensure_extent(end)  # which another program may have written back as it was
                 return
 
     def stack_writes(self, toplefts: Sequence[Triple], shape: Triple) -> Iterator[ShardWrite]:
@@ -251,9 +258,8 @@ class StoredArray(ShardFolder):
                 origin[:, spec.axis_order.index(2)] += rows.box * z
                 yield rows._replace(origin=origin)
 
-        if len(corners):
-            self.ensure_extent(triple((corners.max(axis=0) + shape).tolist()))
-        return self._shard_writes(rows_of, (x, y, z * len(corners)))
+        end = triple((corners.max(axis=0) + shape).tolist()) if len(corners) else (0, 0, 0)
+        return self._shard_writes(rows_of, (x, y, z * len(corners)), end)
 
     def shard_boxes(self, box: tuple[Triple, Triple] | None = None) -> list[tuple[Triple, Triple]]:
         """First voxel and voxels ``(x, y, z)``, in the mag's own grid, of each shard file that exists.

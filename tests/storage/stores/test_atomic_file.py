@@ -1,9 +1,10 @@
 import os
 import stat
+from contextlib import nullcontext
 
 import pytest
 
-from wkgpu.errors import StorageAccessError
+from wkgpu.errors import OutdatedFileError, StorageAccessError
 from wkgpu.storage.stores.local.atomic_file import AtomicFile, atomic_write_bytes, write_all
 
 
@@ -75,6 +76,22 @@ def test_a_fixed_name_replaces_what_a_crash_has_left_and_opens_no_link(path, tmp
     assert not path.is_symlink()
     assert list(path.parent.iterdir()) == [path]
     assert outside.read_bytes() == b"precious" if left_behind == "link" else not outside.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_two_writers_that_both_have_a_lock_the_second_one_wins(path, fails):
+    """Another program may replace the file that carries the lock; what is half written never gets to the place."""
+    first, second = AtomicFile(path, is_locked=True), AtomicFile(path, is_locked=True)
+    error = KeyError() if fails else None
+    first.__enter__().write(b"first", 0)
+    second.__enter__().write(b"sec", 0)
+    with nullcontext() if fails else pytest.raises(OutdatedFileError):
+        first.__exit__(error and type(error), error, None)
+    assert path.read_bytes() == b"old"
+    second.write(b"ond", 3)
+    second.__exit__(None, None, None)
+    assert path.read_bytes() == b"second"
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to a pipe", "link to itself", "link to a file"])

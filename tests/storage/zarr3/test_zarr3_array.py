@@ -122,6 +122,23 @@ def test_writes_beyond_the_end_make_the_array_larger(make, engine):
     assert other.extent == (48, 30, 32)
 
 
+def test_an_extent_that_another_program_writes_back_is_made_larger_again(make, monkeypatch):
+    """Zarr-python writes all metadata as it has read them, with other attributes."""
+    array, engine = make(), get_engine("cpu")
+    theirs, encode = zarr.open_array(str(array.path), mode="r+"), type(engine).write
+
+    def write(self, plan, data):
+        theirs.attrs.put({"a": 5})
+        assert formats.open_array(array.path).extent == (40, 30, 20)
+        encode(self, plan, data)
+
+    monkeypatch.setattr(type(engine), "write", write)
+    data = np.full((1, 9, 9, 9), 5, np.uint16)
+    write_box(array, engine, (42, 0, 0), data)
+    np.testing.assert_array_equal(read_box(array, engine, (42, 0, 0), (9, 9, 9)), data)
+    assert json.loads((array.path / "zarr.json").read_text())["attributes"] == {"a": 5}
+
+
 def test_channels_in_several_chunks_are_read_where_a_write_made_room(make, engine):
     """The write makes the array of each chunk's channels larger; the array itself learns it, too."""
     array = make(replace(PLAIN, shape=(2, 40, 30, 20)))

@@ -29,7 +29,8 @@ class AtomicFile(WritableFile):
         what a link leads to, give its real path.
     is_locked : bool
         Whether the caller holds a lock of the file. Then what a crash has left is replaced by the next writer, and
-        never piles up.
+        never piles up. Where two have the lock, because another program has replaced the file that carries it, the
+        first one of them gets an `OutdatedFileError`.
     durable : bool, optional
         Whether to wait until the disk has the file before it replaces the old one; by default as the settings say.
     replacing : Version, "anything" or "nothing"
@@ -68,7 +69,7 @@ class AtomicFile(WritableFile):
         self._is_locked = is_locked
         self._replacing = replacing
         self._hidden = hidden_beside(path, LOCKED_FILE if is_locked else None)
-        self.descriptor = -1
+        self.descriptor = self._inode = -1
         self._is_left_out = self._is_moved = False
 
     def __enter__(self) -> AtomicFile:
@@ -76,6 +77,7 @@ class AtomicFile(WritableFile):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             old = self._old_status()
             self.descriptor = patiently(self._created)
+            self._inode = os.fstat(self.descriptor).st_ino
         except OSError as error:
             if isinstance(error, WkgpuError):
                 raise
@@ -123,6 +125,13 @@ class AtomicFile(WritableFile):
             raise self._outdated()
         return status
 
+    def _is_own(self) -> bool:
+        """Whether the hidden file is still the one that was created, and not that of another writer."""
+        try:
+            return self._hidden.lstat().st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
     def _outdated(self) -> OutdatedFileError:
         return OutdatedFileError(f"{self._path} was changed by another process since it was read. Read it again.")
 
@@ -153,13 +162,15 @@ class AtomicFile(WritableFile):
             raise os_error_to_wkgpu(f"Cannot write {self._path}", failure) from failure
         finally:
             # Where the file that carries the lock has been replaced, another writer may already have made its own one.
-            if not self._is_moved:
+            if not self._is_moved and self._is_own():
                 self._hidden.unlink(missing_ok=True)
 
     def _commit(self) -> None:
         compares = isinstance(self._replacing, Version) and not self._is_locked
         with file_lock(self._path) if compares else nullcontext():
             self._old_status()
+            if not self._is_own():
+                raise self._outdated()
             if self._is_left_out:
                 self._path.unlink(missing_ok=True)
             elif self._replacing == "nothing":

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 
 from wkgpu.errors import FormatError, NotFoundError, ReadOnlyError, WkgpuError
+from wkgpu.settings import config
 from wkgpu.storage.stores.local.deletion import discard
 from wkgpu.storage.stores.local.folder_tree import check_unlinked, flush
 from wkgpu.storage.stores.local.locks import LOCKS_BYTES, file_lock
@@ -92,12 +93,14 @@ class FileSwap:
         self._transaction = replacement_of(lock_file)
         self.building = self._transaction.content
         self._held = ExitStack()
+        self._inode: int | None = None
 
     def __enter__(self) -> FileSwap:
         with ExitStack() as stack:
             stack.enter_context(file_lock(self._lock_file, REWRITING_LOCK, wait=self._wait))
             _finish(self._lock_file, self._is_shard)
             discard(self.building)  # and not all of the hidden folder, which tells that there is something to do
+            self._inode = _inode_of(self._lock_file)
             self._held = stack.pop_all()
         return self
 
@@ -107,8 +110,18 @@ class FileSwap:
                 return
             with nullcontext() if kind is None else suppress(WkgpuError):
                 self._save()
-                discard(earlier_replacement_of(self._lock_file).path)
-                discard(self._transaction.path)
+                with suppress(BlockingIOError, NotFoundError), self._locked_again():
+                    discard(earlier_replacement_of(self._lock_file).path)
+                    discard(self._transaction.path)
+
+    def _locked_again(self) -> AbstractContextManager[None]:
+        """Hold the lock of the file that is at the place now: after a swap it is another one.
+
+        Another process may have that lock already, and be at work in the hidden folder: then it is a `BlockingIOError`.
+        """
+        if not config.locking or _inode_of(self._lock_file) == self._inode:
+            return nullcontext()
+        return file_lock(self._lock_file, REWRITING_LOCK, wait=False)
 
     def check_folders(self, shards: Iterable[str]) -> None:
         """Raise a `StorageAccessError` if a shard lies in a linked folder, where none is replaced or deleted.
@@ -163,6 +176,13 @@ def finish_swap(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
                     "open it once with write permission, so that its new files can be moved to their places."
                 ) from error
             time.sleep(0.01)
+
+
+def _inode_of(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _finish(lock_file: Path, is_shard: Callable[[str], bool]) -> None:
