@@ -13,7 +13,7 @@ def mag_named(folder: PurePath) -> Mag | None:
     Examples
     --------
     >>> mag_named(PurePath("color/2-2-1")), mag_named(PurePath("color/0"))
-    (Mag('2-2-1'), None)
+    (Mag(2-2-1), None)
     """
     try:
         return Mag(folder.name)
