@@ -40,9 +40,9 @@ def decoding(array: StoredArray, rounds: Sequence[NDArray[np.int64]], *, fetches
         where = taken, kernel.rows, offsets, lengths, _aligned(memory), target, failure
         if fetches:
             with open(file.path, "rb") as opened:  # noqa: PTH123
-                _fetch_and_decode(opened.fileno(), np.empty(int(lengths.max()), np.uint8), *where)
+                _decode(opened.fileno(), np.empty(int(lengths.max()), np.uint8), *where)
         else:
-            _decode(stored, *where)
+            _decode(-1, stored, *where)
         assert failure[0] == 0
 
     return Side("fetch and codec alone" if fetches else "the codec alone", _on_all(work))
@@ -76,33 +76,19 @@ def _aligned(memory: NDArray[np.uint8]) -> int:
 
 
 @njit(nogil=True)
-def _decode(stored, taken, pipelines, offsets, lengths, work, target, failure):
+def _decode(descriptor, stored, taken, pipelines, offsets, lengths, work, target, failure):
+    """Decode what is stored in memory, or with a descriptor what is read out of its file into that memory before."""
     pipeline.begin_decoding(pipelines[0], work)
-    size = target.size
+    size, memory = target.size, np.int64(stored.ctypes.data)
     while True:
         first = take(taken, _TAKEN)
         if first >= offsets.size:
             return
         for row in range(first, min(first + _TAKEN, offsets.size)):
-            pipeline.decode(
-                pipelines[0], stored.ctypes.data + offsets[row], lengths[row], target.ctypes.data, size, size, work,
-                row, failure,
-            )  # fmt: skip
-
-
-@njit(nogil=True)
-def _fetch_and_decode(descriptor, staging, taken, pipelines, offsets, lengths, work, target, failure):
-    pipeline.begin_decoding(pipelines[0], work)
-    size = target.size
-    while True:
-        first = take(taken, _TAKEN)
-        if first >= offsets.size:
-            return
-        for row in range(first, min(first + _TAKEN, offsets.size)):
-            intrinsics.pread(np.int32(descriptor), staging.ctypes.data, lengths[row], offsets[row])
-            pipeline.decode(
-                pipelines[0], staging.ctypes.data, lengths[row], target.ctypes.data, size, size, work, row, failure
-            )
+            source = memory if descriptor >= 0 else memory + offsets[row]
+            if descriptor >= 0:
+                intrinsics.pread(np.int32(descriptor), source, lengths[row], offsets[row])
+            pipeline.decode(pipelines[0], source, lengths[row], target.ctypes.data, size, size, work, row, failure)
 
 
 @njit(nogil=True)
