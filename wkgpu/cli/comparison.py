@@ -14,6 +14,7 @@ from wkgpu.cli.boxes import format_box
 from wkgpu.cli.jobs import executor_of
 from wkgpu.cli.mag_selection import MagSelection, layer_name, select_mags
 from wkgpu.dataset.box_axes import further_axes, in_space, lengths_along
+from wkgpu.operations.coordinates import said
 from wkgpu.operations.jobs import Executor
 
 Name: TypeAlias = tuple[str, str]
@@ -130,7 +131,8 @@ def _difference(one: MagView, other: MagView, text: str, executor: Executor | No
         return f"the types differ: {kinds[0]} and {kinds[1]}"
     ranges = [further_axes(mag.bounding_box) for mag in (one, other)]
     if lengths_along(ranges[0]) != lengths_along(ranges[1]):
-        return f"the coordinates along further axes differ: {ranges[0]} and {ranges[1]}"
+        texts = (", ".join(f"{axis} {said(at)}" for axis, at in found.items()) or "none" for found in ranges)
+        return f"the coordinates along further axes differ: {' and '.join(texts)}"
     boxes = [box for mag in (one, other) if not (box := in_space(mag.bounding_box)).is_empty()]
     if not boxes:
         return None

@@ -10,7 +10,7 @@ from wkgpu.errors import MismatchError, OutOfBoundsError, RegionError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES
-from wkgpu.operations.coordinates import EVERYWHERE, Ranges
+from wkgpu.operations.coordinates import EVERYWHERE, Ranges, said
 from wkgpu.storage.stored_array import StoredArray
 
 VOXEL_AXES = ("c", *XYZ_AXES)
@@ -89,8 +89,8 @@ def ranges_within(frame: Frame, ranges: Ranges, name: str) -> Ranges:
         is_unsaid = axis not in ranges and len(mine) > 1
         if is_unsaid or theirs.start < mine.start or theirs.stop > mine.stop:
             raise MismatchError(
-                f"{name} has the coordinates {_said(theirs)} along the axis {axis!r}, and the view that gets its "
-                f"voxels {_said(mine)}; both need the axis, and the view all coordinates."
+                f"{name} has the coordinates {said(theirs)} along the axis {axis!r}, and the view that gets its "
+                f"voxels {said(mine)}; both need the axis, and the view all coordinates."
             )
     return {axis: ranges.get(axis, at) for axis, at in own.items()} | dict(ranges)
 
@@ -110,10 +110,6 @@ def ranges_of_boxes(frame: Frame, boxes: Sequence[NDBoundingBox]) -> Ranges:
         if lengths_along(ranges) or ranges != found[0]:
             raise RegionError(f"{box!r} and {boxes[0]!r} are not at one coordinate along each further axis.")
     return found[0]
-
-
-def _said(at: range) -> str:
-    return f"{at.start} to {at.stop - 1}"
 
 
 def ranges_of_region(frame: Frame, boxes: Boxes) -> Ranges:
@@ -143,7 +139,5 @@ def ranges_of_region(frame: Frame, boxes: Boxes) -> Ranges:
         if not at:
             raise RegionError(f"{box!r} is empty along {axis!r}; each axis needs at least 1 coordinate.")
         if at.start < whole.start or at.stop > whole.stop:
-            raise OutOfBoundsError(
-                f"{box!r} leaves the view, which has the coordinates {whole.start} to {whole.stop - 1} along {axis!r}."
-            )
+            raise OutOfBoundsError(f"{box!r} leaves the view, which has the coordinates {said(whole)} along {axis!r}.")
     return {axis: found[axis] for axis in own}

@@ -15,6 +15,17 @@ Ranges: TypeAlias = Mapping[str, range]
 EVERYWHERE: Ranges = {}
 
 
+def said(at: range) -> str:
+    """Return coordinates as messages have them.
+
+    Examples
+    --------
+    >>> said(range(3, 5)), said(range(0))
+    ('3 to 4', 'none')
+    """
+    return f"{at.start} to {at.stop - 1}" if at else "none"
+
+
 def ranges_of(array: StoredArray) -> Ranges:
     """Return all coordinates of an array along its extra axes; where they have been chosen, these."""
     if array.coordinates:
@@ -36,7 +47,7 @@ def check_ranges(array: StoredArray, ranges: Ranges) -> None:
         if at.stop > known.get(axis, 1):
             raise MismatchError(
                 f"{array.lock_file} has {known.get(axis, 'no')} coordinate(s) along the axis {axis!r}, and the layer "
-                f"has {at.start} to {at.stop - 1}; correct additionalAxes of the layer."
+                f"has {said(at)}; correct additionalAxes of the layer."
             )
     several = {axis: length for axis, length in known.items() if axis not in ranges and length > 1}
     if several and not array.coordinates:

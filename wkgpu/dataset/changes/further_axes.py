@@ -8,6 +8,7 @@ from wkgpu.dataset.box_axes import further_axes, in_space
 from wkgpu.dataset.metadata.data_format import DataFormat
 from wkgpu.errors import MismatchError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
+from wkgpu.operations.coordinates import said
 from wkgpu.storage.formats import known_format
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def check_further_axes(layer: Layer, box: NDBoundingBox, *, is_reference: bool =
             fits = fits and other.start <= own.start and own.stop <= other.stop
         if own != other and not (fits and axis in ours and axis in theirs):
             raise MismatchError(
-                f"Layer {layer.name!r} of {layer.dataset.path} has the coordinates {own} along the axis {axis!r}, and "
-                f"the mag that it would get {other}; add it to a layer with the bounding box {box!r}."
+                f"Layer {layer.name!r} of {layer.dataset.path} has the coordinates {said(own)} along the axis "
+                f"{axis!r}, and the mag that it would get {said(other)}; add it to a layer with the box {box!r}."
             )
 
 
