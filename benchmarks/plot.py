@@ -20,7 +20,7 @@ def draw(path: Path, machine: dict[str, Any], figures: Sequence[Figure]) -> bool
     mpl.use("agg")
     from matplotlib import pyplot
 
-    shown = [figure for figure in figures if figure.ratio is not None]
+    shown = _closest(figures)
     if not shown:
         return False
     figure, axes = pyplot.subplots(figsize=(11, 1.8 + 0.52 * len(shown)), layout="constrained")
@@ -47,6 +47,18 @@ def draw(path: Path, machine: dict[str, Any], figures: Sequence[Figure]) -> bool
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
     return True
+
+
+def _closest(figures: Sequence[Figure]) -> list[Figure]:
+    """Return of each work the figure of the other library that comes closest."""
+    found: dict[str, Figure] = {}
+    for figure in figures:
+        is_library = not figure.peer.startswith(("codec", "wkgpu"))
+        if is_library and figure.ratio is not None:
+            known = found.setdefault(figure.work, figure)
+            if figure.ratio < (known.ratio or 0):
+                found[figure.work] = figure
+    return list(found.values())
 
 
 def _draw_bar(axes: Any, row: int, figure: Figure) -> None:

@@ -18,15 +18,39 @@ GPU_FIGURES = _ROOT / "benchmarks" / "results" / "gpu-h100-e5d00f0.json"
 GPU_ROWS = ("read-em", "read-segmentation", "patch-em", "patches-256-em", "write-em")
 
 
+ZARR = "Zarr 3 "
+"""With which the names of work on Zarr arrays begin."""
+
+
 def table(results: Path = FIGURES) -> str:
-    """Return all figures in which two libraries were compared, as a table in Markdown."""
+    """Return all figures of WKW in which two libraries were compared, as a table in Markdown."""
     lines = ["| work | wkgpu | peer | ratio | target |", "|---|---|---|---|---|"]
-    for figure in json.loads(results.read_text(encoding="utf-8"))["figures"]:
-        if figure["ratio"] is None:
-            continue
-        target = "" if figure["at_least"] is None else f"{figure['at_least']:g}x"
-        lines.append(f"{_row(figure)} {target} |")
+    for figure in _compared(results):
+        if not figure["work"].startswith(ZARR):
+            target = "" if figure["at_least"] is None else f"{figure['at_least']:g}x"
+            lines.append(f"{_row(figure)} {target} |")
     return "\n".join(lines) + "\n"
+
+
+def zarr_table(results: Path = FIGURES) -> str:
+    """Return how many times faster than each peer work on Zarr arrays was, as a table in Markdown."""
+    found: dict[str, dict[str, Any]] = {}
+    for figure in _compared(results):
+        if figure["work"].startswith(ZARR):
+            found.setdefault(figure["work"].removeprefix(ZARR), {})[figure["peer"]] = figure
+    peers = list(dict.fromkeys(peer for row in found.values() for peer in row))
+    lines = [f"| Zarr 3 | wkgpu | {' | '.join(peers)} |", "|---" * (len(peers) + 2) + "|"]
+    for work, row in found.items():
+        first = next(iter(row.values()))
+        ours = f"{plain(first['ours_median'])} {first['unit']}"
+        ratios = [f"{plain(row[peer]['ratio'])}x" if peer in row else "" for peer in peers]
+        lines.append(f"| {' | '.join([work, ours, *ratios])} |")
+    return "\n".join(lines) + "\n"
+
+
+def _compared(results: Path) -> list[dict[str, Any]]:
+    figures = json.loads(results.read_text(encoding="utf-8"))["figures"]
+    return [figure for figure in figures if figure["ratio"] is not None]
 
 
 def gpu_table(results: Path | None = None) -> str:
@@ -81,7 +105,7 @@ def table_in(readme: str, name: str = "benchmark") -> str:
 def update() -> None:
     """Write the tables into the README."""
     readme = README.read_text(encoding="utf-8")
-    for name, text in (("benchmark", table()), ("gpu-benchmark", gpu_table())):
+    for name, text in (("benchmark", table()), ("zarr-benchmark", zarr_table()), ("gpu-benchmark", gpu_table())):
         start, end = _marks(name)
         before, _, rest = readme.partition(start)
         readme = before + start + text + end + rest.partition(end)[2]

@@ -105,6 +105,7 @@ def test_links_lead_somewhere():
 def test_the_figures_are_those_that_were_measured():
     how = "write them with: python -m benchmarks.readme"
     assert readme.table_in(README) == readme.table(), how
+    assert readme.table_in(README, "zarr-benchmark") == readme.zarr_table(), how
     assert readme.table_in(README, "gpu-benchmark") == readme.gpu_table(), how
 
 
