@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from further_axes import LAYOUT, add_layer, box_of, voxels_of
 from real_data import REAL_DATA
 from typer.testing import CliRunner
 
@@ -35,6 +36,15 @@ def refused(command):
         return result.output
 
     return run
+
+
+@pytest.fixture
+def series(tmp_path):
+    """A dataset with further axes, and its voxels."""
+    axes = "tcqxyz"
+    dataset, voxels = wk.Dataset(tmp_path / "series", voxel_size=(1, 1, 1)), voxels_of(axes)
+    add_layer(dataset, wk, axes).add_mag(1, **LAYOUT).write(voxels, absolute_bounding_box=box_of(wk, axes))
+    return dataset.path, voxels
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,30 @@ def test_json(command, dataset, volumes):
     assert [mag["mag"] for mag in layers["color"]["mags"]] == ["1", "2-2-1"]
 
 
+def test_further_axes(command, series):
+    path, _ = series
+    output = command("info", path).output
+    assert [
+        "a",
+        "color",
+        "uint8",
+        "2",
+        "zarr3",
+        "0,0,0,10,12,14",
+        "t:",
+        "0",
+        "to",
+        "2,",
+        "q:",
+        "0",
+        "to",
+        "1",
+    ] in rows_of(output)
+    assert "`wkgpu read --at`" in output
+    (layer,) = document_of(command, path)["layers"]
+    assert layer["further_axes"] == {"t": [0, 3], "q": [0, 2]}
+
+
 def test_holes_of_files_are_not_counted(command, tmp_path):
     dataset = wk.Dataset(tmp_path / "dataset", voxel_size=(1, 1, 1))
     mag_view = dataset.add_layer("color", "color").add_mag(1, chunk_shape=32, shard_shape=256, compress=False)

@@ -43,6 +43,24 @@ def test_tif_is_a_stack(command, dataset, volumes, layer):
         assert file.is_imagej == (layer in ("color", "rgb"))
 
 
+def test_one_coordinate_along_further_axes(command, refused, series):
+    path, voxels = series
+    arguments = ("read", path, "a", "1", "--box", "2,4,6,6,6,6", "--out", "a.npy")
+    result = command(*arguments, "--at", "t=1", "--at", "q=0")
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(np.load("a.npy"), voxels[1, :, 0, 2:8, 4:10, 6:12])
+    for at, message in (
+        ([], "along 't' there are the coordinates 0 to 2, and --at names none"),
+        (["t=3", "q=0"], "--at 't=3': along 't' there are the coordinates 0 to 2"),
+        (["t=1", "q=0", "s=0"], "--at 's=0': there is no such axis; those besides x, y and z: ['t', 'q']"),
+    ):
+        options = [text for coordinate in at for text in ("--at", coordinate)]
+        assert message in refused(*arguments, "--force", *options)
+    for at in (["t"], ["t=-1"], ["=1"], ["t=1", "t=2"]):
+        result = command(*arguments, "--force", *(text for coordinate in at for text in ("--at", coordinate)))
+        assert (result.exit_code, "Traceback" in result.output) == (2, False)
+
+
 @pytest.mark.parametrize("nbytes", [1, 3000, 20_000])
 @pytest.mark.parametrize(("layer", "mag"), [("rgb", "1"), ("depth", "1"), ("color", "2-2-1")])
 def test_a_box_larger_than_memory(command, dataset, volumes, monkeypatch, layer, mag, nbytes):

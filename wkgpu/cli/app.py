@@ -6,13 +6,14 @@ Modules that need NumPy, Numba or a GPU are imported by the command that uses th
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wkgpu import BoundingBox
-from wkgpu.cli.boxes import parse_box
+from wkgpu.cli.boxes import parse_box, parse_coordinates
 from wkgpu.cli.changes import compress, downsample, equal, merge, rechunk
 from wkgpu.cli.console import output, reports_errors
 from wkgpu.cli.options import DeviceOption, PathArgument, local
@@ -64,6 +65,13 @@ def _parsed_box(text: str) -> BoundingBox:
         raise typer.BadParameter(str(error)) from error
 
 
+def _parsed_coordinates(texts: Sequence[str]) -> dict[str, int]:
+    try:
+        return parse_coordinates(texts)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--at") from error
+
+
 def _known_output(path: Path) -> Path:
     path = local(path) or path
     if path.suffix.lower() not in OUTPUT_TYPES:
@@ -88,6 +96,10 @@ def read(
         BoundingBox,
         typer.Option(show_default=False, metavar="X,Y,Z,W,H,D", parser=_parsed_box, help="Voxels to read, in Mag(1)."),
     ],
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AXIS=N", help="Coordinate along a further axis, such as t=3."),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(
@@ -106,11 +118,13 @@ def read(
     • wkgpu read annotation 1 --box 0,0,0,256,256,1 --out slice.png
 
     • wkgpu read annotation/1 --box 0,0,0,256,256,64 --out array.npy
+
+    • wkgpu read series color 1 --box 0,0,0,256,256,1 --at t=3 --out slice.png
     """
     from wkgpu.cli.reading import read_to_file
 
     names = [name for name in (layer, mag) if name is not None]
-    read_to_file(path, names, box, out, force, device, output())
+    read_to_file(path, names, box, _parsed_coordinates(at or ()), out, force, device, output())
 
 
 for change in (compress, rechunk, downsample, merge, equal):

@@ -1,6 +1,8 @@
-"""Boxes as the command line writes them: ``x,y,z,w,h,d`` in Mag(1)."""
+"""Boxes as the command line writes them: ``x,y,z,w,h,d`` in Mag(1), and coordinates along further axes: ``t=3``."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from wkgpu import BoundingBox, Mag, NDBoundingBox
 from wkgpu.errors import RegionError
@@ -37,6 +39,30 @@ def format_box(box: NDBoundingBox) -> str:
     '0,0,128,256,256,1'
     """
     return ",".join(map(str, (*box.topleft_xyz, *box.size_xyz)))
+
+
+def parse_coordinates(texts: Iterable[str]) -> dict[str, int]:
+    """Return the coordinates along axes that texts name.
+
+    Raises
+    ------
+    ValueError
+        If a text is anything else, or an axis is named twice.
+
+    Examples
+    --------
+    >>> parse_coordinates(["t=3", "angle=0"])
+    {'t': 3, 'angle': 0}
+    """
+    found: dict[str, int] = {}
+    for text in texts:
+        axis, _, number = text.rpartition("=")
+        if not axis or not (number.isascii() and number.isdigit()):
+            raise ValueError(f"{text!r} is not an axis and a coordinate, like t=3")
+        if axis in found:
+            raise ValueError(f"{text!r} is the second coordinate along {axis!r}; give one")
+        found[axis] = int(number)
+    return found
 
 
 def check_alignment(box: BoundingBox, mag: Mag) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
@@ -43,12 +43,15 @@ class Excerpt:
         Whether they are an image or ids.
     voxel_size : tuple of float or None
         Nanometers along x, y and z, if they are known.
+    at : mapping of str to int
+        The coordinate along each further axis with several.
     """
 
     mag_view: MagView
     box: BoundingBox
     category: LayerCategoryType
     voxel_size: tuple[float, float, float] | None = None
+    at: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -95,10 +98,11 @@ class Excerpt:
     def _read(self, y: tuple[int, int], z: tuple[int, int]) -> NDArray[Any]:
         mag = self.mag_view.mag
         corner, size = self.box.topleft, self.box.size
-        box = BoundingBox(
-            (corner.x, corner.y + y[0] * mag.y, corner.z + z[0] * mag.z),
-            (size.x, (y[1] - y[0]) * mag.y, (z[1] - z[0]) * mag.z),
-        )
+        box = self.mag_view.bounding_box.with_topleft_xyz(
+            (corner.x, corner.y + y[0] * mag.y, corner.z + z[0] * mag.z)
+        ).with_size_xyz((size.x, (y[1] - y[0]) * mag.y, (z[1] - z[0]) * mag.z))
+        for axis, coordinate in self.at.items():
+            box = box.with_bounds(axis, coordinate, 1)
         voxels: NDArray[Any] = get_engine("cpu").asarray(self.mag_view.read_cxyz(absolute_bounding_box=box))
         return voxels
 

@@ -15,8 +15,10 @@ from wkgpu import ArrayInfo, MagView, WkgpuError
 from wkgpu.cli.boxes import format_box
 from wkgpu.cli.console import format_bytes, format_ratio, format_shape, new_table, print_error, print_warning
 from wkgpu.cli.disk import RATIO, DiskUse, disk_use
+from wkgpu.cli.further_axes import format_axes
 from wkgpu.cli.path_content import ListedLayer, PathContent, content_of
 from wkgpu.cli.wording import for_the_command_line
+from wkgpu.dataset.box_axes import further_axes
 from wkgpu.dataset.leftovers import leftovers
 from wkgpu.errors import UnsupportedError
 
@@ -83,7 +85,9 @@ def _print_tables(content: PathContent, report: LayerReports, console: Console) 
     if not report:
         console.print("It has no layers yet.")
         return
-    layers = new_table("Layer", "Category", "Type", "Channels", "Format", "Bounding box", numbers=["Channels"])
+    columns = ["Layer", "Category", "Type", "Channels", "Format", "Bounding box"]
+    has_axes = any(further_axes(layer.bounding_box) for layer, _ in report)
+    layers = new_table(*columns, *(["Further axes"] if has_axes else []), numbers=["Channels"])
     mags = new_table(
         "Layer", "Mag", "Chunk", "Shard", "Codec", "Shard files", "On disk", "Ratio",
         numbers=["Shard files", "On disk", "Ratio"],
@@ -96,6 +100,7 @@ def _print_tables(content: PathContent, report: LayerReports, console: Console) 
             str(layer.num_channels),
             layer.data_format,
             format_box(layer.bounding_box),
+            *([escape(format_axes(layer.bounding_box))] if has_axes else []),
         )
         for position, row in enumerate(_mag_rows(mag_reports)):
             # In a terminal a layer's name stands once; programs that read the lines want it in each.
@@ -106,6 +111,8 @@ def _print_tables(content: PathContent, report: LayerReports, console: Console) 
         console.print(table)
     console.print()
     console.print("Bounding box: x,y,z,width,height,depth in Mag(1), for `wkgpu read --box`.", style="dim")
+    if has_axes:
+        console.print("Further axes: coordinates of which `wkgpu read --at` takes one along each axis.", style="dim")
     console.print(RATIO, style="dim")
     for path in leftovers(content.path):
         console.print(f"{escape(str(path))} is in use by another process, or left over. {_REMOVAL}", soft_wrap=True)
@@ -154,6 +161,7 @@ def _document(content: PathContent, report: LayerReports) -> dict[str, Any]:
                 "num_channels": layer.num_channels,
                 "data_format": layer.data_format,
                 "bounding_box": [*layer.bounding_box.topleft_xyz, *layer.bounding_box.size_xyz],
+                "further_axes": {axis: [at.start, at.stop] for axis, at in further_axes(layer.bounding_box).items()},
                 "mags": [_mag_document(mag) for mag in mags],
             }
             for layer, mags in report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shutil import disk_usage
 
@@ -14,13 +14,15 @@ from wkgpu.cli.boxes import check_alignment, format_box, middle_slice
 from wkgpu.cli.console import format_bytes, format_shape
 from wkgpu.cli.excerpt import Excerpt
 from wkgpu.cli.export import check_output, write_excerpt
+from wkgpu.cli.further_axes import check_coordinates
 from wkgpu.cli.path_content import find_mag
 from wkgpu.errors import TooLargeError
 
 
 def read_to_file(
-    path: Path, names: Sequence[str], box: BoundingBox, out: Path, force: bool, device: str | None, console: Console
-) -> None:
+    path: Path, names: Sequence[str], box: BoundingBox, at: Mapping[str, int], out: Path, force: bool,
+    device: str | None, console: Console,
+) -> None:  # fmt: skip
     """Read a box and write it to a file, and say what was written.
 
     Parameters
@@ -29,6 +31,8 @@ def read_to_file(
         Where the mag is; see `path_content.find_mag`.
     box : BoundingBox
         In Mag(1).
+    at : mapping of str to int
+        Coordinates along further axes.
     out : Path
         Ends with one of `export.WRITERS`.
     force : bool
@@ -37,11 +41,12 @@ def read_to_file(
     check_output(out, force)
     found = find_mag(path, names, device)
     mag_view = found.mag_view
+    check_coordinates(mag_view.bounding_box, at)
     check_alignment(box, mag_view.mag)
     if out.suffix.lower() == ".png" and box.size.z > mag_view.mag.z:
         box = middle_slice(box, mag_view.mag)
         console.print(f"A picture shows one slice: the middle one, z = {box.topleft.z} in Mag(1).")
-    excerpt = Excerpt(mag_view, box, found.category, found.voxel_size)
+    excerpt = Excerpt(mag_view, box, found.category, found.voxel_size, at)
     _check_room(excerpt, out)
     try:
         description = write_excerpt(excerpt, out, force)
