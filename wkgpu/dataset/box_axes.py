@@ -10,6 +10,7 @@ from wkgpu.errors import MismatchError, OutOfBoundsError, RegionError
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES
+from wkgpu.geometry.voxel_box import FARTHEST
 from wkgpu.operations.coordinates import EVERYWHERE, Ranges, said
 from wkgpu.storage.stored_array import StoredArray
 
@@ -112,8 +113,14 @@ def ranges_of_boxes(frame: Frame, boxes: Sequence[NDBoundingBox]) -> Ranges:
     return found[0]
 
 
-def ranges_of_region(frame: Frame, boxes: Boxes) -> Ranges:
-    """Return the coordinates that one of two boxes, the relative or the absolute one, has along further axes."""
+def ranges_of_region(frame: Frame, boxes: Boxes, bounded: bool = True) -> Ranges:
+    """Return the coordinates that one of two boxes, the relative or the absolute one, has along further axes.
+
+    Parameters
+    ----------
+    bounded : bool
+        Whether all of them have to lie in the view.
+    """
     assert frame.more is not None
     own = further_axes(frame.more)
     relative, absolute = boxes
@@ -138,6 +145,8 @@ def ranges_of_region(frame: Frame, boxes: Boxes) -> Ranges:
             )
         if not at:
             raise RegionError(f"{box!r} is empty along {axis!r}; each axis needs at least 1 coordinate.")
-        if at.start < whole.start or at.stop > whole.stop:
+        if at.start < 0 or at.stop > FARTHEST:
+            raise RegionError(f"{box!r} has the coordinates {said(at)} along {axis!r}, which no array has.")
+        if bounded and (at.start < whole.start or at.stop > whole.stop):
             raise OutOfBoundsError(f"{box!r} leaves the view, which has the coordinates {said(whole)} along {axis!r}.")
     return {axis: found[axis] for axis in own}

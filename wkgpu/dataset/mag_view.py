@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, overload
@@ -15,19 +16,20 @@ from wkgpu.dataset.changes.copying import copy_mag
 from wkgpu.dataset.changes.extents import extent_of
 from wkgpu.dataset.changes.further_axes import check_further_axes
 from wkgpu.dataset.changes.groups import forget_copies
+from wkgpu.dataset.discovery import FoundMag
 from wkgpu.dataset.legacy import accepts_legacy, warn_deprecated
 from wkgpu.dataset.mag_files import LayerListing, compressed_spec, copy_alone, rewrite_mag, settle_mag
 from wkgpu.dataset.more_axes import AxesWrite, Offsets
 from wkgpu.dataset.regions import resolve_for_data
 from wkgpu.dataset.shapes import Compression, Shape, new_spec, recut_spec
 from wkgpu.dataset.view import View
-from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError
+from wkgpu.errors import ArgumentError, NotFoundError, OutOfBoundsError, WkgpuError
 from wkgpu.forking import child_safe
 from wkgpu.geometry.bounding_box import BoundingBox
 from wkgpu.geometry.mag import Mag
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import Vec3Int, Vec3IntLike
-from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.geometry.voxel_box import Triple, VoxelBox
 from wkgpu.operations.array_region import ArrayRegion
 from wkgpu.operations.coordinates import at_each, ranges_of
 from wkgpu.operations.jobs import Executor
@@ -74,6 +76,8 @@ class MagView(View):
     _legacy_from_dataset: ClassVar[bool] = True
 
     _layer: Layer | None = None  # a mag without a dataset has none
+    _unchecked: StoredArray | None = None  # opened to get room, and not compared with the properties file yet
+    _transient: ClassVar[frozenset[str]] = View._transient | {"_unchecked"}
     _growing: threading.Lock  # of a mag without a dataset, whose box is its own
 
     def __init__(
@@ -97,7 +101,7 @@ class MagView(View):
             spec = new_spec(
                 layer.dtype, layer.num_channels, chunk_shape, None, chunks_per_shard, compression_mode, data_format
             )
-            listed, extent = layer._properties, extent_of(layer.bounding_box, mag)
+            listed, extent = layer._properties, extent_of(layer.bounding_box, mag, spec.shard_shape)
             self._opened = create_array(path, spec, data_format, extent, listed.axes, listed.extra_axes)
             self._opened.follows_links = self._allow_foreign_writes
 
@@ -108,9 +112,7 @@ class MagView(View):
         View.__init__(mag_view, path, BoundingBox.empty(), mag, read_only=read_only, device=device)
         mag_view._opened = open_array(path)
         mag_view._growing = child_safe(threading.Lock())
-        mag_view._bounding_box = box_of_axes(mag_view._opened)
-        for box in mag_view.get_bounding_boxes_on_disk():
-            mag_view._grow(box)
+        mag_view._bounding_box = extended(box_of_axes(mag_view._opened), FoundMag(mag, mag_view._opened).bounding_box)
         return mag_view
 
     @property
@@ -521,9 +523,23 @@ class MagView(View):
         if extended(self.bounding_box, box) != self.bounding_box:
             self._grow(box)
 
+    def _open_array(self) -> StoredArray:
+        found, self._unchecked = self._unchecked, None
+        return found or super()._open_array()
+
+    def _make_room(self, end: Triple, extra_axes: Sequence[tuple[str, int]]) -> None:
+        """Let the array have room up to an end, if it may be written; what is wrong with it is said when it is used."""
+        if self.read_only:
+            return
+        with suppress(WkgpuError):
+            array = self._opened or self._unchecked
+            if array is None:
+                array = self._unchecked = self._open_array()
+            array.ensure_extent(end, extra_axes)
+
     def _forget_files(self) -> None:
         """Open the files again at the next use: the old files were deleted or replaced."""
-        self._opened = None
+        self._opened = self._unchecked = None
 
     # ---- Earlier generations
 

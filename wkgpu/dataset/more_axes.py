@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import prod
+from operator import add
 from typing import Any, NamedTuple, TypeAlias
 
 from wkgpu.dataset.box_axes import VOXEL_AXES, Boxes, further_axes, in_space, lengths_along, ranges_of_region
@@ -20,7 +21,7 @@ from wkgpu.engines.host_memory import LARGE_BYTES
 from wkgpu.errors import DtypeError, RegionError, ShapeError, UnsupportedError
 from wkgpu.geometry.nd_bounding_box import NDBoundingBox
 from wkgpu.geometry.vec3_int import XYZ_AXES, Vec3IntLike
-from wkgpu.geometry.voxel_box import VoxelBox
+from wkgpu.geometry.voxel_box import VoxelBox, triple
 from wkgpu.operations.coordinates import Ranges, at_each
 from wkgpu.operations.transfer import read_box, write_box
 from wkgpu.operations.voxels import Array, as_voxels
@@ -139,7 +140,7 @@ class AxesWrite(NamedTuple):
         ShapeError, DtypeError, RegionError, OutOfBoundsError
             If the data do not have the axes or the shape of the region, and as from `select`.
         """
-        ranges = ranges_of_region(frame, boxes)
+        ranges = ranges_of_region(frame, boxes, bounded)
         voxels = engine.as_input(data)
         if as_cxyz:
             _check_single(ranges, array)
@@ -160,10 +161,13 @@ class AxesWrite(NamedTuple):
         return cls(array, engine, Selection(box, ranges), voxels)
 
     def execute(self) -> None:
-        """Write the data."""
+        """Write the data; the array becomes as long as they need it along each axis."""
+        box, ranges = self.selection
+        end = triple(map(add, box.topleft, box.shape))
+        self.array.ensure_extent(end, [(axis, at.stop) for axis, at in ranges.items()])
         for place, part in _parts(self.array, self.selection):
             voxels = as_voxels(self.data[(..., *place)], part.spec, self.engine)
-            write_box(part, self.engine, self.selection.box.topleft, voxels)
+            write_box(part, self.engine, box.topleft, voxels)
 
 
 def array_of(array: StoredArray, frame: Frame) -> StoredArray:

@@ -70,6 +70,7 @@ def at_each(arrays: Sequence[StoredArray], ranges: Ranges) -> Iterator[tuple[Sto
     MismatchError
         As from `check_ranges`.
     """
+    arrays = [array.current() if array.extra_axes else array for array in arrays]  # another process may lengthen them
     for array in arrays:
         check_ranges(array, ranges)
     if not ranges:

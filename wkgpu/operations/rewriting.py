@@ -182,7 +182,7 @@ def rewrite_box(job: RewriteJob) -> None:
     if _kind_of_files(source) == _kind_of_files(target):
         stored = [box for box in stored if not _copy_shard(source, target, shard_number(source, box))]
     filled = None if job.filled is None else job.filled.intersection(job.box)
-    wanted = stored if filled is None else [*stored, filled]
+    wanted = [*_before_the_end(source, stored), *([] if filled is None else [filled])]
     if not wanted:  # all are copied, or another process has deleted files; detected when the folders are swapped
         return
     engine = get_engine(job.device)
@@ -255,6 +255,14 @@ def _job_boxes(source: StoredArray, spec: ArraySpec, filled: VoxelBox | None) ->
     if filled is not None and min(filled.shape) > 0:
         wanted.append(filled)
     return boxes_around(wanted, shape)
+
+
+def _before_the_end(array: StoredArray, boxes: list[VoxelBox]) -> list[VoxelBox]:
+    """Return those parts of the boxes of files that hold voxels of an array, so that none is written behind its end."""
+    if array.extent is None:
+        return boxes
+    whole = VoxelBox((0, 0, 0), array.extent)
+    return [part for box in boxes if (part := box.intersection(whole)) is not None]
 
 
 def _parts(box: VoxelBox, source: ArraySpec, target: ArraySpec) -> Iterator[VoxelBox]:

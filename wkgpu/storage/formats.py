@@ -233,7 +233,7 @@ def create_array(
     place : Path or Location
         The folder, of the file system or of any store.
     extent : tuple of int, optional
-        Voxels ``(x, y, z)`` that it has room for, where a format has to know; writes beyond them make it larger.
+        Voxels ``(x, y, z)``, where a format has to know; writes beyond them make it larger. By default one shard.
     axes : sequence of str, optional
         The order of "c", "x", "y", "z" and the extra axes in the files, where a format has a choice; by default
         channels, x, y and z in this order.

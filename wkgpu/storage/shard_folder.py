@@ -186,8 +186,19 @@ class ShardFolder(ABC):
         """Voxels ``(x, y, z)`` of the array, behind which nothing is read; None where it has no end."""
         return None
 
-    def ensure_extent(self, end: Triple) -> None:  # noqa: B027 - only some formats have an extent
-        """Make the array as large as voxels up to an end ``(x, y, z)`` need, if it has an extent."""
+    def ensure_extent(self, end: Triple, extra_axes: Sequence[tuple[str, int]] = ()) -> None:  # noqa: B027 - see extent
+        """Make the array as large as voxels up to an end ``(x, y, z)`` need, if it has an extent.
+
+        Parameters
+        ----------
+        extra_axes : sequence of (str, int), optional
+            Names of extra axes, and how long the array has to be along them.
+
+        Raises
+        ------
+        ShapeError
+            If it lacks an axis.
+        """
 
     @property
     def axes(self) -> tuple[str, ...]:

@@ -71,9 +71,6 @@ def test_coordinates_beyond_the_layer_are_left_out(mag_view, voxels):
     np.testing.assert_array_equal(read(coarser), halved(voxels[:, 1:], "ctxyz"))
     assert not coarser._array.at((0,)).existing_shards()
     assert coarser._array.extra_axes == (("t", 3),)
-    layer.bounding_box = box_of(wk, "ctxyz", t=(1, 9))
-    with pytest.raises(MismatchError, match="has 3 coordinate"):
-        layer.downsample_mag(1, 4, **LAYOUT)
     plain = layer.dataset.add_layer("plain", "color", num_channels=2, data_format="zarr3")
     with pytest.raises(MismatchError, match="of which the layer says nothing"):
         plain.downsample_mag(1, 2, from_mag_view=mag_view)

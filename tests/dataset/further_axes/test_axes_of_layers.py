@@ -179,6 +179,35 @@ def test_a_mag_without_a_dataset(mag_view, voxels, theirs):
     np.testing.assert_array_equal(theirs(), voxels)
 
 
+@pytest.mark.parametrize("axes", ["ctxyz", "zyx"])
+def test_arrays_that_end_inside_a_shard_keep_their_shape(axes, tmp_path):
+    """Those of other programs, in place and in copies; only new ones are rounded up."""
+    data, dataset = voxels_of(axes), wk.Dataset(tmp_path / "ours", voxel_size=(1, 1, 1))
+    zarr.create_array(
+        store=str(dataset.path / "a" / "1"), data=data, chunks=(4,) * data.ndim, shards=(8,) * data.ndim,
+        dimension_names=axes,
+    )  # fmt: skip
+    mag_view = dataset.add_layer_for_existing_files("a", "color").get_mag(1)
+    mag_view.compress(target_path=tmp_path / "copy", codec="lz4")
+    dataset.add_layer_as_copy(mag_view.layer, "b")
+    part = box_of(wk, axes, t=(1, 1))
+    for change in (lambda: None, mag_view.compress, lambda: mag_view.rechunk(chunk_shape=2, shard_shape=16)):
+        change()
+        assert mag_view.get_zarr_array().shape == data.shape
+        np.testing.assert_array_equal(mag_view.get_zarr_array()[...], data)
+        alone = wk.open_mag(mag_view.path)
+        assert (alone.bounding_box.topleft_xyz, alone.bounding_box.size_xyz) == ((0, 0, 0), (10, 12, 14))
+        found = alone.read_cxyz(absolute_bounding_box=part)
+        np.testing.assert_array_equal(found, mag_view.read_cxyz(absolute_bounding_box=part))
+    for folder, layer in (("copy", "a"), ("ours", "b")):
+        array, same = zarr.open_array(tmp_path / folder / layer / "1"), data if "t" in axes else data.T[None]
+        assert array.shape == same.shape
+        np.testing.assert_array_equal(array[...], same)
+    column = data[tuple(slice(1 if axis in "tx" else None) for axis in axes)]
+    mag_view.write(column, absolute_bounding_box=box_of(wk, axes, t=(0, 1), x=(10, 1)))
+    assert mag_view.get_zarr_array().shape[axes.index("x")] == 16
+
+
 def test_arrays_without_z(tmp_path):
     """Are copied, with an axis more, but not rewritten where they are."""
     data = np.random.default_rng(0).integers(1, 200, (3, 12, 10)).astype("uint8")

@@ -125,6 +125,23 @@ def test_an_array_that_grows_without_a_break_is_read(make, monkeypatch):
     assert topleft == (32, 16, 16)
 
 
+def test_an_array_that_gets_more_coordinates_without_a_break_is_read(make, monkeypatch):
+    case = replace(PLAIN, axes="tcxyz", shape=(2, 1, 40, 30, 20), chunk=(1, 1, 8, 8, 4), per_shard=(1, 1, 2, 2, 4))
+    array = make(replace(case, order=(4, 3, 2, 1, 0)))
+    engine, ends, open_shard = get_engine("cpu"), itertools.count(3), type(array).open_shard
+    write_box(array.at((1,)), engine, (32, 16, 16), np.full((1, 8, 8, 4), 5, np.uint16))
+
+    def grow_and_open(self, shard, wait=False):
+        formats.open_array(array.path).ensure_extent((1, 1, 1), [("t", next(ends))])
+        return open_shard(self, shard, wait)
+
+    monkeypatch.setattr(type(array), "open_shard", grow_and_open)
+    found = read_box(array.at((1,)), engine, (0, 0, 0), (40, 30, 20))
+    assert found.sum() == 5 * 8 * 8 * 4
+    assert dict(array.current().extra_axes) == {"t": next(ends) - 1}
+    assert array.current().extent == (40, 30, 20)
+
+
 @pytest.mark.parametrize("opened", [1, 2])
 def test_shards_that_are_swapped_while_they_are_opened_are_not_read_as_the_old_ones(make, engine, monkeypatch, opened):
     """Zarr's shards do not say the shape of their chunks, which may have as many bytes as before."""

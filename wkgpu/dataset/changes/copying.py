@@ -335,7 +335,8 @@ def copy_mag(
     check_group(layer.path, layer.data_format)
     with NewFolder(layer.path / name, dataset._file) as folder:
         array, own = source._array, layer._properties
-        extent = array.extent or extent_of(source.bounding_box if box.is_empty() else box, mag)
+        copied = source.bounding_box if box.is_empty() else box
+        extent = array.extent or extent_of(copied, mag, spec.shard_shape)
         found = dict(array.extra_axes)
         extra_axes = [(axis, max(end, found.get(axis, end))) for axis, end in own.extra_axes]
         target = create_array(folder.building, spec, layer.data_format.value, extent, own.axes, extra_axes)

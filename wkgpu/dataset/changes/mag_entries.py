@@ -31,7 +31,7 @@ def add_mag(layer: Layer, mag: Mag, spec: ArraySpec) -> MagView:
     check_mag_is_free(layer._properties, mag)  # before there are files in the way
     name = mag.to_layer_name()
     with NewFolder(layer.path / name, layer.dataset._file) as folder:
-        extent, own = extent_of(layer.bounding_box, mag), layer._properties
+        extent, own = extent_of(layer.bounding_box, mag, spec.shard_shape), layer._properties
         made = create_array(folder.building, spec, layer.data_format.value, extent, own.axes, own.extra_axes)
         with layer.dataset._changing() as properties:
             listed = properties.layer(layer.name)

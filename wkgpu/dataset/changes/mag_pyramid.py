@@ -219,7 +219,7 @@ class MagPyramid:
         """Add a mag to the layer when it is filled, so that no reader takes a part of it for the whole."""
         layer, name = self.layer, mag.to_layer_name()
         with NewFolder(layer.path / name, layer.dataset._file) as folder:
-            extent = extent_of(layer.bounding_box, mag)
+            extent = extent_of(layer.bounding_box, mag, self.spec.shard_shape)
             made = create_array(
                 folder.building, self.spec, layer.data_format.value, extent, layer._properties.axes,
                 layer._properties.extra_axes,

@@ -174,7 +174,8 @@ class Zarr3Array(StoredArray):
     @property
     def _files(self) -> Hashable:
         """What says which files there are and how they are read, for any extent."""
-        return self.spec, self.file_layout, self.metadata.keys
+        metadata = self.metadata
+        return self.spec, metadata.table, self.axes, metadata.order, metadata.shard_shape, metadata.keys
 
     @cached_property
     def parts(self) -> tuple[ArrayPart, ...]:
@@ -371,18 +372,18 @@ class Zarr3Array(StoredArray):
             )
         return data
 
-    def ensure_extent(self, end: Triple) -> None:
+    def ensure_extent(self, end: Triple, extra_axes: Sequence[tuple[str, int]] = ()) -> None:
         """Make the array larger, if voxels up to an end lie beyond it; writers of all shards are waited for."""
         store = self.location.store
         for _ in range(_MAX_GROWTHS):
-            if self.current().metadata.has_room(end, self.path):
+            if self.current().metadata.has_room(end, extra_axes, self.path):
                 return
             with store.all_locks(self._lock_key):
                 found = store.read(self._lock_key, MAX_BYTES)
                 if found is None or store.is_swapping(self._lock_key):
                     continue
                 data, version = found  # which may be larger by now
-                resized = ZarrMetadata.parse(data, str(self.lock_file)).resized(data, end)
+                resized = ZarrMetadata.parse(data, str(self.lock_file)).resized(data, end, extra_axes)
                 try:
                     store.write(self._lock_key, self._checked_metadata(resized), replacing=version, is_locked=True)
                 except OutdatedFileError:  # by a program that takes no locks

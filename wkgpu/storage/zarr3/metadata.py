@@ -176,32 +176,44 @@ class ZarrMetadata:
 
     # ---- New and changed metadata
 
-    def has_room(self, end: Triple, path: Path) -> bool:
-        """Whether the array has all voxels up to an end ``(x, y, z)``.
+    def has_room(self, end: Triple, extra_axes: Sequence[tuple[str, int]], path: Path) -> bool:
+        """Whether the array has all voxels up to an end ``(x, y, z)``, and up to others along extra axes.
 
         Raises
         ------
         ShapeError
             If it lacks an axis along which there are several.
         """
-        for name, axis, length in zip("xyz", self.axes.space, end, strict=True):
-            if axis is None and length > 1:
+        own, wanted = self._axes_by_name, (*zip("xyz", end, strict=True), *extra_axes)
+        for name, length in wanted:
+            if name not in own and length > 1:
                 raise ShapeError(f"{path} has no axis {name!r}, along which {length} voxels would be needed.")
-        return all(length >= wanted for length, wanted in zip(self.extent, end, strict=True))
+        return all(self.shape[own[name]] >= length for name, length in wanted if name in own)
 
-    def resized(self, data: bytes, end: Triple) -> bytes:
-        """Return ``zarr.json`` with a shape that has room up to an end ``(x, y, z)``, rounded up to whole shards.
+    def resized(self, data: bytes, end: Triple, extra_axes: Sequence[tuple[str, int]]) -> bytes:
+        """Return ``zarr.json`` with a shape that has room; along x, y and z it is rounded up to whole shards.
 
         Parameters
         ----------
         data : bytes
             The file that these metadata have been read from; all else in it stays as it is.
+        end, extra_axes
+            As for `has_room`.
         """
-        shape = list(self.shape)
-        for axis, length in zip(self.axes.space, end, strict=True):
+        own, shape = self._axes_by_name, list(self.shape)
+        for name, length in (*zip("xyz", end, strict=True), *extra_axes):
+            axis = own.get(name)
             if axis is not None and shape[axis] < length:
-                shape[axis] = -(-length // self.shard_shape[axis]) * self.shard_shape[axis]
+                edge = self.shard_shape[axis] if axis in self.axes.space else 1
+                shape[axis] = -(-length // edge) * edge
         return with_members(data, {"shape": json.dumps(shape)})
+
+    @property
+    def _axes_by_name(self) -> dict[str, int]:
+        """The axes along which the array can grow."""
+        axes = self.axes
+        space = {name: axis for name, axis in zip("xyz", axes.space, strict=True) if axis is not None}
+        return space | {axes.names[axis]: axis for axis in axes.extra}
 
 
 def new_metadata(
@@ -215,7 +227,7 @@ def new_metadata(
     Parameters
     ----------
     extent : tuple of int
-        Voxels ``(x, y, z)`` that it has room for.
+        Voxels ``(x, y, z)``.
     axes : sequence of str
         "x", "y" and "z" in any order, "c", which may be missing where there is one channel, and the extra axes.
     extra_axes : sequence of (str, int)
@@ -237,14 +249,12 @@ def new_metadata(
         along_axes(spec.chunk_shape, ones), ShardTable(), spec.dtype.str.startswith(">"),
         tuple(reversed(_fastest_first(spec, names))), spec.codecs,
     )  # fmt: skip
-    shard = spec.shard_shape
-    shape = [-(-length // edge) * edge for length, edge in zip(extent, shard, strict=True)]
     said = {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": list(along_axes(shape, more)),
+        "shape": list(along_axes(extent, more)),
         "data_type": spec.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(along_axes(shard, ones))}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(along_axes(spec.shard_shape, ones))}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": _json_of(np.frombuffer(spec.memory_fill_bytes, spec.memory_dtype)[0]),
         "codecs": chain.described(spec.dtype.itemsize),
