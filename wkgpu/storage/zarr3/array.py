@@ -175,7 +175,8 @@ class Zarr3Array(StoredArray):
     def _files(self) -> Hashable:
         """What says which files there are and how they are read, for any extent."""
         metadata = self.metadata
-        return self.spec, metadata.table, self.axes, metadata.order, metadata.shard_shape, metadata.keys
+        shapes = metadata.shard_shape, metadata.chunk_shape
+        return self.spec, metadata.table, self.axes, metadata.order, shapes, metadata.keys
 
     @cached_property
     def parts(self) -> tuple[ArrayPart, ...]:
