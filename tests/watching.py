@@ -198,10 +198,10 @@ class _Watch:
         return begin
 
     def slots_keep(self, original: Any) -> Any:
-        def keep(slots: Any, pair: Any) -> None:
+        def keep(slots: Any, pair: Any, nbytes: int) -> None:
             for slot in pair:
                 slot.given_back = dict(self.ledger.clock(self.ledger.host()))
-            original(slots, pair)
+            original(slots, pair, nbytes)
 
         return keep
 

@@ -85,10 +85,14 @@ class Config:
         Threads of the CPU engine; by default the cores that this process may use.
     staging_bytes : int
         Encoded bytes that one thread fetches before it decodes them (more, where a single chunk is larger).
+    gpu_bytes : int
+        Bytes of a GPU's memory that all calls of a process take together, besides outputs: a CUDA engine cuts its work
+        into batches, and operations theirs into pieces, that fit in. 0, the default, stands for a quarter of what is
+        free when the engine first works, and 8 GiB at most. A call that begins beside others works with smaller
+        batches; it never waits for their memory.
     batch_bytes : int
-        Bytes of decoded chunks that a CUDA engine works on at a time, while it fetches as many for the next batch. A
-        call takes up to about five times as much of the GPU's memory beside its output, and a write of a NumPy array
-        up to as much of the host's.
+        Most bytes that a batch of a CUDA engine fetches, and that it decodes, while the next one is fetched. A write
+        of a NumPy array takes up to about as much of the host's memory.
     cuda_lz4 : {"auto", "kernel", "nvcomp"}
         What decodes LZ4 on a GPU: a kernel of wkgpu, or nvCOMP behind a kernel that looks for damage; by default the
         one that is faster, see `wkgpu.engines.cuda.decoding`. LZ4 inside of Blosc is always decoded by the kernel.
@@ -124,7 +128,8 @@ class Config:
     data_format: str = _setting("data_format", _data_format, lambda: "wkw")
     threads: int = _setting("threads", _count, _usable_cores)
     staging_bytes: int = _setting("staging_bytes", _count, lambda: 1 << 20)
-    batch_bytes: int = _setting("batch_bytes", _count, lambda: 256 << 20)
+    gpu_bytes: int = _setting("gpu_bytes", _count, lambda: 0)
+    batch_bytes: int = _setting("batch_bytes", _count, lambda: 1 << 30)
     cuda_lz4: str = _setting("cuda_lz4", _lz4_decoder, lambda: "auto")
     cuda_decode_unchecked: bool = _setting("cuda_decode_unchecked", _truth, lambda: False)
     pool_bytes: int = _setting("pool_bytes", _count, lambda: 2 << 30)

@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks.gpu.bench import KINDS, ORIGIN, Bench
 from benchmarks.gpu.figures import GpuFigure, Task, Work, in_turns
 from benchmarks.volumes import Shape
-from wkgpu.engines.cuda.batches import batch_limit, read_batches
+from wkgpu.engines.cuda.batch_sizes import ReadNeeds
+from wkgpu.engines.cuda.batches import read_batches
 from wkgpu.engines.cuda.decoding import Decoding
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import BatchTable, Slot
@@ -36,13 +37,13 @@ def _compare(bench: Bench, kind: str, name: str, work: str, shape: Shape) -> Ite
     with bench.device.active(), ExitStack() as stack:
         plan, sources = next(array.read_plans([origin], shape))
         stack.enter_context(sources)
-        batch = next(read_batches(plan, batch_limit(plan)))
+        batch = next(read_batches(plan, sizes := ReadNeeds.of(bench.device, plan).sizes()))
         out = bench.engine.empty((array.spec.num_channels, *shape, 1), array.spec.dtype)
         works, firsts = [], []
         for decoder in ("kernel", "nvcomp"):
             slot = Slot(bench.device, bench.engine.release)
             opened = stack.enter_context(ExitStack())
-            reader = CudaReader(bench.device, bench.team, (slot, slot), plan, sources, out, opened)
+            reader = CudaReader(bench.device, bench.team, (slot, slot), plan, sources, out, sizes, opened)
             reader.open(next(sources.windows(plan)))
             staging = slot.memory("staging", batch.nbytes_staged)
             chunks = slot.memory("decoded", len(batch.heads) * plan.pieces.nbytes)

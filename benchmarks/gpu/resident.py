@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.gpu.bench import Bench
 from benchmarks.gpu.recording import RecordedDecoding, RecordingDevice, RecordingStream
 from benchmarks.volumes import Shape
-from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.batch_sizes import ReadNeeds
+from wkgpu.engines.cuda.batches import read_batches, segments_between
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.reader import CudaReader
 from wkgpu.engines.cuda.slots import Slot
@@ -64,7 +65,8 @@ class ResidentRead:
                 self._planned.append((plan, sources))
                 if len(plan.missing):
                     raise ValueError(f"{plan}: only what is stored can be read again step by step")
-                batches = sum(1 for _ in read_batches(plan, batch_limit(plan)))
+                sizes = ReadNeeds.of(bench.device, plan).sizes()
+                batches = sum(1 for _ in read_batches(plan, sizes))
                 slots = [Slot(bench.device, bench.engine.release) for _ in range(max(batches, 1))]
                 fence = bench.device.record_event()
                 for slot in slots:
@@ -72,7 +74,7 @@ class ResidentRead:
                     slot.stream = stream = RecordingStream(slot.stream)
                     self._streams.append(stream)
                 with ExitStack() as opened:
-                    CudaReader(device, bench.team, slots, plan, sources, self.out, opened).run()  # type: ignore[arg-type]
+                    CudaReader(device, bench.team, slots, plan, sources, self.out, sizes, opened).run()  # type: ignore[arg-type]
                 self._slots += slots
             self._decoded = device.decoded
             self._stack = stack.pop_all()
@@ -143,7 +145,7 @@ def fetch_alone(bench: Bench, plans: Sequence[tuple[ReadPlan, Sources]]) -> None
             with ExitStack() as stack, bench.slots.borrow() as pair:
                 fetcher = Fetcher(bench.device, bench.team, sources.descriptors, stack)
                 slots = cycle(pair)
-                for batch in read_batches(plan, batch_limit(plan)):
+                for batch in read_batches(plan, ReadNeeds.of(bench.device, plan).sizes()):
                     slot = next(slots)
                     slot.finish()
                     staging = slot.memory("staging", batch.nbytes_staged)

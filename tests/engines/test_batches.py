@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wkgpu.engines.cuda.batches import batch_limit, read_batches, segments_between
+from wkgpu.engines.cuda.batches import BatchSizes, read_batches, segments_between
 from wkgpu.storage.codecs import pipeline_of
 from wkgpu.storage.plans.chunk_lookup import Pieces
 from wkgpu.storage.plans.read import Chunks, MissingChunks, ReadPlan, Segments
@@ -67,7 +67,7 @@ limits = st.integers(0, 400) | st.just(1 << 40)
 
 @given(plans(), limits)
 def test_batches_hold_every_row_once(plan, limit):
-    batches = list(read_batches(plan, limit))
+    batches = list(read_batches(plan, BatchSizes(nbytes=limit)))
     rows = [row for batch in batches for row in range(batch.first, batch.last)]
     assert rows == list(range(len(plan.chunks.staging_offset)))
     assert all(batch.first < batch.last for batch in batches)
@@ -75,7 +75,7 @@ def test_batches_hold_every_row_once(plan, limit):
 
 @given(plans(), limits)
 def test_batches_are_within_the_limit_or_a_single_chunk(plan, limit):
-    for batch in read_batches(plan, limit):
+    for batch in read_batches(plan, BatchSizes(nbytes=limit)):
         if len(batch.heads) > 1:
             assert batch.nbytes_staged <= limit
             assert len(batch.heads) * PIECES.nbytes <= limit
@@ -83,7 +83,7 @@ def test_batches_are_within_the_limit_or_a_single_chunk(plan, limit):
 
 @given(plans(), limits)
 def test_the_next_chunk_would_not_have_fit(plan, limit):
-    batches = list(read_batches(plan, limit))
+    batches = list(read_batches(plan, BatchSizes(nbytes=limit)))
     for batch, after in pairwise(batches):
         end = int(plan.chunks.staging_offset[after.first] + plan.chunks.nbytes[after.first])
         is_full = end - batch.begin > limit or (len(batch.heads) + 1) * PIECES.nbytes > limit
@@ -92,7 +92,7 @@ def test_the_next_chunk_would_not_have_fit(plan, limit):
 
 @given(plans(), limits)
 def test_a_batch_spans_the_bytes_of_its_chunks(plan, limit):
-    for batch in read_batches(plan, limit):
+    for batch in read_batches(plan, BatchSizes(nbytes=limit)):
         begins = plan.chunks.staging_offset[batch.first : batch.last]
         ends = begins + plan.chunks.nbytes[batch.first : batch.last]
         assert (batch.begin, batch.end) == (begins.min(), ends.max())
@@ -102,7 +102,7 @@ def test_a_batch_spans_the_bytes_of_its_chunks(plan, limit):
 def test_rows_of_one_chunk_share_a_decode(plan, limit):
     places = plan.chunks.staging_offset
     decoded = []
-    for batch in read_batches(plan, limit):
+    for batch in read_batches(plan, BatchSizes(nbytes=limit)):
         heads = places[batch.heads].tolist()
         assert len(set(heads)) == len(heads)
         np.testing.assert_array_equal(places[batch.heads][batch.decoded], places[batch.first : batch.last])
@@ -110,17 +110,27 @@ def test_rows_of_one_chunk_share_a_decode(plan, limit):
     assert decoded == sorted(set(places.tolist()))
 
 
-@given(st.integers(0, 1 << 45), st.sampled_from([0, 1000, 1 << 20, 256 << 20]))
-def test_a_limit_is_at_most_the_one_that_is_set(config, nbytes, batch_bytes):
-    """Large reads take batches as large as they may; smaller ones are cut, so that their steps overlap."""
-    config.batch_bytes = batch_bytes
+@given(plans(), st.integers(1, 9), st.integers(0, 900), st.tuples(st.integers(0, 99), st.integers(0, 99)))
+def test_batches_are_as_large_as_chunks_and_memory_allow(plan, chunks, memory, costs):
+    def taken(first, last):
+        rows = slice(first, last)
+        begins, codecs = plan.chunks.staging_offset[rows], plan.chunks.codec[rows]
+        heads = np.unique(begins, return_index=True)[1]
+        staged = int((begins + plan.chunks.nbytes[rows]).max() - begins[0])
+        return len(heads), staged + int(np.array(costs)[codecs][heads].sum()) + 7 * (last - first)
 
-    class Plan:
-        nbytes_decoded = nbytes
-
-    limit = batch_limit(Plan())
-    assert limit <= batch_bytes
-    assert limit == batch_bytes or 32 << 20 <= limit <= max(nbytes // 4, 32 << 20)
+    batches = list(read_batches(plan, BatchSizes(chunks=chunks, memory=memory, costs=costs, row_cost=7)))
+    assert [row for batch in batches for row in range(batch.first, batch.last)] == list(range(len(plan.chunks)))
+    places = plan.chunks.staging_offset
+    for batch in batches:
+        count, nbytes = taken(batch.first, batch.last)
+        assert count == len(batch.heads)
+        assert count == 1 or (count <= chunks and nbytes <= memory)
+    for batch, after in pairwise(batches):
+        assert places[after.first] != places[after.first - 1], "all rows of a chunk are in one batch"
+        end_of_next = int(np.searchsorted(places, places[after.first], side="right"))
+        count, nbytes = taken(batch.first, end_of_next)
+        assert batch.codec != after.codec or count > chunks or nbytes > memory
 
 
 @given(segments(), st.data())

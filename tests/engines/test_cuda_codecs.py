@@ -10,7 +10,8 @@ from arrays import is_simulated, on_host, read_box, read_boxes, write_box
 from indexed_array import HEADER, IndexedArray
 
 from wkgpu.engines.cuda import codecs as cuda_codecs
-from wkgpu.engines.cuda.codecs import batch_sizes
+from wkgpu.engines.cuda.batch_sizes import ReadNeeds
+from wkgpu.engines.cuda.batches import read_batches
 from wkgpu.engines.cuda.engine import CudaEngine
 from wkgpu.errors import ChunkError, DeviceLostError
 from wkgpu.storage.codecs import CRC32C, GZIP, SIZED_LZ4, ZLIB, ZSTD, codec_named, names_of
@@ -340,22 +341,21 @@ def test_memory_is_what_was_projected(make, simulated_device, config, codecs, ba
         engine.read(plan, sources, out)
         projected = engine.projected_nbytes(plan)
     assert 0.7 * projected <= engine.nbytes_kept <= projected
-    if batch_bytes == 20_000:
-        assert engine.nbytes_kept <= 5 * batch_bytes + 2 * 12_000  # and tables, rounded up to 256 bytes each
     np.testing.assert_array_equal(on_host(engine, out)[..., 0], volume()[:, 3:31, 2:29, 1:27])
 
 
 def test_memory_of_nvcomp_makes_batches_smaller(make, simulated_device, config):
     """The simulated one works in 3,000 bytes for each chunk of 1,024."""
-    config.batch_bytes = 40_960
-    ((plan, sources),) = make((ZSTD,)).read_plans([(0, 0, 0)], SHAPE)
-    sources.close()
-    (most,) = batch_sizes(simulated_device, plan).max_chunks
-    assert most == int(2.5 * 40_960) // (2 * 1024 + 3000 + 24)
-    ((plan, sources),) = make((blosc(),), number=1).read_plans([(0, 0, 0)], SHAPE)
-    sources.close()
-    (most,) = batch_sizes(simulated_device, plan).max_chunks
-    assert most * 1024 >= config.batch_bytes
+    config.gpu_bytes = 200_000
+    engine, chunks = CudaEngine(simulated_device), []
+    for number, codecs in enumerate(((ZSTD,), (blosc(),))):
+        ((plan, sources),) = make(codecs, number=number).read_plans([(0, 0, 0)], SHAPE)
+        sources.close()
+        needs = ReadNeeds.of(simulated_device, plan)
+        batches = list(read_batches(plan, needs.sizes(engine.budget.given(needs.nbytes))))
+        chunks.append(max(len(batch.heads) for batch in batches))
+    assert chunks[0] in range(6, 50_000 // 4096)
+    assert chunks[1] >= 2 * chunks[0]
 
 
 # ---- Encoding

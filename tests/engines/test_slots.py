@@ -7,6 +7,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from wkgpu.engines.cuda.budget import Budget
 from wkgpu.engines.cuda.slots import BatchTable, Slot, Slots
 from wkgpu.errors import DeviceMemoryError
 
@@ -18,7 +19,7 @@ def slot(simulated_device):
 
 @pytest.fixture
 def slots(simulated_device):
-    return Slots(simulated_device)
+    return Slots(simulated_device, Budget(simulated_device))
 
 
 # ---- One slot
@@ -146,9 +147,9 @@ def test_a_stream_begins_after_what_the_caller_has_queued(slot, simulated_device
 
 
 def test_a_pair_is_used_again(slots):
-    with slots.borrow() as first:
+    with slots.borrow(4096) as first:
         first[0].memory("decoded", 1000)
-    with slots.borrow() as second:
+    with slots.borrow(4096) as second:
         assert second is first
     assert slots.nbytes_kept == first[0].nbytes > 0
 
@@ -202,21 +203,47 @@ def test_an_error_of_settling_leaves_the_other_slot_idle_too(slots):
     assert events == ["stream"]
 
 
-def test_kept_memory_is_bounded(slots, config):
-    config.batch_bytes = 10_000
+def test_kept_memory_is_bounded(simulated_device, config):
+    config.gpu_bytes = 50_000
+    budget = Budget(simulated_device)
+    slots = Slots(simulated_device, budget)
     with ExitStack() as stack:
-        pairs = [stack.enter_context(slots.borrow()) for _ in range(40)]
-        for pair in pairs[:6]:
-            pair[0].memory("decoded", 15_000)
-    assert slots.nbytes_kept <= 5 * config.batch_bytes
+        for _ in range(40):
+            given = stack.enter_context(budget.share(15_000))
+            stack.enter_context(slots.borrow(given))[0].memory("decoded", given * 8 // 9)
+    assert 0 < slots.nbytes_kept <= config.gpu_bytes
     assert len(slots._idle) <= 16
 
 
-def test_one_pair_is_kept_even_if_it_is_large(slots, config):
-    config.batch_bytes = 10
-    with slots.borrow() as pair:
-        pair[0].memory("decoded", 15_000)
-    assert slots.nbytes_kept >= 15_000
+def test_kept_memory_gives_way_to_what_calls_are_given(simulated_device, config):
+    config.gpu_bytes = 50_000
+    budget = Budget(simulated_device)
+    slots = Slots(simulated_device, budget)
+    with budget.share(24_000) as given, slots.borrow(given) as pair:
+        assert given == 24_000
+        pair[0].memory("decoded", 20_000)
+    held = slots.nbytes_kept
+    with budget.share(1000) as given, slots.borrow(given) as other:
+        assert other is not pair, "it has more memory than this call may have"
+        assert slots.nbytes_kept == held
+        with budget.share(1 << 40) as rest, slots.borrow(rest) as third:
+            assert rest == (50_000 - 1000) // 2
+            assert third is pair
+        with budget.share(1 << 40), budget.share(1 << 40) as rest, slots.borrow(rest):
+            assert rest == 12_250
+            assert slots.nbytes_kept == 0
+    assert budget.rest == 50_000
+
+
+def test_the_budget_is_a_part_of_what_is_free(simulated_device, config):
+    simulated_device.capacity = 4000
+    budget = Budget(simulated_device)
+    assert budget.nbytes == 1000
+    simulated_device.capacity = 1 << 50
+    assert budget.nbytes == 1000, "it is asked once"
+    assert Budget(simulated_device).nbytes == 8 << 30
+    config.gpu_bytes = 7
+    assert budget.nbytes == 7
 
 
 def test_release_gives_idle_memory_back(slots, simulated_device):

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -140,13 +142,14 @@ def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, confi
     before = shard.read_bytes()
     out = cupy.zeros((1, *SHAPE), np.uint8, order="F")
     data = on_device(gpu, voxels(LAYOUT, SHAPE, 1))
+    config.gpu_bytes = 1 << 30
     capped(1 << 20)
     with pytest.raises(DeviceMemoryError):
         transfer.read_box(array, gpu, (0, 0, 0), SHAPE, out=out)
     with pytest.raises(DeviceMemoryError):
         transfer.write_box(array, gpu, (0, 0, 0), data)
     assert shard.read_bytes() == before
-    config.batch_bytes = 1 << 16
+    config.gpu_bytes = 1 << 19
     transfer.read_box(array, gpu, (0, 0, 0), SHAPE, out=out)
     np.testing.assert_array_equal(on_host(gpu, out), expected)
 
@@ -154,11 +157,34 @@ def test_batches_that_find_no_memory(array, shard, gpu, cpu, cupy, capped, confi
 def test_memory_beside_the_output_is_bounded(stored, gpu, cupy, capped, config):
     array, data = stored(ArraySpec(np.dtype("uint32"), 1, (32,) * 3, (8,) * 3, pipeline_of("lz4")), (256, 256, 128))
     out = cupy.zeros(data.shape, np.uint32, order="F")
-    config.batch_bytes = 1 << 20
-    assert data.nbytes >= 32 * config.batch_bytes
-    capped(5 * config.batch_bytes)
+    config.gpu_bytes = 5 << 20
+    assert data.nbytes >= 6 * config.gpu_bytes
+    capped(config.gpu_bytes)
     transfer.read_box(array, gpu, (0, 0, 0), data.shape[1:], out=out)
     np.testing.assert_array_equal(on_host(gpu, out), data)
+
+
+@pytest.mark.parametrize("pieces", [0, 1 << 40])
+def test_many_threads_stay_within_the_budget(stored, gpu, cupy, capped, config, pieces):
+    """Also where operations have taken nearly all of it for their pieces, and reads work chunk by chunk."""
+    array, data = stored(ArraySpec(np.dtype("uint32"), 1, (32,) * 3, (4,) * 3, pipeline_of("lz4")), (128, 128, 128))
+    outs = [cupy.zeros(data.shape, np.uint32, order="F") for _ in range(12)]
+    barrier = threading.Barrier(len(outs), timeout=60)
+    config.gpu_bytes = 32 << 20
+    capped(config.gpu_bytes + (4 << 20))  # tables and single chunks of the last ones
+
+    def read(out):
+        with gpu.share(pieces):
+            barrier.wait()
+            for _ in range(3):
+                transfer.read_box(array, gpu, (0, 0, 0), data.shape[1:], out=out)
+        return on_host(gpu, out)
+
+    with ThreadPoolExecutor(len(outs)) as pool:
+        for found in pool.map(read, outs):
+            np.testing.assert_array_equal(found, data)
+    assert gpu.budget.rest == gpu.budget.nbytes
+    assert gpu.nbytes_kept <= config.gpu_bytes
 
 
 def test_release_gives_memory_back(array, gpu, cupy):

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -329,6 +330,24 @@ def test_a_part_is_written_once_and_read_in_tiles(in_small_tiles, record, engine
     assert {box.shape for box in record.writes} == {(8, 8, 8)}
     assert {box.shape for box in record.reads} == {(8, 8, 8)}, "no chunk of 8³ is read in two tiles"
     assert len(record.reads) == len(set(record.reads)) == 8 * len(record.writes)
+
+
+def test_pieces_are_as_large_as_the_engine_has_memory_for(monkeypatch, record, engine, source, target, voxels):
+    asked = []
+
+    @contextmanager
+    def share(self, nbytes):
+        asked.append(nbytes)
+        yield nbytes // 8
+        asked.append(-nbytes)
+
+    cut(monkeypatch, part=16**3, tile=8**3)
+    monkeypatch.setattr(type(engine), "share", share)
+    run([source], target, engine)
+    np.testing.assert_array_equal(content(target), thinned(voxels))
+    assert len(asked) > 0 == sum(asked)
+    assert {box.shape for box in record.writes} == {(8, 8, 8)}
+    assert {box.shape for box in record.reads} == {(8, 8, 8)}
 
 
 def test_chunks_of_very_many_voxels_are_cut(monkeypatch, record, engine, source, make):

@@ -92,6 +92,13 @@ class Engine(Protocol):
         """
         ...
 
+    def share(self, nbytes: int) -> AbstractContextManager[int]:
+        """Take memory for the voxels that an operation holds at a time, for a ``with`` block.
+
+        Yields how many bytes these may be: as many, or fewer, where the engine's calls share what a device has.
+        """
+        ...
+
     def as_output(self, out: Any) -> Any:
         """Return this engine's array on the memory of ``out``, for `read` to fill.
 

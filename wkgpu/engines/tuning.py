@@ -11,9 +11,9 @@ class Tuning(NamedTuple):
     Attributes
     ----------
     streamed_bytes : int
-        Source voxels that a transformation holds at a time; as many again are being read.
+        Source voxels that a transformation holds at a time, at most; as many again are being read. See `Engine.share`.
     reduced_bytes : int
-        Voxels that a reduction holds at a time; as many again are being read.
+        Voxels that a reduction holds at a time, at most; as many again are being read.
     rows, min_width : int
         Rows that values are cut into, which run in parallel, and the values of a row at least.
     counters : int

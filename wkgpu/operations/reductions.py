@@ -28,6 +28,10 @@ from wkgpu.operations.voxels import Array
 class Reduction(Protocol):
     """What is made of voxels. It is sent to other processes, so that it must be possible to pickle it."""
 
+    def nbytes_beside(self, itemsize: int) -> int:
+        """Return how many bytes of memory `add` takes for each value of so many bytes, at most."""
+        ...
+
     def begin(self, engine: Engine) -> Any:
         """Return what is known before any voxel has come."""
         ...
@@ -43,6 +47,10 @@ class Reduction(Protocol):
 
 class MinMax(NamedTuple):
     """The least and the greatest value; NaN if there is one."""
+
+    def nbytes_beside(self, itemsize: int) -> int:
+        """See `Reduction.nbytes_beside`."""
+        return 0
 
     def begin(self, engine: Engine) -> list[Array]:
         """See `Reduction.begin`."""
@@ -76,6 +84,10 @@ class Counts(NamedTuple):
     bins: int
     arguments: tuple[Any, ...]
 
+    def nbytes_beside(self, itemsize: int) -> int:
+        """See `Reduction.nbytes_beside`."""
+        return 0
+
     def begin(self, engine: Engine) -> Array:
         """See `Reduction.begin`."""
         return engine.zeros((engine.tuning.counters * self.bins,), np.dtype(np.int64))
@@ -94,6 +106,10 @@ class Counts(NamedTuple):
 
 class Labels(NamedTuple):
     """How often each integer occurs."""
+
+    def nbytes_beside(self, itemsize: int) -> int:
+        """See `Reduction.nbytes_beside`; where no value is like the one before, tables have up to three items each."""
+        return 4 * (itemsize + 8)
 
     def begin(self, engine: Engine) -> list[tuple[Array, Array]]:
         """See `Reduction.begin`."""
@@ -199,8 +215,11 @@ def reduce_part(job: ReduceJob) -> Any:
     """Reduce the part of one job, in this process or another one."""
     (region, reduction), array, engine = job, job.region.array, job.region.engine
     spec = array.current().spec
-    tiles = list(bisected(region.box, spec.chunk_shape, engine.tuning.reduced_bytes // spec.voxel_bytes))
-    with engine.active():
+    nbytes = min(engine.tuning.reduced_bytes, prod(region.box.shape) * spec.voxel_bytes)
+    # One tile is reduced, and the next one read.
+    wanted = 2 * nbytes + nbytes // spec.dtype.itemsize * reduction.nbytes_beside(spec.dtype.itemsize)
+    with engine.active(), engine.share(wanted) as given:
+        tiles = list(bisected(region.box, spec.chunk_shape, nbytes * given // wanted // spec.voxel_bytes))
         known = reduction.begin(engine)
         for _, (voxels,) in prefetched([array], engine, lambda tile: (tile,), tiles):
             reduction.add(engine, voxels.T.reshape(-1), known)

@@ -144,12 +144,15 @@ def stream_box(job: StreamJob) -> None:
         *sources, target = (array.at(coordinates) for array, coordinates in pairs)
     engine = get_engine(job.device)
     units = _units(sources, target, job.transformation)
-    max_voxels = _PART_BYTES // target.spec.voxel_bytes
     voxel_bytes = sum(source.spec.voxel_bytes for source in sources) * prod(job.transformation.ratio)
-    with engine.active():
-        for part in bisected(job.box, units, max_voxels):
+    voxels = prod(job.box.shape)
+    part_bytes = min(_PART_BYTES, voxels * target.spec.voxel_bytes)
+    tile_bytes = min(engine.tuning.streamed_bytes, voxels * voxel_bytes)
+    wanted = part_bytes + 2 * tile_bytes  # one tile is computed, and the next one read
+    with engine.active(), engine.share(wanted) as given:
+        for part in bisected(job.box, units, part_bytes * given // wanted // target.spec.voxel_bytes):
             out = engine.empty((target.spec.num_channels, *part.shape), target.spec.memory_dtype)
-            tiles = _tiles(part, units, voxel_bytes, engine)
+            tiles = _tiles(part, units, voxel_bytes, tile_bytes * given // wanted)
             for tile, arrays in prefetched(sources, engine, job.transformation.source_boxes, tiles):
                 job.transformation.apply(engine, tile, arrays, out, part)
                 del arrays  # before the one after the next tile is read
@@ -260,14 +263,16 @@ def _units(sources: Sequence[StoredArray], target: StoredArray, transformation: 
     return common_chunk(target.spec.chunk_shape, made_of_chunks, _PART_BYTES // target.spec.voxel_bytes)
 
 
-def _tiles(part: VoxelBox, units: Triple, voxel_bytes: int, engine: Engine) -> list[VoxelBox]:
+def _tiles(part: VoxelBox, units: Triple, voxel_bytes: int, tile_bytes: int) -> list[VoxelBox]:
     """Cut a part into tiles of whole chunks; only chunks of very many source voxels are cut as well.
 
     Parameters
     ----------
     voxel_bytes : int
         Bytes of the source voxels that a target voxel is made of.
+    tile_bytes : int
+        Bytes of source voxels that a tile has, if one of whole chunks has no more.
     """
     max_voxels = max(_MAX_TILE_BYTES // voxel_bytes, 1)
-    uncut = bisected(part, units, engine.tuning.streamed_bytes // voxel_bytes)
+    uncut = bisected(part, units, tile_bytes // voxel_bytes)
     return [tile for box in uncut for tile in bisected(box, (1, 1, 1), max_voxels)]

@@ -70,6 +70,10 @@ class CpuEngine:
         """There is no other device."""
         return nullcontext()
 
+    def share(self, nbytes: int) -> AbstractContextManager[int]:
+        """The system gives all of it."""
+        return nullcontext(nbytes)
+
     def side_streams(self) -> dict[int, int]:
         """There are no streams."""
         return {}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import ReadPlan, Segments
 
-_BATCHES = 4
-_MIN_BATCH_BYTES = 32 << 20
+_UNLIMITED = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,38 @@ class ReadBatch:
         return self.end - self.begin
 
 
-def batch_limit(plan: ReadPlan, min_bytes: int = 0) -> int:
-    """Return how many bytes a batch of a plan may have.
+class BatchSizes(NamedTuple):
+    """What a batch may have; at least one chunk.
 
-    A read of few batches is cut into more of them, as long as each keeps a GPU busy: one is fetched while another one
-    is decoded. ``min_bytes`` are what that takes, if it is more than usual.
+    Attributes
+    ----------
+    chunks : int
+        Chunks.
+    nbytes : int
+        Bytes that are fetched, and bytes that are decoded.
+    memory : int
+        Bytes of the memory of its slot.
+    costs : tuple of int
+        How many of these a chunk of each of the plan's pipelines takes, besides the bytes that are fetched.
+    row_cost : int
+        How many each row of the plan takes.
     """
-    wanted = max(plan.nbytes_decoded // _BATCHES, _MIN_BATCH_BYTES, min_bytes)
-    return min(wanted, config.batch_bytes)
+
+    chunks: int = _UNLIMITED
+    nbytes: int = _UNLIMITED
+    memory: int = _UNLIMITED
+    costs: tuple[int, ...] = ()
+    row_cost: int = 0
 
 
-def read_batches(
-    plan: ReadPlan, limit: int, first: int = 0, end: int | None = None, max_chunks: Sequence[int] = ()
-) -> Iterator[ReadBatch]:
-    """Cut a plan into batches of one codec that each fetch and decode at most ``limit`` bytes, or a single chunk.
+def read_batches(plan: ReadPlan, sizes: BatchSizes, first: int = 0, end: int | None = None) -> Iterator[ReadBatch]:
+    """Cut a plan into batches of one codec that are as large as they may be.
 
-    Together they hold every row from ``first`` to before ``end`` once, ascending. ``max_chunks`` has the most chunks of
-    a batch for each of the plan's pipelines, where they are fewer.
+    Together they hold every row from ``first`` to before ``end`` once, ascending.
 
     Examples
     --------
-    >>> for batch in read_batches(plan, 256 << 20):  # doctest: +SKIP
+    >>> for batch in read_batches(plan, BatchSizes(nbytes=256 << 20)):  # doctest: +SKIP
     ...     print(batch.nbytes_staged, len(batch.heads))
     """
     offsets, lengths = plan.chunks.staging_offset, plan.chunks.nbytes
@@ -73,21 +84,34 @@ def read_batches(
     np.not_equal(offsets[1:], offsets[:-1], out=is_head[1:])
     numbers = is_head.cumsum() - 1  # of each row's chunk, among the different ones
     ends = np.maximum.accumulate(offsets + lengths)
-    most = max(limit // plan.pieces.nbytes, 1)
+    taken = _memory_taken(ends, is_head, codecs, sizes)
+    most = max(min(sizes.nbytes // plan.pieces.nbytes, sizes.chunks), 1)
     while first < count:
         following = int(np.searchsorted(changes, first, side="right"))
         end_of_codec = int(changes[following]) if following < len(changes) else count
         begin = int(offsets[first])
-        chunks = max(min(most, max_chunks[int(codecs[first])]), 1) if max_chunks else most
-        decoded = int(np.searchsorted(numbers, numbers[first] + chunks))
-        staged = int(np.searchsorted(ends, begin + limit, side="right"))
+        decoded = int(np.searchsorted(numbers, numbers[first] + most))
+        staged = int(np.searchsorted(ends, begin + sizes.nbytes, side="right"))
+        before = int(taken[first - 1]) - int(ends[first - 1]) + begin if first else begin
+        fitting = int(np.searchsorted(taken, before + sizes.memory, side="right"))
+        if fitting < len(numbers):  # all rows of a chunk, or none
+            fitting = int(np.searchsorted(numbers, numbers[fitting]))
         whole = int(np.searchsorted(numbers, numbers[first], side="right"))  # all the boxes that want this chunk
-        last = min(max(min(decoded, staged), whole), end_of_codec, count)
+        last = min(max(min(decoded, staged, fitting), whole), end_of_codec, count)
         heads = is_head[first:last].nonzero()[0] + first
         yield ReadBatch(
             first, last, begin, int(ends[last - 1]), int(codecs[first]), heads, numbers[first:last] - numbers[first]
         )
         first = last
+
+
+def _memory_taken(ends: Ints, is_head: NDArray[np.bool_], codecs: Ints, sizes: BatchSizes) -> Ints:
+    """Return how much memory of a slot all rows up to each one take together, if the slot had room for all."""
+    if not sizes.costs:
+        return ends
+    costs = np.array(sizes.costs, np.int64)[codecs] if len(sizes.costs) > 1 else np.int64(sizes.costs[0])
+    taken: Ints = ends + (is_head * costs + sizes.row_cost).cumsum()
+    return taken
 
 
 def segments_between(segments: Segments, begin: int, end: int) -> Segments:

@@ -9,7 +9,6 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from wkgpu.engines.cuda.batches import batch_limit
 from wkgpu.engines.cuda.checked_decoding import has_crc32c, needs_checksum
 from wkgpu.engines.cuda.decoding import Decoding, Failed
 from wkgpu.engines.cuda.device import BatchCodec, Device
@@ -17,10 +16,8 @@ from wkgpu.engines.cuda.frame_decoding import DeflateDecoding, ZstdDecoding
 from wkgpu.engines.cuda.slots import BatchTable, Slot
 from wkgpu.engines.cuda.zarr_lz4_decoding import BloscDecoding, SizedLz4Decoding, is_lz4_of_blosc
 from wkgpu.engines.cuda.zstd_encoder import ZstdEncoder
-from wkgpu.settings import config
 from wkgpu.storage.codecs import Pipeline, names_of
 from wkgpu.storage.plans.chunk_lookup import Ints
-from wkgpu.storage.plans.read import ReadPlan
 from wkgpu.storage.spec import ArraySpec
 
 _logger = logging.getLogger("wkgpu")
@@ -158,31 +155,6 @@ def encoder_of(spec: ArraySpec, device: Device) -> BatchCodec | None:
     """Return what encodes the chunks of a plan on a device; None where the CPU has to."""
     codec = codec_of(spec.codecs, spec.dtype, device, spec.chunk_bytes)
     return None if codec is None or codec.encoder is None else codec.encoder(device, spec.codecs)
-
-
-class BatchSizes(NamedTuple):
-    """How a plan is cut into batches; see `wkgpu.engines.cuda.batches.read_batches`."""
-
-    limit: int
-    max_chunks: list[int]
-
-
-_BATCHES_OF_A_SLOT = 2.5  # in `batch_bytes`: what a call may take, in its two slots
-
-
-def batch_sizes(device: Device, plan: ReadPlan) -> BatchSizes:
-    """Return how a plan is cut into batches, so that also the memory in which decoders work stays in the budget."""
-    size = plan.pieces.nbytes
-    limit, max_chunks = batch_limit(plan), []
-    for codecs in plan.pipelines:
-        is_raw = is_placed_as_fetched(codecs, plan.spec.dtype)
-        codec = None if is_raw else codec_of(codecs, plan.spec.dtype, device, size)
-        work = 0
-        if codec is not None and codec.is_of_zarr:  # LZ4 works in next to nothing
-            work = sum(codec.decoding.working_bytes(device, codecs, np.array([size]), size).values())
-            limit = max(limit, batch_limit(plan, codec.decoding.min_batch_chunks * size))
-        max_chunks.append(int(_BATCHES_OF_A_SLOT * config.batch_bytes // (2 * size + work)))
-    return BatchSizes(limit, max_chunks)
 
 
 @lru_cache(maxsize=256)

@@ -23,7 +23,6 @@ from wkgpu.engines.voxel_layout import Quadruple, VoxelLayout, chunk_strides, vo
 from wkgpu.kernels.cpu import placement as cpu_kernels
 from wkgpu.kernels.cuda import packing as kernels
 from wkgpu.kernels.failures import ENCODE_FAILED, MALFORMED
-from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints
 from wkgpu.storage.plans.read import Segments
 from wkgpu.storage.plans.write import WritePlan
@@ -56,13 +55,15 @@ class CudaEncoder:
         into the chunks of a batch there, so that no more of them than a batch is in the device's memory.
     codec : BatchCodec or None
         What encodes chunks; None for those that lie in the file as in arrays.
+    rows : int
+        How many rows of the plan's table a batch has, at most.
     stack : ExitStack
         Closes what is opened on the device, when nothing uses the slots any more.
     """
 
     def __init__(
         self, device: Device, team: ThreadTeam, slots: SlotPair, plan: WritePlan, data: Any, codec: BatchCodec | None,
-        stack: ExitStack,
+        rows: int, stack: ExitStack,
     ) -> None:  # fmt: skip
         assert codec is not None or is_placed_as_fetched(plan.spec.codecs, plan.spec.dtype), (
             "what no codec encodes is stored as it is"
@@ -85,15 +86,7 @@ class CudaEncoder:
             self._words = layout_in_words(layout, corner_bits, self._data.address, self._origin, size)
         else:
             self._words = layout_in_words(_as_chunks(plan, data), corner_bits, size)
-        # A slot holds as many encoded chunks, packed ones, and what the encoder works with for each chunk.
-        work = 0 if codec is None else codec.encode_temp_bytes(1, size)
-        described = (
-            None if codec is None or plan.old is None else codec_of(plan.spec.codecs, plan.spec.dtype, device, size)
-        )
-        if described is not None:  # and the decoder of old ones
-            one = np.array([size])
-            work += sum(described.decoding.working_bytes(device, plan.spec.codecs, one, size).values())
-        self.rows = max(config.batch_bytes // (2 * max(size, work)), 1)
+        self.rows = rows
         """How many rows of the plan's table to give to `begin`, at most."""
 
     def begin(self, first: int, last: int) -> EncodedBatch:

@@ -18,6 +18,8 @@ import numpy as np
 
 from wkgpu.engines import host_memory
 from wkgpu.engines.chunk_room import check_chunk_room
+from wkgpu.engines.cuda.batch_sizes import ReadNeeds, WriteNeeds
+from wkgpu.engines.cuda.budget import Budget
 from wkgpu.engines.cuda.caller_stream import Streams
 from wkgpu.engines.cuda.codecs import CODECS, encoder_of, is_placed_as_fetched
 from wkgpu.engines.cuda.cuda_errors import translated
@@ -73,7 +75,9 @@ class CudaEngine:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self.slots = Slots(device)
+        self.budget = Budget(device)
+        """What calls may take of the device's memory."""
+        self.slots = Slots(device, self.budget)
         """Working memory, for the benchmarks to measure single steps with."""
         self.team = ThreadTeam()
         """Threads for what the host does: fetching short ranges, copying untouched chunks."""
@@ -94,7 +98,7 @@ class CudaEngine:
     def tuning(self) -> Tuning:
         """See `Engine.tuning`; warps share rows, and enough counters that few threads wait for each other."""
         return Tuning(
-            streamed_bytes=256 << 20, reduced_bytes=128 << 20, rows=1 << 12, min_width=32, counters=64,
+            streamed_bytes=1 << 30, reduced_bytes=1 << 30, rows=1 << 12, min_width=32, counters=64,
             labelled_values=1 << 12, labelled_width=1,
         )  # fmt: skip
 
@@ -150,6 +154,10 @@ class CudaEngine:
         if nbytes > free:
             raise DeviceMemoryError(host_memory.no_room(what, nbytes, free, self.name, advice))
 
+    def share(self, nbytes: int) -> AbstractContextManager[int]:
+        """See `Engine.share`; it is a part of the budget."""
+        return self.budget.share(nbytes)
+
     @_on_device
     def _with_room(self, allocate: Callable[[], Any]) -> Any:
         """Allocate an array, once more without what is kept for the next calls if there is no room."""
@@ -173,13 +181,18 @@ class CudaEngine:
         if not len(plan.missing) and not len(plan.chunks):
             return
         check_chunk_room(self, plan, lambda: self.projected_nbytes(plan))
-        with self.device.active(), ExitStack() as stack, self.slots.borrow() as slots:
-            CudaReader(self.device, self.team, slots, plan, sources, out, stack).run()
+        with self.device.active(), ExitStack() as stack:
+            needs = ReadNeeds.of(self.device, plan)
+            with self.budget.share(needs.nbytes) as given, self.slots.borrow(given) as slots:
+                sizes = needs.sizes(given)
+                CudaReader(self.device, self.team, slots, plan, sources, out, sizes, stack).run()
 
     @_on_device
     def projected_nbytes(self, plan: ReadPlan) -> int:
         """Return the bytes of the device's memory; see `Engine.projected_nbytes`."""
-        return projected_nbytes(self.device, plan)
+        with self.device.active():
+            needs = ReadNeeds.of(self.device, plan)
+            return projected_nbytes(self.device, plan, needs.sizes(self.budget.given(needs.nbytes)))
 
     @_on_device
     def write(self, plan: WritePlan, data: Any) -> None:
@@ -197,8 +210,10 @@ class CudaEngine:
                 return
             check_chunk_room(self, plan, lambda: 2 * plan.pieces.nbytes)
             voxels = part if self.device.is_on_host(part) else self._with_room(lambda: self.device.asarray(part))
-            with ExitStack() as stack, self.slots.borrow() as slots:
-                encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, stack)
+            needs = WriteNeeds.of(self.device, touched, codec)
+            with ExitStack() as stack, self.budget.share(needs.nbytes) as given, self.slots.borrow(given) as slots:
+                rows = needs.fitting_rows(given)
+                encoder = CudaEncoder(self.device, self.team, slots, touched, voxels, codec, rows, stack)
                 CudaWriter(self.device, self.team, touched, encoder, stack).run()
 
     @_on_device

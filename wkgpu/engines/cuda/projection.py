@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from itertools import cycle
 
-from wkgpu.engines.cuda.batches import ReadBatch, read_batches
-from wkgpu.engines.cuda.codecs import batch_sizes, codec_of, is_placed_as_fetched
+from wkgpu.engines.cuda.batches import BatchSizes, ReadBatch, read_batches
+from wkgpu.engines.cuda.codecs import codec_of, is_placed_as_fetched
 from wkgpu.engines.cuda.device import Device
 from wkgpu.engines.cuda.placing import items_described
 from wkgpu.engines.cuda.slots import device_capacity
 from wkgpu.storage.plans.read import ReadPlan
 
 
-def projected_nbytes(device: Device, plan: ReadPlan) -> int:
+def projected_nbytes(device: Device, plan: ReadPlan, sizes: BatchSizes) -> int:
     """Return how many bytes the two slots of a read hold at its end, if they are new: see `Engine.projected_nbytes`."""
     pair: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
     slots = cycle(pair)
     size = plan.pieces.nbytes
     if len(plan.missing):
         _grow(next(slots), {"table": 8 * items_described(len(plan.missing)), "decoded": size})
-    sizes = batch_sizes(device, plan)
-    for batch in read_batches(plan, sizes.limit, max_chunks=sizes.max_chunks):
+    for batch in read_batches(plan, sizes):
         _grow(next(slots), _of_batch(device, plan, batch))
     return sum(device_capacity(nbytes) for slot in pair for nbytes in slot.values())
 

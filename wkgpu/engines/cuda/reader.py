@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from wkgpu.engines.cuda.batches import ReadBatch, read_batches, segments_between
-from wkgpu.engines.cuda.codecs import BatchDecoding, batch_sizes, codec_of, is_placed_as_fetched, say_left_to_host
+from wkgpu.engines.cuda.batches import BatchSizes, ReadBatch, read_batches, segments_between
+from wkgpu.engines.cuda.codecs import BatchDecoding, codec_of, is_placed_as_fetched, say_left_to_host
 from wkgpu.engines.cuda.device import Device, Memory
 from wkgpu.engines.cuda.fetching import Fetcher
 from wkgpu.engines.cuda.host_decoding import HostDecoder, chunks_to_read
@@ -42,18 +42,21 @@ class CudaReader:
         Its files, open.
     out : array (channel, x, y, z, box)
         Of the device, of the plan's dtype, with any strides.
+    sizes : BatchSizes
+        What its batches may have.
     stack : ExitStack
         Closes what is opened on the device, when nothing uses the slots any more.
     """
 
     def __init__(
         self, device: Device, team: ThreadTeam, slots: SlotPair, plan: ReadPlan, sources: Sources, out: Any,
-        stack: ExitStack,
+        sizes: BatchSizes, stack: ExitStack,
     ) -> None:  # fmt: skip
         self._slots = slots
         self._plan = plan
         self._sources = sources
         self._team = team
+        self._sizes = sizes
         self._stack = stack
         self._placement: Placement = chosen_placement(device, plan, out)
         self._device = device
@@ -68,10 +71,9 @@ class CudaReader:
             slot = next(slots)
             self._placement.fill(plan.missing, slot)
             slot.end()
-        limit, max_chunks = batch_sizes(self._device, plan)
         for window in self._sources.windows(plan):
             self.open(window)
-            for batch in read_batches(plan, limit, window.first, window.last, max_chunks):
+            for batch in read_batches(plan, self._sizes, window.first, window.last):
                 slot = next(slots)
                 slot.finish()
                 slot.end(self._queue(batch, slot))

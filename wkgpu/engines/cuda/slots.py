@@ -10,14 +10,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from wkgpu.engines.cuda.budget import Budget
 from wkgpu.engines.cuda.device import Bytes, Columns, Device, Event, Memory
 from wkgpu.errors import DeviceLostError, DeviceMemoryError
-from wkgpu.settings import config
 from wkgpu.storage.plans.chunk_lookup import Ints
 
 _ALIGNMENT = 256
 _KEPT_PAIRS = 16  # of calls at the same time; those of more calls are given back
-_BATCHES_KEPT = 5  # what one large call takes, in batches
 
 
 class Slot:
@@ -114,20 +113,30 @@ SlotPair: TypeAlias = tuple[Slot, Slot]
 
 
 class Slots:
-    """Lends pairs of slots; some are kept for the next calls."""
+    """Lends pairs of slots; some are kept for the next calls.
 
-    def __init__(self, device: Device) -> None:
+    Parameters
+    ----------
+    budget : Budget
+        What is kept is given up where it is in the way of what calls are given.
+    """
+
+    def __init__(self, device: Device, budget: Budget) -> None:
         self._device = device
+        self._budget = budget
         self._idle: list[SlotPair] = []
         self._lock = threading.Lock()
 
     @contextmanager
-    def borrow(self) -> Iterator[SlotPair]:
-        """Lend a pair for a ``with`` block, at whose end nothing uses its memory any more."""
-        with self._lock:
-            pair = self._idle.pop() if self._idle else None
-        if pair is None:
-            pair = Slot(self._device, self.release), Slot(self._device, self.release)
+    def borrow(self, nbytes: int = 0) -> Iterator[SlotPair]:
+        """Lend a pair for a ``with`` block, at whose end nothing uses its memory any more.
+
+        Parameters
+        ----------
+        nbytes : int
+            How much of the device's memory the pair may come to hold: what the budget has given.
+        """
+        pair = self._taken(nbytes)
         try:
             of_caller = self._device.record_event()
             for slot in pair:
@@ -144,16 +153,27 @@ class Slots:
             if isinstance(error, DeviceLostError):
                 self.forget()
             elif not isinstance(error, DeviceMemoryError):  # what is in the way of a call with smaller batches
-                self._keep(pair)
+                self._keep(pair, nbytes)
             raise
-        self._keep(pair)
+        self._keep(pair, nbytes)
 
-    def _keep(self, pair: SlotPair) -> None:
-        """Keep a pair for the next call, as long as that is not more memory than one large call needs."""
+    def _taken(self, nbytes: int) -> SlotPair:
+        """Return the idle pair with the most memory that may be as much, or a new one; others make room for it."""
         with self._lock:
-            kept = sum(slot.nbytes for other in [*self._idle, pair] for slot in other)
-            if not self._idle or (len(self._idle) < _KEPT_PAIRS and kept <= _BATCHES_KEPT * config.batch_bytes):
-                self._idle.append(pair)
+            fitting = [pair for pair in self._idle if _held(pair) <= nbytes]
+            pair = max(fitting, key=_held, default=None)
+            if pair is not None:
+                self._idle.remove(pair)
+            while self._idle and sum(map(_held, self._idle)) > self._budget.rest:
+                self._idle.pop(0)
+        return pair or (Slot(self._device, self.release), Slot(self._device, self.release))
+
+    def _keep(self, pair: SlotPair, nbytes: int) -> None:
+        """Keep a pair for the next call, as far as the budget has room when the call has given back what it had."""
+        with self._lock:
+            self._idle.append(pair)
+            while len(self._idle) > _KEPT_PAIRS or sum(map(_held, self._idle)) > self._budget.rest + nbytes:
+                self._idle.pop(0)
 
     def release(self) -> None:
         """Give the memory of idle slots back."""
@@ -169,7 +189,11 @@ class Slots:
     def nbytes_kept(self) -> int:
         """Bytes of the device's memory that idle slots hold."""
         with self._lock:
-            return sum(slot.nbytes for pair in self._idle for slot in pair)
+            return sum(map(_held, self._idle))
+
+
+def _held(pair: SlotPair) -> int:
+    return sum(slot.nbytes for slot in pair)
 
 
 class BatchTable:

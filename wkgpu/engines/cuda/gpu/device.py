@@ -239,8 +239,7 @@ class CudaDevice:
         capped = f", and CuPy's pool is limited to {limit}" if limit else ""
         return DeviceMemoryError(
             f"{self.name} has no room for {nbytes} bytes more: {free} of its {total} bytes are free{capped}. Work on "
-            f"smaller boxes, drop arrays that are not needed any more, or lower wkgpu.config.batch_bytes, which is "
-            f"{config.batch_bytes}."
+            "smaller boxes, drop arrays that are not needed any more, or set wkgpu.config.gpu_bytes to less than that."
         )
 
 
