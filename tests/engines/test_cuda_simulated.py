@@ -332,7 +332,7 @@ def test_what_idle_slots_keep_is_given_up_before_memory_runs_out(array, counting
             slot.memory("something", 50_000)
     del one, other, slot
     assert counting.nbytes_kept >= 200_000
-    device.capacity = 250_000
+    device.capacity = 180_000
     np.testing.assert_array_equal(read_box(array, counting, (0, 0, 0), SHAPE), volume())
     assert device.released > 0
 

@@ -235,6 +235,18 @@ def test_kept_memory_gives_way_to_what_calls_are_given(simulated_device, config)
     assert budget.rest == 50_000
 
 
+def test_memory_of_earlier_calls_gives_way_to_that_of_this_one(slots):
+    with slots.borrow(8192) as pair:
+        pair[0].memory("decoded", 3000)
+    with slots.borrow(8192) as again:
+        assert again is pair
+        small = pair[0].memory("table", 500)
+        assert pair[0].nbytes >= 3500, "there is room for both"
+        pair[0].memory("staging", 3000)
+        assert pair[0].nbytes <= 4096
+        assert pair[0].memory("table", 500) is small, "this call uses it"
+
+
 def test_the_budget_is_a_part_of_what_is_free(simulated_device, config):
     simulated_device.capacity = 4000
     budget = Budget(simulated_device)

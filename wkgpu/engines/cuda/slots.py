@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ class Slot:
         self._release = release
         self.stream = device.new_stream()
         self._memory: dict[str, Memory] = {}
+        self._used: set[str] = set()  # names that the call has asked for
+        self._room = sys.maxsize
         self._host: dict[str, Bytes] = {}
         self.requests: list[Callable[[], int]] = []
         """What files are still asked for, or given, outside of the stream."""
@@ -35,12 +38,21 @@ class Slot:
 
     def memory(self, name: str, nbytes: int) -> Memory:
         """Return at least ``nbytes`` of the device's memory, which hold anything. The slot must be idle."""
+        self._used.add(name)
         held = self._memory.get(name)
         if held is None or held.nbytes < nbytes:
             self._memory.pop(name, None)
             del held  # so that the new memory can take its place
-            held = self._memory[name] = self._taken(device_capacity(nbytes))
+            capacity = device_capacity(nbytes)
+            if self.nbytes + capacity > self._room:  # what an earlier call has used is in the way
+                self._memory = {own: memory for own, memory in self._memory.items() if own in self._used}
+            held = self._memory[name] = self._taken(capacity)
         return held
+
+    def lend(self, nbytes: int) -> None:
+        """Say that a call begins to use the slot, and how much of the device's memory it may come to hold."""
+        self._used.clear()
+        self._room = nbytes
 
     def _taken(self, nbytes: int) -> Memory:
         try:
@@ -137,6 +149,8 @@ class Slots:
             How much of the device's memory the pair may come to hold: what the budget has given.
         """
         pair = self._taken(nbytes)
+        for slot in pair:
+            slot.lend(nbytes // len(pair))
         try:
             of_caller = self._device.record_event()
             for slot in pair:
