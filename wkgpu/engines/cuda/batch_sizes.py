@@ -25,6 +25,8 @@ ROW_COST = 8 * (items_described(1) - items_described(0))
 _BATCHES = 4
 _SLOTS = 2
 _SAMPLE = 64  # chunks of which it is asked in how much memory they are decoded
+_NUMBERS = 64  # bytes that say of a chunk what to encode, and what has become of it
+_ALIGNED = 8 << 10  # bytes that aligning each memory of a slot takes, for all of them together
 
 
 class ReadNeeds(NamedTuple):
@@ -128,16 +130,11 @@ class WriteNeeds(NamedTuple):
         return max(min(self.rows, (_before_rounding(given // _SLOTS) - self.fixed) // self.cost), 1)
 
 
-_NUMBERS = 64  # bytes that say of a chunk what to encode, and what has become of it
-
-
-_ALIGNED = 8 << 10  # to what the parts of a slot's memory are aligned, for all of them
-
-
 def _rounded(nbytes: int) -> int:
     """Return what memory is as large as this after `device_capacity` has rounded its parts up."""
     return -(-nbytes * 9 // 8) + _ALIGNED
 
 
 def _before_rounding(nbytes: int) -> int:
+    """Return how much may be asked for so that it is no more than this afterwards."""
     return max(nbytes - _ALIGNED, 0) * 8 // 9
