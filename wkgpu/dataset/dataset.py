@@ -344,7 +344,7 @@ class Dataset(TellsWhatIsAbsent):
         bounding_box : NDBoundingBox, optional
             Box of the voxels that hold data, in Mag(1). By default empty; it grows with what is written. In Zarr 3, a
             box with other axes than x, y and z gives the layer these axes, in their order: "c" is that of the channels,
-            others can be points in time. Along these the layer does not grow.
+            others can be points in time. The layer grows along all but that of the channels.
         largest_segment_id : int, optional
             Of a segmentation: the largest voxel value, if it is known.
 

@@ -155,7 +155,8 @@ class MagView(View):
         data, relative_offset, absolute_offset, relative_bounding_box, absolute_bounding_box, allow_unaligned, offset
             As for `View.write`; a legacy `offset` counts from the dataset's origin.
         allow_resize : bool
-            Whether the write may leave the layer's bounding box, which then grows and is saved to the properties file.
+            Whether the write may leave the layer's bounding box, along x, y, z or a further axis such as time. The box
+            then grows, and is saved to the properties file.
         json_update_allowed : bool, optional
             Another name of `allow_resize`.
 
